@@ -8,59 +8,69 @@ import torch.nn.functional as F  # noqa: N812 (the usual name)
 from torch import Tensor
 
 
-class Accuracy:
-    """Share of rows whose largest logit is the target's, for each seed. Rows may have weights."""
+class Mean:
+    """A (weighted) mean over rows, for each seed; the metrics below say of what.
+
+    Attributes:
+        total: the weighted sum so far, [S], float64.
+        count: the weights so far.
+    """
+
+    name: str
+    higher_is_better: bool
+
+    def __init__(self, seeds: int, device: str = "cpu") -> None:
+        self.total = torch.zeros(seeds, dtype=torch.float64, device=device)
+        self.count = 0.0
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        self.total.zero_()
+        self.count = 0.0
+
+    def add(self, values: Tensor, weights: Tensor | None = None) -> None:
+        """Add a value for each row, [S, B], with weights [B], or 1 for every row."""
+        if weights is None:
+            self.total += values.sum(-1)
+            self.count += values.shape[-1]
+        else:
+            self.total += (values.double() * weights).sum(-1)
+            self.count += float(weights.sum())
+
+    def update(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
+        """Add a batch: logits [S, B, K], targets [S, B] or [1, B], weights [B]."""
+        self.add(self.rowwise(logits, targets), weights)
+
+    def compute(self) -> Tensor:
+        """Return the mean for each seed, [S], float64; NaN if there was no row."""
+        return self.total / self.count if self.count else torch.full_like(self.total, torch.nan)
+
+    @staticmethod
+    def rowwise(logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the value of every row, [S, B]."""
+        raise NotImplementedError
+
+
+class Accuracy(Mean):
+    """Share of rows whose largest logit is the target's, in 0..1."""
 
     name = "accuracy"
     higher_is_better = True
 
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all rows."""
-        self._correct: Tensor | float = 0.0
-        self._count: Tensor | float = 0.0
-
-    def update(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
-        """Add a batch: logits [S, B, K], targets [S, B] or [1, B], weights [B] (1 for every row if None)."""
-        correct = (logits.argmax(-1) == targets).double()
-        weights = torch.ones(correct.shape[-1], dtype=torch.float64, device=correct.device) if weights is None else weights
-        self._correct = self._correct + (correct * weights).sum(-1)
-        self._count = self._count + weights.sum()
-
-    def compute(self) -> Tensor:
-        """Return the accuracy of each seed, [S], in 0..1."""
-        return torch.as_tensor(self._correct / self._count)
+    @staticmethod
+    def rowwise(logits: Tensor, targets: Tensor) -> Tensor:
+        """Return 1 for each row that is right, 0 for each that is wrong."""
+        return (logits.argmax(-1) == targets).to(logits.dtype)
 
 
-class CrossEntropy:
-    """Mean cross-entropy in nats for each seed. Rows may have weights."""
+class CrossEntropy(Mean):
+    """Mean cross-entropy, in nats."""
 
     name = "loss"
     higher_is_better = False
 
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all rows."""
-        self._nats: Tensor | float = 0.0
-        self._count: Tensor | float = 0.0
-
     @staticmethod
     def rowwise(logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy of every row, [S, B], in nats; targets are [S, B] or [1, B]."""
+        """Return the cross-entropy of each row, in nats."""
         targets = targets.expand(logits.shape[:-1])
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
-
-    def update(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
-        """Add a batch: logits [S, B, K], targets [S, B] or [1, B], weights [B] (1 for every row if None)."""
-        nats = self.rowwise(logits, targets).double()
-        weights = torch.ones(nats.shape[-1], dtype=torch.float64, device=nats.device) if weights is None else weights
-        self._nats = self._nats + (nats * weights).sum(-1)
-        self._count = self._count + weights.sum()
-
-    def compute(self) -> Tensor:
-        """Return the mean cross-entropy of each seed, [S], in nats."""
-        return torch.as_tensor(self._nats / self._count)

@@ -1,0 +1,131 @@
+"""The command line, checked before Hydra acts on it: one line for each mistake, with the nearest name that exists."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from memexp import CONF_DIR
+from memexp.config import check, choices
+from memexp.errors import ConfigError
+from memexp.records import flatten
+
+HELP = "python -m memexp --help lists them"
+GROUPS = ("task", "model", "experiment")
+_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Check the arguments of the command line as far as that can be done for all runs of a sweep at once.
+
+    Raises:
+        ConfigError: an unknown key or choice, a wrong type, a value out of range, a sweep without ``-m``.
+    """
+    parsed, _ = get_args_parser().parse_known_args(arguments)
+    if parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion:
+        return
+    with initialize_config_dir(str(CONF_DIR), job_name="memexp", version_base="1.3"):
+        try:
+            overrides = OverridesParser.create().parse_overrides(parsed.overrides)
+        except HydraException as error:
+            raise explain(error) from error
+        _check_names(overrides)
+        fixed = [o for o in overrides if not o.is_sweep_override()]
+        try:
+            config = compose("config", [str(o.input_line) for o in fixed], return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explain(error) from error
+        if parsed.multirun or config.hydra.mode == RunMode.MULTIRUN:
+            return  # the values are checked run by run, see memexp.sweep
+        for override in overrides:
+            if override.is_sweep_override():
+                raise ConfigError(f"{override.input_line}: several values make a sweep; add -m to run it")
+        check(config)
+
+
+def _check_names(overrides: list[Override]) -> None:
+    """Check that every key and every choice of a group exists.
+
+    In a sweep over a group's choices only those that all do not exist are an error here.
+    """
+    options = {group: choices(group) for group in GROUPS}
+    chosen: list[str] = []
+    for override in overrides:
+        group = override.key_or_group
+        if group not in options:
+            continue
+        given = [str(value) for value in _values(override)]
+        good = [value for value in given if value in (*options[group], "None", "null")]
+        if not good:
+            raise unknown_choice(group, given[0])
+        chosen.append(f"{group}={good[0].replace('None', 'null')}")
+    base = compose("config", chosen)
+    known = {*flatten(OmegaConf.to_container(base, resolve=False)), *options}  # type: ignore[arg-type]
+    known |= {".".join(key.split(".")[:-1]) for key in known if "." in key}
+    for override in overrides:
+        key = override.key_or_group
+        if key.startswith(("hydra.", "hydra/")):
+            continue
+        if key not in known:
+            raise ConfigError(f"unknown key {key!r}{_nearest(key, known)}; {HELP}")
+        if override.is_delete():
+            raise ConfigError(f"{override.input_line}: a setting cannot be removed; give it a value")
+
+
+def _values(override: Override) -> Iterable[object]:
+    return override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+
+
+def unknown_choice(group: str, given: str) -> ConfigError:
+    """Say that a group has no such choice."""
+    options = choices(group)
+    return ConfigError(f"{group}={given} is unknown{_nearest(given, options)}; allowed: {', '.join(options)}")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    names = list(names)
+    found = difflib.get_close_matches(name, names, 1, 0.6)
+    if not found:  # the last part of a dotted key: hidden_size -> model.hidden_size
+        found = [n for n in names if n.rpartition(".")[2] == name.rpartition(".")[2]]
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def compose_job(overrides: list[str], load: object) -> DictConfig:
+    """Compose the config of one run of a sweep with Hydra's ``load(overrides)`` and check it.
+
+    Raises:
+        ConfigError: in one line.
+    """
+    try:
+        config: DictConfig = load(overrides)  # type: ignore[operator]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+    check(config)
+    return config
+
+
+def explain(error: Exception) -> ConfigError:
+    """Turn an error of Hydra's or OmegaConf's into one line that says what came and what is allowed."""
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    inner = str(causes[-1]).strip().splitlines()[0]
+    key = getattr(causes[-1], "full_key", None) or ""
+    wrong_type = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", inner)
+    if wrong_type:
+        value, kind = wrong_type.groups()
+        return ConfigError(f"{key}={value} is not {_KINDS.get(kind, kind)}")
+    choice = re.search(r"Could not find '(\w+)/([^']*)'", str(error))
+    if choice and choice[1] in GROUPS:
+        return unknown_choice(choice[1], choice[2])
+    if "submitit_slurm" in str(error):
+        return ConfigError("hydra/launcher=slurm needs the extra: pip install -e '.[slurm]'")
+    return ConfigError(f"{key}: {inner}" if key else inner)

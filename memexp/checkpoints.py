@@ -1,0 +1,50 @@
+"""Checkpoints: tensors and plain numbers in one file, written atomically, loaded with ``weights_only=True``."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memexp.errors import RecordError
+from memexp.files import write_atomically
+
+_MARK = "memexp checkpoint 1"
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint; an earlier one at ``path`` survives any failure.
+
+    Raises:
+        RecordError: the disk is full or the folder not writable.
+    """
+    # Serialised in memory first: torch reports a full disk as an internal error that names no cause.
+    buffer = io.BytesIO()
+    torch.save({"format": _MARK, **content}, buffer)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        kept = "the checkpoint before it is kept" if path.exists() else "nothing was written"
+        raise RecordError(
+            f"cannot save {path}: {error.strerror}; {kept}. Make room, then give the same command to go on"
+        ) from error
+
+
+def load(path: Path, kind: str, device: str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint that holds the key ``kind``.
+
+    Raises:
+        RecordError: there is none, it is truncated, or it is not one of memexp's.
+    """
+    remedy = "delete the run's folder to train it anew"
+    if not path.exists():
+        raise RecordError(f"no checkpoint at {path}; train the run first")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:  # torch raises many kinds for damaged files, none of them documented
+        raise RecordError(f"{path} is truncated or not a checkpoint ({type(error).__name__}); {remedy}") from error
+    if not isinstance(content, dict) or content.get("format") != _MARK or kind not in content:
+        raise RecordError(f"{path} is not a checkpoint of memexp with {kind}; {remedy}")
+    return content

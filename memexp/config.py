@@ -1,0 +1,186 @@
+"""The schema: what a config may hold. Types, ranges and cross-field rules are declared here, and only here.
+
+Hydra composes the YAML files in conf/ onto these dataclasses, so that a value of a wrong type or an unknown key is
+refused; `check` then looks at the ranges and at the rules between fields. The comments for users are in the YAML.
+"""
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+
+from memexp import CONF_DIR
+from memexp.errors import ConfigError
+from memexp.records import NOT_IDENTITY
+
+
+def ranged(minimum: float = -math.inf, *, above: float = -math.inf, one_of: tuple[str, ...] = (), default: Any = MISSING) -> Any:
+    """Declare a field with the values that it may have."""
+    return field(default=default, metadata={"minimum": minimum, "above": above, "one_of": one_of})
+
+
+@dataclass
+class ModelConfig:
+    """The settings that every model has."""
+
+    _target_: str = MISSING
+    name: str = MISSING
+    embedding_size: int = ranged(1)
+    hidden_size: int = ranged(1)
+    initialiser: str = ranged(one_of=("xavier", "xavier_zero_bias", "zeros", "orthogonal", "torch", "chrono"))
+    forget_bias: float = MISSING
+
+
+@dataclass
+class DigitSumConfig:
+    """The settings of the digit-sum task."""
+
+    _target_: str = MISSING
+    name: str = MISSING
+    sampling: str = ranged(one_of=("fixed", "fresh"))
+    shuffle: bool = MISSING
+    distractors: Any = MISSING
+    data_seed: int = ranged(0)
+    exact_limit: int = ranged(0)
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    length: int = ranged(3)
+    task: Any = MISSING
+    model: ModelConfig = MISSING
+    seeds: Any = MISSING
+    epochs: int = ranged(1)
+    lr: float = ranged(above=0)
+    batch_size: int = ranged(1)
+    clip_norm: float | None = ranged(above=0)
+    clip_scope: str = ranged(one_of=("global", "tensor"))
+    eval_steps: int = ranged(1)
+    log_steps: int = ranged(1)
+    checkpoint_seconds: float = ranged(0)
+    study: str = MISSING
+    device: str = ranged(one_of=("auto", "cpu", "cuda"))
+    datasets_dir: str = MISSING
+    outputs_dir: str = MISSING
+
+
+def check(config: DictConfig) -> DictConfig:
+    """Check ranges and cross-field rules; return the config with ``seeds`` as a list.
+
+    Raises:
+        ConfigError: names the key, what came and what is allowed.
+    """
+    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    _check_ranges(config, "")
+    config.seeds = _check_seeds(config.seeds)
+    for rule in RULES:
+        complaint = rule(config)
+        if complaint:
+            raise ConfigError(complaint)
+    return config
+
+
+def _check_ranges(node: DictConfig, prefix: str) -> None:
+    schema = OmegaConf.get_type(node)
+    declared = {f.name: f.metadata for f in dataclasses.fields(schema)} if dataclasses.is_dataclass(schema) else {}
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, DictConfig):
+            _check_ranges(value, f"{name}.")
+            continue
+        limits = declared.get(str(key))
+        if not limits or value is None:
+            continue
+        if limits["one_of"] and value not in limits["one_of"]:
+            raise ConfigError(f"{name}={value} is unknown; allowed: {', '.join(limits['one_of'])}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if not math.isfinite(value):
+                raise ConfigError(f"{name}={value} is not a finite number")
+            if value < limits["minimum"]:
+                raise ConfigError(f"{name}={value} is too small; it must be at least {limits['minimum']}")
+            if value <= limits["above"]:
+                raise ConfigError(f"{name}={value} is too small; it must be above {limits['above']}")
+
+
+def _check_seeds(seeds: Any) -> list[int]:
+    """Turn ``10`` into 0..9, and check a list."""
+    allowed = "give a number of seeds (seeds=10 means 0..9) or a list of them (seeds=[3,7])"
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        if seeds < 1:
+            raise ConfigError(f"seeds={seeds}: at least one seed is needed; {allowed}")
+        return list(range(seeds))
+    if not isinstance(seeds, ListConfig):
+        raise ConfigError(f"seeds={seeds} is not a number or a list; {allowed}")
+    numbers = list(seeds)
+    if not numbers:
+        raise ConfigError(f"seeds=[] is empty; {allowed}")
+    for seed in numbers:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise ConfigError(f"seeds: {seed!r} is not a whole number from 0 to 2^32 - 1; {allowed}")
+        if numbers.count(seed) > 1:
+            raise ConfigError(f"seeds={numbers}: {seed} is there more than once; each seed may appear once")
+    return numbers
+
+
+def _distractors(config: DictConfig) -> str | None:
+    distractors = config.task.get("distractors", 0)
+    most = config.length - 2
+    whole = isinstance(distractors, int) and not isinstance(distractors, bool)
+    if distractors == "all" or (whole and 0 <= distractors <= most):
+        return None
+    return (
+        f"task.distractors={distractors} is not possible at length={config.length}; "
+        f"allowed: 0 to {most} (the positions after the second), or all"
+    )
+
+
+def _study(config: DictConfig) -> str | None:
+    name = config.study
+    if name and name not in (".", "..") and not set(name) & set('/\\:*?"<>|\n'):
+        return None
+    return f"study={name!r} cannot be a folder's name; use letters, digits, - and _"
+
+
+RULES: tuple[Callable[[DictConfig], str | None], ...] = (_distractors, _study)
+
+
+def run_name(_root_: DictConfig) -> str:
+    """Name a run's folder after its length, its model and every other setting on its command line.
+
+    Hydra calls this (``${run_name:}`` in conf/config.yaml) with the composed config of the job. Settings that do not
+    change what is computed are left out; so is the experiment, whose settings are the study's.
+    """
+    parts = {"length": str(_root_.length), "model": str(_root_.hydra.runtime.choices.model)}
+    for override in _root_.hydra.overrides.task:
+        key, _, value = override.lstrip("+").partition("=")
+        if key not in (*NOT_IDENTITY, "experiment"):
+            parts[key] = value
+    name = ",".join(f"{key}={parts[key]}" for key in sorted(parts))
+    name = re.sub(r"[^\w\-+=.,\[\]]", "_", name)
+    return name if len(name) <= 150 else f"{name[:140]},{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def choices(group: str) -> list[str]:
+    """List what a group of conf/ offers, for example the models."""
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+
+
+def register() -> None:
+    """Put the schema where Hydra finds it: conf/config.yaml and the YAML of each task and model name theirs."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="schema", name="digit_sum", node=DigitSumConfig)
+    store.store(group="schema", name="model", node=ModelConfig)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("choices", lambda group: "|".join(choices(group)), replace=True)
+
+
+register()  # on import, so that the worker processes of a sweep have it too

@@ -1,0 +1,249 @@
+"""One run, from config to record: the only place that builds objects from a config."""
+
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+import memexp
+from memexp import machine, progress, records
+from memexp.config import check
+from memexp.errors import MemexpError
+from memexp.models import Cell, SequenceClassifier
+from memexp.runner import Runner
+from memexp.tasks.task import Rows, Task
+
+log = logging.getLogger(__name__)
+
+
+def build_task(config: DictConfig) -> Task:
+    """Build the task that a checked config asks for."""
+    settings = {key: value for key, value in config.task.items() if key != "name"}
+    task: Task = instantiate(
+        settings,
+        length=config.length,
+        seeds=list(config.seeds),
+        batch_size=config.batch_size,
+        folder=Path(config.datasets_dir),
+    )
+    return task
+
+
+def build_model(config: DictConfig, task: Task) -> SequenceClassifier:
+    """Build the model that a checked config asks for, for a task's sizes, on the CPU."""
+    cell: type[Cell] = get_class(config.model._target_)
+    settings = {str(key): value for key, value in config.model.items() if key not in ("_target_", "name")}
+    return SequenceClassifier(
+        cell,
+        seeds=list(config.seeds),
+        symbols=task.symbols,
+        classes=task.classes,
+        longest=task.longest,
+        **settings,
+    )
+
+
+def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, Any]:
+    """Do one run, or what is left of it, and write its record.
+
+    Args:
+        config: as Hydra composed it; checked here.
+        folder: the run folder; an unfinished run of the same config in it is continued, a complete one is read.
+        show_bar: show a progress bar on the terminal.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        ConfigError: the config is not possible.
+        DataError: a data file is damaged.
+        RecordError: the folder holds another run or a damaged one, is in use, or cannot be written.
+        KeyboardInterrupt: interrupted, after a checkpoint.
+    """
+    machine.prepare()
+    config = check(config)
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    records.check_identity(folder, records.identity(settings))
+    device = machine.choose_device(config.device)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise records.RecordError(f"cannot make {folder}: {error.strerror}; set outputs_dir to a writable folder") from error
+    with records.lock(folder):
+        task = build_task(config)
+        identity = records.identity(settings, task.fingerprint())
+        records.check_identity(folder, identity)
+        if records.is_complete(folder):
+            log.info("%s is complete already: skipped", folder)
+            return records.read_json(folder / records.SUMMARY)
+        records.write_json(folder / records.CONFIG, identity)
+        with _failure_noted(folder):
+            return _train_and_score(config, settings, task, folder, device, show_bar)
+
+
+def _train_and_score(
+    config: DictConfig, settings: dict[str, Any], task: Task, folder: Path, device: str, show_bar: bool
+) -> dict[str, Any]:
+    model = build_model(config, task).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+    runner = Runner(model, optimizer, clip_norm=config.clip_norm, clip_scope=config.clip_scope)
+    updates = config.epochs * task.updates_per_epoch
+    history_bytes = 0
+    if (folder / records.LAST).exists():
+        history_bytes = runner.load_checkpoint(folder / records.LAST)
+        log.info("going on after update %d of %d", runner.iteration, updates)
+    history = records.History(folder / records.HISTORY, list(config.seeds), history_bytes)
+    log.info(
+        "%s length=%d, %d seeds, %d updates, %d parameters a seed, on %s",
+        config.model.name, config.length, len(config.seeds), updates, model.parameter_count, device,
+    )  # fmt: skip
+    with progress.bar(updates, f"{config.model.name} {config.length}") if show_bar else _no_bar() as bar, _interruptible() as stop:
+        if bar is not None:
+            bar.update(runner.iteration)
+        runner.train(
+            task.batch,
+            task.rows("dev").to(device),
+            updates,
+            history,
+            eval_steps=config.eval_steps,
+            log_steps=config.log_steps,
+            checkpoint=folder / records.LAST,
+            checkpoint_seconds=config.checkpoint_seconds,
+            progress=_reporter(runner, history, updates, folder, bar),
+            should_stop=stop.is_set,
+        )
+    history.flush()
+    runner.save_model(folder / records.BEST)
+    runner.use_best()
+    summary = _summary(config, settings, task, runner, model, device)
+    records.write_json(folder / records.SUMMARY, summary)
+    with suppress(OSError):
+        (folder / progress.PROGRESS).unlink()
+    _log_summary(summary)
+    return summary
+
+
+def _summary(
+    config: DictConfig, settings: dict[str, Any], task: Task, runner: Runner, model: SequenceClassifier, device: str
+) -> dict[str, Any]:
+    """Score each seed's best weights, on test once, and on the whole input distribution."""
+    started = time.monotonic()
+    distribution = task.distribution()
+    entropy, chance = target_statistics(distribution, task.classes)
+    scores = {
+        f"{split}_{name}": values.tolist()
+        for split, rows in (("dev", task.rows("dev")), ("test", task.rows("test")), ("exact", distribution))
+        for name, values in runner.evaluate(rows).items()
+    }
+    scores["retained_bits"] = [entropy - nats / math.log(2) for nats in scores["exact_loss"]]
+    diverged, best = runner.diverged_at.tolist(), runner.best_iteration.tolist()
+    seeds = []
+    for k, seed in enumerate(config.seeds):
+        stopped = diverged[k] >= 0
+        own = {name: None if stopped else values[k] for name, values in scores.items()}
+        seeds.append({"seed": seed, "best_iteration": best[k], "diverged_at": diverged[k] if stopped else None, **own})
+    return {
+        "format": 1,
+        "memexp": memexp.__version__,
+        "torch": torch.__version__,
+        "device_used": device,
+        "parameters": model.parameter_count,
+        "state_size": len(model.cell.states) * config.model.hidden_size,
+        "updates": runner.iteration,
+        "seconds": runner.seconds + time.monotonic() - started,
+        "exact_over": distribution.source,
+        "target_entropy_bits": entropy,
+        "chance_accuracy": chance,
+        "config": settings,
+        "seeds": seeds,
+    }
+
+
+def target_statistics(rows: Rows, classes: int) -> tuple[float, float]:
+    """Return the entropy of the answers in bits, and the accuracy of always giving the most likely one."""
+    weights = torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) if rows.weights is None else rows.weights
+    probability = torch.zeros(classes, dtype=torch.float64).index_add_(0, rows.targets, weights)
+    return float(torch.special.entr(probability).sum()) / math.log(2), float(probability.max())
+
+
+def _log_summary(summary: dict[str, Any]) -> None:
+    for seed in summary["seeds"]:
+        if seed["diverged_at"] is not None:
+            log.warning("seed %d stopped: the loss of update %d is not finite; try a smaller lr or clip_norm=1",
+                        seed["seed"], seed["diverged_at"])  # fmt: skip
+    done = [seed for seed in summary["seeds"] if seed["diverged_at"] is None]
+    if done:
+        mean = {k: sum(s[k] for s in done) / len(done) for k in ("dev_accuracy", "test_accuracy", "exact_accuracy")}
+        log.info(
+            "mean over %d seeds: dev %.1f %%, test %.1f %%, exact %.1f %% (%s); %s",
+            len(done), 100 * mean["dev_accuracy"], 100 * mean["test_accuracy"], 100 * mean["exact_accuracy"],
+            summary["exact_over"], progress.duration(summary["seconds"]),
+        )  # fmt: skip
+
+
+def _reporter(
+    runner: Runner, history: records.History, updates: int, folder: Path, bar: Any
+) -> Callable[[int], None]:
+    """Return what the runner calls after each update: it moves the bar and writes a log line every tenth."""
+    note = progress.progress_file(folder, updates)
+    tenth = max(1, updates // 10)
+
+    def report(iteration: int) -> None:
+        note(iteration)
+        if bar is not None:
+            bar.update(1)
+        if iteration % tenth == 0:
+            log.info(
+                "update %d of %d: train loss %.3f, dev loss %.3f, dev accuracy %.1f %%; %s",
+                iteration, updates, history.latest("train", "loss"), history.latest("dev", "loss"),
+                100 * history.latest("dev", "accuracy"), progress.duration(runner.seconds),
+            )  # fmt: skip
+
+    return report
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    yield None
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, so that training stops between two updates; the second one is as usual."""
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGINT, ask_to_stop)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _failure_noted(folder: Path) -> Iterator[None]:
+    """Leave the reason in the run folder when the run ends without a summary."""
+    with suppress(OSError):
+        (folder / records.FAILURE).unlink(missing_ok=True)
+    try:
+        yield
+    except MemexpError as error:
+        with suppress(OSError):
+            (folder / records.FAILURE).write_text(f"{error}\n")
+        raise

@@ -1,0 +1,78 @@
+"""What is shown while runs go on: a bar on a terminal, plain lines elsewhere, never glued together."""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+PROGRESS = "progress"  # a file in the run folder while the run goes on: the share done, for the sweep's bar
+
+_quiet = False
+
+
+class TerminalHandler(logging.Handler):
+    """Print log lines on the terminal without breaking a bar; silent inside the runs of a sweep."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        if not _quiet:
+            say(self.format(record))
+
+
+def say(text: str) -> None:
+    """Print on standard output, above a bar if there is one."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def silence(on: bool) -> Iterator[None]:
+    """Keep log lines off the terminal: the runs of a sweep leave it to the sweep."""
+    global _quiet
+    before, _quiet = _quiet, on
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def bar(total: float, description: str, bar_format: str | None = None) -> "tqdm[None]":
+    """Open a bar on standard error; on anything but a terminal it shows nothing."""
+    return tqdm(total=total, desc=description, bar_format=bar_format, disable=None, leave=False, dynamic_ncols=True)
+
+
+def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[int], None]:
+    """Return a function that notes the share of ``updates`` done in the run folder, at most once in ``every`` seconds."""
+    written = 0.0
+
+    def note(iteration: int) -> None:
+        nonlocal written
+        now = time.monotonic()
+        if now - written >= every:
+            written = now
+            with contextlib.suppress(OSError):  # only for show: a full disk is reported by what matters
+                (folder / PROGRESS).write_text(f"{iteration / updates:.4f}")
+
+    return note
+
+
+def read_progress(folder: Path) -> float:
+    """Return the share of its updates that a run has done as far as it noted, 0 if it did not."""
+    try:
+        return float((folder / PROGRESS).read_text())
+    except (OSError, ValueError):
+        return 0.0
+
+
+def duration(seconds: float) -> str:
+    """Format a time span: 45 s, 3 min 20 s, 1 h 5 min."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

@@ -1,0 +1,278 @@
+"""The trainer, in the manner of the book's RunnerV3: train, evaluate, predict, save_model, load_model.
+
+One runner trains the S seeds of a model in lockstep. Whatever mixes parameters is done for each seed on its own:
+the best checkpoint, the gradient norm, the stop at a loss that is not finite. Axis letters as in `memexp.models`.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from memexp import checkpoints
+from memexp.errors import RecordError
+from memexp.metrics import Accuracy, CrossEntropy, Mean
+from memexp.tasks.task import Rows
+
+EVALUATION_ROWS = 256  # rows of one forward pass in evaluation: bounds the memory it takes
+
+
+class History(Protocol):
+    """Where the runner writes down how training goes; `memexp.records.History` is a CSV file."""
+
+    def add(self, iteration: int, split: str, name: str, values: list[float], active: list[bool]) -> None:
+        """Note a value for each seed that is still active."""
+        ...
+
+    def flush(self) -> int:
+        """Put everything on disk; return the size of the file, in bytes."""
+        ...
+
+
+def clip_gradients(parameters: list[nn.Parameter], max_norm: float, scope: str = "global") -> None:
+    """Scale down the gradients of each seed whose L2 norm exceeds ``max_norm`` (6.2.2).
+
+    Args:
+        parameters: with gradients [S, ...].
+        max_norm: the norm allowed.
+        scope: ``global``: the norm over all parameters of a seed (as torch); ``tensor``: of each parameter (the book).
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients])  # [parameters, S]
+    norms = (squares.sum(0, keepdim=True) if scope == "global" else squares).sqrt().expand_as(squares)
+    for gradient, norm in zip(gradients, norms, strict=True):
+        scale = (max_norm / (norm + 1e-6)).clamp(max=1)
+        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+class Runner:
+    """Train and evaluate the S seeds of a model.
+
+    Args:
+        model: maps tokens [S or 1, B, L] to logits [S, B, K]; its parameters have a leading axis S.
+        optimizer: over the model's parameters.
+        metric: chooses the best weights on dev.
+        clip_norm: clip gradients to this L2 norm; None for no clipping.
+        clip_scope: see `clip_gradients`.
+
+    Attributes:
+        iteration: updates done.
+        best_score: [S], the best score on dev so far; -inf or +inf before the first evaluation.
+        best_iteration: [S], the update after which it was reached.
+        diverged_at: [S], the update whose loss was not finite, or -1.
+        seconds: time spent in `train`, over all resumptions.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        metric: type[Mean] = Accuracy,
+        clip_norm: float | None = None,
+        clip_scope: str = "global",
+    ) -> None:
+        self.model, self.optimizer, self.metric = model, optimizer, metric
+        self.clip_norm, self.clip_scope = clip_norm, clip_scope
+        parameter = next(model.parameters())
+        self.device, S = parameter.device, parameter.shape[0]
+        self.iteration = 0
+        self.seconds = 0.0
+        worst = -torch.inf if metric.higher_is_better else torch.inf
+        self.best_score = torch.full((S,), worst, dtype=torch.float64, device=self.device)
+        self.best_iteration = torch.full((S,), -1, device=self.device)
+        self.diverged_at = torch.full((S,), -1, device=self.device)
+        self._best = {name: p.detach().clone() for name, p in model.named_parameters()}
+        # over the training rows since the last note in the history
+        self._running: list[Mean] = [CrossEntropy(S, str(self.device)), metric(S, str(self.device))]
+
+    def train(
+        self,
+        batch: Callable[[int], Rows],
+        dev: Rows,
+        updates: int,
+        history: History,
+        eval_steps: int = 100,
+        log_steps: int = 100,
+        checkpoint: Path | None = None,
+        checkpoint_seconds: float = 10.0,
+        progress: Callable[[int], None] = lambda iteration: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Train up to ``updates`` updates, from wherever the runner is.
+
+        Args:
+            batch: the rows of update 0, 1, ...; a pure function.
+            dev: the rows that choose the best weights.
+            updates: when to stop.
+            history: gets train loss and score every ``log_steps`` (mean over the rows since the last note), and dev
+                loss and score every ``eval_steps``; both at update 0 and at the last one too.
+            eval_steps: updates between two evaluations on dev.
+            log_steps: updates between two notes of the training rows.
+            checkpoint: file from which an interrupted training goes on (see `load_checkpoint`); None for none.
+            checkpoint_seconds: at least this long between two checkpoints.
+            progress: called with the number of updates done, after each.
+            should_stop: asked after each update; if so, a checkpoint is saved and KeyboardInterrupt raised.
+
+        Raises:
+            KeyboardInterrupt: `should_stop` said so.
+            RecordError: a checkpoint cannot be saved.
+        """
+        started, spent_before = time.monotonic(), self.seconds
+        saved = started
+        if self.iteration == 0:
+            self._note_start(batch(0), history)
+            self._evaluate_dev(dev, history)
+        while self.iteration < updates and not self._all_diverged():
+            self._update(batch(self.iteration))
+            last = self.iteration == updates
+            if last or self.iteration % log_steps == 0:
+                self._note_training(history)
+            if last or self.iteration % eval_steps == 0:
+                self._evaluate_dev(dev, history)
+            self.seconds = spent_before + time.monotonic() - started
+            stop = should_stop()
+            if checkpoint is not None and (last or stop or time.monotonic() - saved >= checkpoint_seconds):
+                self.save_checkpoint(checkpoint, history)
+                saved = time.monotonic()
+            progress(self.iteration)
+            if stop:
+                raise KeyboardInterrupt
+
+    def _update(self, rows: Rows) -> None:
+        """Do one update; the losses of the seeds are summed, so that their gradients stay apart."""
+        rows = rows.to(str(self.device))
+        self.optimizer.zero_grad()
+        logits = self.model(rows.inputs)
+        nats = CrossEntropy.rowwise(logits, rows.targets)  # [S, B]
+        losses = nats.mean(1)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        if self.clip_norm is not None:
+            clip_gradients(list(self.model.parameters()), self.clip_norm, self.clip_scope)
+        self.optimizer.step()
+        with torch.no_grad():
+            self._running[0].add(nats.detach())
+            self._running[1].update(logits.detach(), rows.targets)
+            self.iteration += 1
+            newly = (self.diverged_at < 0) & ~losses.detach().isfinite()
+            self.diverged_at.masked_fill_(newly, self.iteration)
+
+    def _all_diverged(self) -> bool:
+        # looked at only now and then: on a GPU the answer has to be waited for
+        return self.iteration % 100 == 0 and bool((self.diverged_at >= 0).all())
+
+    def _active(self) -> list[bool]:
+        return (self.diverged_at < 0).tolist()
+
+    @torch.no_grad()
+    def _note_start(self, rows: Rows, history: History) -> None:
+        """Note loss and score of the first batch before the first update."""
+        rows = rows.to(str(self.device))
+        logits = self.model(rows.inputs)
+        for mean in self._running:
+            mean.update(logits, rows.targets)
+        self._note_training(history)
+
+    def _note_training(self, history: History) -> None:
+        for mean in self._running:
+            history.add(self.iteration, "train", mean.name, mean.compute().tolist(), self._active())
+            mean.reset()
+
+    def _evaluate_dev(self, dev: Rows, history: History) -> None:
+        """Evaluate on dev, note it, and keep the weights of each seed that is better than ever before."""
+        scores = self.evaluate(dev)
+        active = self._active()
+        for name, values in scores.items():
+            history.add(self.iteration, "dev", name, values.tolist(), active)
+        score = scores[self.metric.name]
+        better = score > self.best_score if self.metric.higher_is_better else score < self.best_score
+        better &= self.diverged_at < 0
+        self.best_score = torch.where(better, score, self.best_score)
+        self.best_iteration = torch.where(better, self.iteration, self.best_iteration)
+        for name, parameter in self.model.named_parameters():
+            mask = better.view(-1, *[1] * (parameter.dim() - 1))
+            self._best[name] = torch.where(mask, parameter.detach(), self._best[name])
+
+    @torch.no_grad()
+    def evaluate(self, rows: Rows) -> dict[str, Tensor]:
+        """Return loss and score of each seed on all rows, [S] each. Writes no history."""
+        rows = rows.with_seed_axis()
+        means: list[Mean] = [CrossEntropy(len(self.best_score), str(self.device))]
+        means.append(self.metric(len(self.best_score), str(self.device)))
+        for start in range(0, len(rows), EVALUATION_ROWS):
+            part = rows.slice(start, start + EVALUATION_ROWS).to(str(self.device))
+            logits = self.model(part.inputs)
+            for mean in means:
+                mean.update(logits, part.targets, part.weights)
+        return {mean.name: mean.compute() for mean in means}
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Return the class probabilities of each seed: inputs [B, L] -> [S, B, K]."""
+        logits: Tensor = self.model(inputs[None].to(self.device))
+        return logits.softmax(-1)
+
+    def use_best(self) -> None:
+        """Put each seed's best weights into the model."""
+        self.model.load_state_dict(self._best)
+
+    def save_model(self, path: Path) -> None:
+        """Save each seed's best weights.
+
+        Raises:
+            RecordError: they cannot be saved; an earlier file is kept.
+        """
+        checkpoints.save(path, {"weights": self._best})
+
+    def load_model(self, path: Path) -> None:
+        """Load weights saved by `save_model` into the model.
+
+        Raises:
+            RecordError: no, a damaged or a foreign checkpoint, or one of a model of other shapes.
+        """
+        self._load_weights(checkpoints.load(path, "weights", str(self.device))["weights"], path)
+
+    def _load_weights(self, weights: dict[str, Tensor], path: Path) -> None:
+        own = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
+        other = {name: tuple(p.shape) for name, p in weights.items()}
+        for name in sorted(own.keys() | other.keys()):
+            if own.get(name) != other.get(name):
+                raise RecordError(
+                    f"{path} is of another model: {name} is {other.get(name, 'missing')} there, "
+                    f"{own.get(name, 'missing')} in this one"
+                )
+        self.model.load_state_dict(weights)
+
+    def save_checkpoint(self, path: Path, history: History) -> None:
+        """Save all that is needed to go on exactly: weights, optimiser, best weights, position."""
+        state: dict[str, Any] = {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "weights": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self._best,
+            "best_score": self.best_score,
+            "best_iteration": self.best_iteration,
+            "diverged_at": self.diverged_at,
+            "running": [(mean.total, mean.count) for mean in self._running],
+            "history_bytes": history.flush(),
+        }
+        checkpoints.save(path, {"training": state})
+
+    def load_checkpoint(self, path: Path) -> int:
+        """Go back to where `save_checkpoint` was; return how many bytes of the history belong to that point.
+
+        Raises:
+            RecordError: no, a damaged or a foreign checkpoint.
+        """
+        state = checkpoints.load(path, "training", str(self.device))["training"]
+        self._load_weights(state["weights"], path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self._best, self.best_score = state["best"], state["best_score"]
+        self.best_iteration, self.diverged_at = state["best_iteration"], state["diverged_at"]
+        for mean, (total, count) in zip(self._running, state["running"], strict=True):
+            mean.total, mean.count = total, count
+        return int(state["history_bytes"])

@@ -1,0 +1,77 @@
+"""From the rows of all runs and seeds to the table that is shown: means with 95 % intervals over seeds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+SCORES = {"dev": "dev_accuracy", "test": "test_accuracy", "exact": "exact_accuracy"}
+
+#: Columns of `memexp.records.collect` that are neither settings nor what identifies a row.
+NOT_SETTINGS = (
+    "run", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates", "seconds", "exact_over",
+    "target_entropy_bits", "chance_accuracy", "best_iteration", "diverged_at", "retained_bits", "study", "device",
+    "datasets_dir", "outputs_dir", "checkpoint_seconds", "task.name", "task._target_", "model._target_",
+)  # fmt: skip
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Return mean and confidence interval of scores in 0..1 over seeds: Student's t, cut off at 0 and 1.
+
+    With fewer than two values the interval is NaN: one seed says nothing.
+    """
+    finite = np.asarray([v for v in values if v is not None and np.isfinite(v)], dtype=float)
+    if len(finite) == 0:
+        return float("nan"), float("nan"), float("nan")
+    mean = float(finite.mean())
+    if len(finite) == 1:
+        return mean, float("nan"), float("nan")
+    half = float(stats.t.ppf((1 + level) / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite)))
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+def varied(rows: pd.DataFrame) -> list[str]:
+    """Name the settings in which the runs differ; model and length are always among them, first."""
+    settings = [c for c in rows if c not in NOT_SETTINGS and not c.startswith(("dev_", "test_", "exact_"))]
+    differ = [c for c in settings if c not in ("model.name", "length") and rows[c].astype(str).nunique() > 1]
+    return ["model.name", "length", *differ]
+
+
+def results(rows: pd.DataFrame) -> pd.DataFrame:
+    """Summarise runs and seeds: a row for each setting, with mean and interval of each score over its seeds.
+
+    Args:
+        rows: as `memexp.records.collect` returns; the same seed of the same setting counts once.
+
+    Returns:
+        Columns: the varied settings, ``seeds``, ``stopped`` (seeds whose loss was not finite), and for each score
+        ``<score>``, ``<score>_low``, ``<score>_high``; ``seconds``.
+    """
+    by = varied(rows)
+    table = []
+    for key, group in rows.drop_duplicates([*by, "seed"]).groupby(by, sort=True, dropna=False):
+        row: dict[str, object] = dict(zip(by, key, strict=True))
+        stopped = group["diverged_at"].notna()
+        row["seeds"] = int((~stopped).sum())
+        row["stopped"] = int(stopped.sum())
+        for name, column in SCORES.items():
+            row[name], row[f"{name}_low"], row[f"{name}_high"] = interval(group.loc[~stopped, column].tolist())
+        row["seconds"] = float(group.drop_duplicates("run")["seconds"].sum())
+        table.append(row)
+    return pd.DataFrame(table)
+
+
+def shown(table: pd.DataFrame) -> str:
+    """Format a table of `results` for the terminal: percent, with the interval in brackets."""
+    text = table.rename(columns={"model.name": "model"}).drop(columns=[c for c in table if c.endswith(("_low", "_high"))])
+    for name in SCORES:
+        text[f"{name} %"] = [
+            f"{100 * m:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else f"{100 * m:.1f}"
+            for m, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+        ]
+    text["time"] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
+    text = text.drop(columns=[*SCORES, "seconds"])
+    if not table["stopped"].any():
+        text = text.drop(columns="stopped")
+    return text.to_string(index=False)

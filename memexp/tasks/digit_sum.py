@@ -1,0 +1,250 @@
+"""The digit-sum task (6.1): remember the first two digits to the end of the sequence, then give their sum.
+
+Two examples with their answers, length 5, one distractor:
+
+    6 7 0 0 1  ->  13
+    0 9 0 0 0  ->  9
+
+The first two digits are any of the 100 pairs. Of the other positions, ``distractors`` are drawn without
+replacement and each is given a digit drawn uniformly from 0..9 (so with chance 0.1 it stays 0); the rest are 0.
+"""
+
+import hashlib
+import io
+import itertools
+import math
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from memexp.errors import DataError
+from memexp.files import write_atomically
+from memexp.tasks.task import Rows
+
+DIGITS = 10
+CLASSES = 2 * (DIGITS - 1) + 1
+REPEATS = {"train": 3, "dev": 1, "test": 1}  # how many rows each pair of first digits gets (the book's k)
+SAMPLE_ROWS = 50_000  # rows of the fixed sample where the whole distribution is too large to enumerate
+FRESH_BLOCK = 100  # updates whose rows are drawn at once: one draw of many rows costs what a draw of few does
+
+
+class DigitSum:
+    """The digit-sum task for one length.
+
+    Args:
+        length: how many digits a sequence has, at least 3.
+        seeds: the seeds; in ``fresh`` and ``shuffle`` each seed has its own stream of rows.
+        batch_size: rows of one update.
+        folder: where the data of all lengths lie; made if need be.
+        sampling: ``fixed`` trains on the rows of train.txt (the book), ``fresh`` draws new rows for every update.
+        shuffle: for ``fixed``, a new order of the training rows in every epoch (the book keeps the file's order).
+        distractors: how many positions get a random digit; ``all`` for every position after the second.
+        data_seed: another number gives other data files.
+        exact_limit: up to this many different inputs the distribution is enumerated, above it sampled.
+
+    Raises:
+        DataError: a data file is damaged, or the folder cannot be read or written.
+    """
+
+    symbols = DIGITS
+    classes = CLASSES
+
+    def __init__(
+        self,
+        length: int,
+        seeds: Sequence[int],
+        batch_size: int,
+        folder: Path,
+        sampling: str = "fixed",
+        shuffle: bool = False,
+        distractors: int | str = 1,
+        data_seed: int = 0,
+        exact_limit: int = 300_000,
+    ) -> None:
+        self.length, self.seeds, self.batch_size = length, tuple(seeds), batch_size
+        self.sampling, self.shuffle, self.exact_limit = sampling, shuffle, exact_limit
+        self.longest = length
+        self.distractors = length - 2 if distractors == "all" else int(distractors)
+        self._files = ensure_files(folder, length, self.distractors, data_seed)
+        contents = {split: _read_bytes(path) for split, path in self._files.items()}
+        self._rows = {split: parse(contents[split], self._files[split], length) for split in contents}
+        self._fingerprint = hashlib.sha256(b"".join(contents[split] for split in sorted(contents))).hexdigest()
+        self.updates_per_epoch = math.ceil(len(self._rows["train"]) / batch_size)
+        self._block: tuple[int, Rows] | None = None  # the rows drawn last, and what for
+
+    def batch(self, iteration: int) -> Rows:
+        """Return the training rows of update ``iteration``: a pure function of the iteration (see `Task.batch`)."""
+        B = self.batch_size
+        if self.sampling == "fresh":
+            block, place = divmod(iteration, FRESH_BLOCK)
+            if self._block is None or self._block[0] != block:
+                self._block = block, self._stack(self._draw(seed, block) for seed in self.seeds)
+            return self._block[1].slice(place * B, (place + 1) * B)
+        epoch, place = divmod(iteration, self.updates_per_epoch)
+        if not self.shuffle:
+            return self._rows["train"].slice(place * B, (place + 1) * B).with_seed_axis()
+        if self._block is None or self._block[0] != epoch:
+            self._block = epoch, self._stack(self._permute(seed, epoch) for seed in self.seeds)
+        return self._block[1].slice(place * B, (place + 1) * B)
+
+    def rows(self, split: str) -> Rows:
+        """Return the rows of a data file: ``train``, ``dev`` or ``test``."""
+        return self._rows[split]
+
+    def distribution(self) -> Rows:
+        """Return every possible input with its probability, or a fixed sample if there are more than `exact_limit`."""
+        if distinct_inputs(self.length, self.distractors) <= self.exact_limit:
+            return enumerate_distribution(self.length, self.distractors)
+        inputs, targets = sample(SAMPLE_ROWS, self.length, self.distractors, _generator(0, "exact", 0))
+        return Rows(inputs, targets, torch.full((SAMPLE_ROWS,), 1 / SAMPLE_ROWS, dtype=torch.float64), f"{SAMPLE_ROWS} sampled rows")
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the three data files."""
+        return self._fingerprint
+
+    def _draw(self, seed: int, block: int) -> Rows:
+        generator = _generator(seed, "fresh", block)
+        return Rows(*sample(FRESH_BLOCK * self.batch_size, self.length, self.distractors, generator))
+
+    def _permute(self, seed: int, epoch: int) -> Rows:
+        train = self._rows["train"]
+        order = torch.randperm(len(train), generator=_generator(seed, "shuffle", epoch))
+        return Rows(train.inputs[order], train.targets[order])
+
+    @staticmethod
+    def _stack(by_seed: Iterator[Rows]) -> Rows:
+        rows = list(by_seed)
+        return Rows(torch.stack([r.inputs for r in rows]), torch.stack([r.targets for r in rows]))
+
+
+def _generator(seed: int, stream: str, counter: int) -> Generator:
+    """Return a generator that depends on all three: no state has to be kept to draw the same rows again."""
+    entropy = [seed, int.from_bytes(stream.encode(), "big"), counter]
+    return Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+
+
+def sample(rows: int, length: int, distractors: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Draw rows from the task's distribution: inputs [rows, length], targets [rows]."""
+    inputs = torch.zeros(rows, length, dtype=torch.long)
+    inputs[:, :2] = torch.randint(DIGITS, (rows, 2), generator=generator)
+    digits = torch.randint(DIGITS, (rows, distractors), generator=generator)
+    if distractors == 1:
+        positions = torch.randint(2, length, (rows, 1), generator=generator)
+    else:  # the places of the smallest of uniform numbers are a uniform choice without replacement
+        positions = 2 + torch.rand(rows, length - 2, generator=generator).argsort(1)[:, :distractors]
+    inputs.scatter_(1, positions, digits)
+    return inputs, inputs[:, :2].sum(1)
+
+
+def distinct_inputs(length: int, distractors: int) -> int:
+    """Count the different inputs: 100 pairs times every way to have up to ``distractors`` non-zero digits."""
+    return DIGITS**2 * sum(math.comb(length - 2, j) * (DIGITS - 1) ** j for j in range(distractors + 1))
+
+
+def enumerate_distribution(length: int, distractors: int) -> Rows:
+    """List all different inputs with their probabilities.
+
+    With d distractors the number j of non-zero ones is binomial (d, 0.9); given j, every choice of j positions
+    and of j non-zero digits is equally likely. So for d = 1 and each pair: 0.1 for the row without a distractor,
+    0.1 / (length - 2) for each (position, non-zero digit).
+    """
+    tails: list[tuple[int, ...]] = []
+    weights: list[float] = []
+    nonzero = (DIGITS - 1) / DIGITS
+    for j in range(distractors + 1):
+        binomial = math.comb(distractors, j) * nonzero**j * (1 - nonzero) ** (distractors - j)
+        weight = binomial / (math.comb(length - 2, j) * (DIGITS - 1) ** j) / DIGITS**2
+        for positions in itertools.combinations(range(length - 2), j):
+            for digits in itertools.product(range(1, DIGITS), repeat=j):
+                tail = [0] * (length - 2)
+                for position, digit in zip(positions, digits, strict=True):
+                    tail[position] = digit
+                tails.append(tuple(tail))
+                weights.append(weight)
+    tail_rows = torch.tensor(tails, dtype=torch.long).view(len(tails), length - 2)
+    pairs = torch.cartesian_prod(torch.arange(DIGITS), torch.arange(DIGITS))
+    inputs = torch.cat([pairs.repeat_interleave(len(tails), 0), tail_rows.repeat(len(pairs), 1)], 1)
+    probabilities = torch.tensor(weights, dtype=torch.float64).repeat(len(pairs))
+    return Rows(inputs, inputs[:, :2].sum(1), probabilities, f"all {len(inputs)} inputs")
+
+
+def ensure_files(folder: Path, length: int, distractors: int, data_seed: int) -> dict[str, Path]:
+    """Return the data files of a length by split; those that are missing are generated.
+
+    The book's setting (one distractor, data seed 0) is in ``<folder>/<length>/``; any other names itself.
+    """
+    name = str(length)
+    name += f",distractors={distractors}" if distractors != 1 else ""
+    name += f",data_seed={data_seed}" if data_seed != 0 else ""
+    files = {split: folder / name / f"{split}.txt" for split in REPEATS}
+    for split, path in files.items():
+        if not path.exists():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, generate(length, split, distractors, data_seed))
+            except OSError as error:
+                raise DataError(f"cannot write the data to {path}: {error.strerror}; set datasets_dir to a writable folder") from error
+    return files
+
+
+def generate(length: int, split: str, distractors: int = 1, data_seed: int = 0) -> bytes:
+    """Return the contents of a data file: every pair REPEATS[split] times, rows sorted by pair.
+
+    Python's `random.Random(str).random` promises the same numbers in every version and on every machine.
+    """
+    draw = random.Random(f"digit_sum/{data_seed}/{length}/{split}").random
+    text = io.StringIO()
+    for first, second, _ in itertools.product(range(DIGITS), range(DIGITS), range(REPEATS[split])):
+        row = [first, second] + [0] * (length - 2)
+        free = list(range(2, length))
+        for _ in range(distractors):
+            row[free.pop(int(draw() * len(free)))] = int(draw() * DIGITS)
+        text.write(f"{' '.join(map(str, row))}\t{first + second}\n")
+    return text.getvalue().encode("ascii")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def parse(content: bytes, path: Path, length: int) -> Rows:
+    """Read the contents of a data file, in the book's format, and check every row.
+
+    Raises:
+        DataError: names the file, the line, what stands there and what should.
+    """
+    remedy = f"correct it, or delete {path} to have it generated again"
+    try:
+        lines = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: not UTF-8 text; {remedy}") from None
+    if not lines:
+        raise DataError(f"{path} is empty; {remedy}")
+    inputs, targets = [], []
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
+        digits_text, tab, label = line.partition("\t")
+        if not tab:
+            raise DataError(f"{where}: no tab between the digits and the label in {line[:60]!r}; {remedy}")
+        digits = digits_text.split(" ")
+        for digit in digits:
+            if len(digit) != 1 or digit not in "0123456789":
+                raise DataError(f"{where}: {digit[:20]!r} is not a digit 0..9 (one space between digits); {remedy}")
+        if len(digits) != length:
+            raise DataError(f"{where}: {len(digits)} digits, but length is {length}; {remedy}")
+        total = int(digits[0]) + int(digits[1])
+        if label.strip() != str(total):
+            raise DataError(
+                f"{where}: label {label[:20]!r}, but the first two digits give {digits[0]} + {digits[1]} = {total}; {remedy}"
+            )
+        inputs.append([int(digit) for digit in digits])
+        targets.append(total)
+    return Rows(torch.tensor(inputs), torch.tensor(targets), source=path.name)
