@@ -56,6 +56,21 @@ class Cell(nn.Module):
         """
         raise NotImplementedError
 
+    def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run over a batch of sequences, as torch's layers do with ``batch_first``.
+
+        Args:
+            inputs: [S, B, L, M].
+            state: the initial state; zero if None.
+
+        Returns:
+            All hidden states, [S, B, L, D], and the last state.
+        """
+        _, B, L, _ = inputs.shape
+        projected = self.project(inputs.transpose(1, 2).flatten(1, 2)).unflatten(2, (L, B))
+        outputs, state = self.run(projected, self.initial_state(B) if state is None else state)
+        return outputs.transpose(1, 2), state
+
     def project(self, inputs: Tensor) -> Tensor:
         """Compute x W + b for all gates: [S, N, M] -> [S, G, N, D]."""
         return inputs[:, None] @ self.W + self.b[:, :, None]

@@ -1,0 +1,238 @@
+import hashlib
+import itertools
+import math
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from memexp.errors import DataError
+from memexp.tasks.digit_sum import (
+    DigitSum,
+    distinct_inputs,
+    ensure_files,
+    enumerate_distribution,
+    generate,
+    parse,
+    sample,
+)
+
+
+def task(folder: Path, **options: object) -> DigitSum:
+    return DigitSum(**{"length": 6, "seeds": [0, 7, 3], "batch_size": 8, "folder": folder, **options})
+
+
+# --- files ---
+
+
+def test_files_are_the_same_bytes_everywhere():
+    """Pinned: change these only with a new data format, and then say so in the README."""
+    digests = {
+        (length, split): hashlib.sha256(generate(length, split)).hexdigest()[:16]
+        for length, split in itertools.product((10, 35), ("train", "dev", "test"))
+    }
+    assert digests == PINNED
+
+
+PINNED = {
+    (10, "train"): "5cf8f6eb3f5a2996",
+    (10, "dev"): "0aafa262c7248163",
+    (10, "test"): "bbf64f4184a26ef6",
+    (35, "train"): "363d8e06da993817",
+    (35, "dev"): "8a5606ac93402663",
+    (35, "test"): "000b6ec722b07d8d",
+}
+
+
+def test_rows_are_in_the_books_format():
+    lines = generate(7, "train").decode().split("\n")
+    assert lines.pop() == ""
+    assert len(lines) == 300
+    pairs = []
+    for line in lines:
+        digits, label = line.split("\t")
+        row = [int(d) for d in digits.split(" ")]
+        assert len(row) == 7
+        assert int(label) == row[0] + row[1]
+        assert sum(d != 0 for d in row[2:]) <= 1
+        pairs.append((row[0], row[1]))
+    assert pairs == sorted(pairs)
+    assert set(Counter(pairs).values()) == {3}
+    assert len(generate(7, "dev").splitlines()) == len(generate(7, "test").splitlines()) == 100
+
+
+def test_files_differ_by_length_split_and_data_seed_only():
+    assert generate(7, "dev") != generate(7, "test")
+    assert generate(7, "dev", data_seed=1) != generate(7, "dev")
+    assert generate(7, "dev") == generate(7, "dev", 1, 0)
+
+
+def test_distractors_are_spread_over_positions_and_digits():
+    rows = parse(b"".join(generate(6, "train", 1, seed) for seed in range(20)), Path("x"), 6).inputs
+    positions = rows[:, 2:].bool().sum(0) / len(rows)  # 0.9 / 4 each
+    assert (positions - 0.225).abs().max() < 0.02
+    digits = torch.bincount(rows[:, 2:].flatten(), minlength=10)[1:] / len(rows)
+    assert (digits - 0.1).abs().max() < 0.015
+
+
+def test_files_are_written_once_and_then_read(tmp_path: Path):
+    first = ensure_files(tmp_path, 5, 1, 0)
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in first.values()) == [
+        "5/dev.txt",
+        "5/test.txt",
+        "5/train.txt",
+    ]
+    first["dev"].write_text("1 2 0 0 0\t3\n")  # the user's own file
+    own = task(tmp_path, length=5)
+    assert own.rows("dev").inputs.tolist() == [[1, 2, 0, 0, 0]]
+    assert own.fingerprint() != task(tmp_path / "other", length=5).fingerprint()
+
+
+def test_other_settings_have_folders_of_their_own(tmp_path: Path):
+    task(tmp_path, distractors=2)
+    task(tmp_path, data_seed=4)
+    task(tmp_path, distractors="all")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["6,data_seed=4", "6,distractors=2", "6,distractors=4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"1 2 0 0 0\t3\n1 x 0 0 0\t3\n", "line 2: 'x' is not a digit"),
+        (b"1 2 0 0 0\t3\n1  2 0 0 0\t3\n", "line 2: '' is not a digit"),
+        (b"1 12 0 0 0\t3\n", "line 1: '12' is not a digit"),
+        (b"1 2 0 0\t3\n", "line 1: 4 digits, but length is 5"),
+        (b"1 2 0 0 0\t4\n", "line 1: label '4', but the first two digits give 1 \\+ 2 = 3"),
+        (b"1 2 0 0 0 3\n", "line 1: no tab"),
+        (b"", "is empty"),
+        (b"1 2 0 0 0\t3\n\n1 2 0 0 0\t3\n", "line 2: no tab"),
+        (b"1 2 0 0 0\t3\n\xff\xfe\n", "line 2: not UTF-8"),
+        ("1 2 0 0 \N{ARABIC-INDIC DIGIT ONE}\t3\n".encode(), "line 1: '\N{ARABIC-INDIC DIGIT ONE}' is not a digit"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, content: bytes, complaint: str):
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5" / "dev.txt").write_bytes(content)
+    with pytest.raises(DataError, match=complaint) as error:
+        task(tmp_path, length=5)
+    assert "dev.txt" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_windows_line_ends_are_read():
+    assert parse(b"1 2 0\t3\r\n9 9 1\t18\r\n", Path("x"), 3).targets.tolist() == [3, 18]
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path):
+    (tmp_path / "data").write_text("a file where a folder should be")
+    with pytest.raises(DataError, match="set datasets_dir to a writable folder"):
+        task(tmp_path / "data")
+
+
+# --- batches ---
+
+
+def test_fixed_batches_are_the_file_in_order(tmp_path: Path):
+    fixed = task(tmp_path)
+    assert fixed.updates_per_epoch == 38
+    batches = [fixed.batch(i) for i in range(76)]
+    assert [len(b) for b in batches[:38]] == [8] * 37 + [4]
+    for epoch in (batches[:38], batches[38:]):
+        assert torch.equal(torch.cat([b.inputs for b in epoch], 1)[0], fixed.rows("train").inputs)
+        assert torch.equal(torch.cat([b.targets for b in epoch], 1)[0], fixed.rows("train").targets)
+
+
+def test_shuffled_epochs_are_permutations_of_their_own(tmp_path: Path):
+    shuffled = task(tmp_path, shuffle=True)
+    epochs = [torch.cat([shuffled.batch(e * 38 + i).inputs for i in range(38)], 1) for e in range(2)]
+    train = sorted(shuffled.rows("train").inputs.tolist())
+    for epoch in epochs:
+        assert epoch.shape == (3, 300, 6)
+        for k in range(3):
+            assert sorted(epoch[k].tolist()) == train
+    assert not torch.equal(epochs[0], epochs[1])
+    assert not torch.equal(epochs[0][0], epochs[0][1])
+
+
+@pytest.mark.parametrize("options", [{"sampling": "fresh"}, {"shuffle": True}, {}])
+def test_a_batch_is_a_function_of_seed_and_iteration(tmp_path: Path, options: dict[str, object]):
+    """In any order, in any group of seeds, after any restart."""
+    group, alone = task(tmp_path, **options), task(tmp_path, seeds=[7], **options)
+    for iteration in (205, 3, 99, 100, 3):
+        rows = group.batch(iteration)
+        mine = rows.inputs[1 if len(rows.inputs) > 1 else 0]
+        assert torch.equal(mine, alone.batch(iteration).inputs[0])
+        assert torch.equal(rows.targets, rows.inputs[..., :2].sum(-1))
+
+
+def test_fresh_rows_differ_between_updates_and_seeds(tmp_path: Path):
+    fresh = task(tmp_path, sampling="fresh")
+    batches = [fresh.batch(i).inputs for i in (0, 1, 99, 100, 101)]
+    assert batches[0].shape == (3, 8, 6)
+    for one, other in itertools.combinations(batches, 2):
+        assert not torch.equal(one, other)
+    assert not torch.equal(batches[0][0], batches[0][1])
+
+
+# --- the distribution ---
+
+
+def brute_force(length: int, distractors: int) -> dict[tuple[int, ...], Fraction]:
+    """Every choice of pair, positions and digits, each with its probability, added up by row."""
+    total: dict[tuple[int, ...], Fraction] = {}
+    choices = list(itertools.combinations(range(2, length), distractors))
+    each = Fraction(1, 100 * len(choices) * 10**distractors)
+    for a, b, positions in itertools.product(range(10), range(10), choices):
+        for digits in itertools.product(range(10), repeat=distractors):
+            row = [a, b] + [0] * (length - 2)
+            for position, digit in zip(positions, digits, strict=True):
+                row[position] = digit
+            total[tuple(row)] = total.get(tuple(row), Fraction(0)) + each
+    return total
+
+
+@pytest.mark.parametrize(("length", "distractors"), [(5, 1), (3, 1), (5, 2), (4, 2), (6, 0)])
+def test_enumeration_equals_brute_force(length: int, distractors: int):
+    rows = enumerate_distribution(length, distractors)
+    expected = brute_force(length, distractors)
+    assert len(rows) == len(expected) == distinct_inputs(length, distractors)
+    for row, target, weight in zip(rows.inputs.tolist(), rows.targets.tolist(), rows.weights.tolist(), strict=True):
+        assert weight == pytest.approx(float(expected[tuple(row)]), rel=1e-12)
+        assert target == row[0] + row[1]
+
+
+def test_the_books_lengths_have_the_known_number_of_inputs():
+    assert distinct_inputs(10, 1) == 7300
+    assert distinct_inputs(35, 1) == 29800
+    weights = enumerate_distribution(10, 1).weights
+    assert float(weights.sum()) == pytest.approx(1, abs=1e-12)
+
+
+def test_sampling_follows_the_distribution():
+    inputs, targets = sample(200_000, 4, 1, torch.Generator().manual_seed(0))
+    counts = Counter(map(tuple, inputs[:, 2:].tolist()))
+    expected: dict[tuple[int, ...], float] = {}
+    for row, probability in brute_force(4, 1).items():
+        expected[row[2:]] = expected.get(row[2:], 0.0) + float(probability)
+    assert counts.keys() == expected.keys()
+    for tail, probability in expected.items():
+        sigma = math.sqrt(probability * (1 - probability) / 200_000)
+        assert abs(counts[tail] / 200_000 - probability) < 5 * sigma
+    assert torch.equal(targets, inputs[:, 0] + inputs[:, 1])
+
+
+@pytest.mark.parametrize("distractors", [0, 2, 4])
+def test_sampling_uses_as_many_positions_as_asked(distractors: int):
+    inputs, _ = sample(5000, 6, distractors, torch.Generator().manual_seed(0))
+    nonzero = (inputs[:, 2:] > 0).sum(1)
+    assert int(nonzero.max()) == distractors
+    assert float(nonzero.double().mean()) == pytest.approx(0.9 * distractors, abs=0.05)
+
+
+def test_above_the_limit_a_fixed_sample_is_used_and_says_so(tmp_path: Path):
+    small, large = task(tmp_path, exact_limit=3700), task(tmp_path, exact_limit=3699)
+    assert small.distribution().source == "all 3700 inputs"
+    assert large.distribution().source == "50000 sampled rows"
+    assert torch.equal(large.distribution().inputs, large.distribution().inputs)
