@@ -10,7 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from memexp import machine
 from memexp.models import LSTM, SRN, Cell
+
+machine.prepare()
 
 TORCH_LAYERS: dict[type[Cell], tuple[type[nn.RNNBase], tuple[str, ...]]] = {
     SRN: (nn.RNN, ("hidden_state",)),
