@@ -7,13 +7,14 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from memexp import CONF_DIR, progress
 from memexp.arguments import check_arguments
 from memexp.errors import MemexpError
-from memexp.sweep import Outcome
+from memexp.sweep import Outcome, show_table
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ def job(config: DictConfig) -> Outcome:
     """Do one run, in the folder that Hydra made for it; a job of a sweep returns its failure, a single run exits."""
     from memexp import experiment
 
+    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is not what to report then
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     in_sweep = settings.mode == RunMode.MULTIRUN
@@ -29,19 +31,24 @@ def job(config: DictConfig) -> Outcome:
         try:
             # shown relative to where the user is
             summary = experiment.run(config, Path(os.path.relpath(folder)), show_bar=not in_sweep)
-        except MemexpError as error:
+        except (MemexpError, InstantiationException) as error:
+            reason = error if isinstance(error, MemexpError) else error.__cause__  # Hydra wraps a task's DataError
+            if not isinstance(reason, MemexpError):
+                raise
             if in_sweep:
-                log.error("%s", error)
-                return Outcome(str(folder.resolve()), str(error))
-            sys.exit(f"memexp: {error}")
+                log.error("%s", reason)
+                return Outcome(str(folder.resolve()), str(reason))
+            sys.exit(f"memexp: {reason}")
         except KeyboardInterrupt:
             log.info("interrupted; the same command goes on from here")
             if in_sweep:
                 raise
             sys.exit(130)
     stopped = [seed["seed"] for seed in summary["seeds"] if seed["diverged_at"] is not None]
-    if stopped and not in_sweep:
-        sys.exit(1)
+    if not in_sweep:
+        show_table([folder])
+        if stopped:
+            sys.exit(1)
     return Outcome(str(folder.resolve()), stopped_seeds=stopped)
 
 

@@ -2,13 +2,15 @@
 
 import difflib
 import re
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -43,12 +45,25 @@ def check_arguments(arguments: list[str]) -> None:
             config = compose("config", [str(o.input_line) for o in fixed], return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise explain(error) from error
+        _check_writable(Path(config.outputs_dir))
         if parsed.multirun or config.hydra.mode == RunMode.MULTIRUN:
             return  # the values are checked run by run, see memexp.sweep
         for override in overrides:
             if override.is_sweep_override():
                 raise ConfigError(f"{override.input_line}: several values make a sweep; add -m to run it")
         check(config)
+
+
+def _check_writable(folder: Path) -> None:
+    """Check that the folder of all runs can be written; Hydra would only say so with a traceback."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"outputs_dir={folder} cannot be written: {error.strerror}; give another, or mend that"
+        ) from error
 
 
 def _check_names(overrides: list[Override]) -> None:
@@ -120,6 +135,13 @@ def explain(error: Exception) -> ConfigError:
     inner = str(causes[-1]).strip().splitlines()[0]
     key = getattr(causes[-1], "full_key", None) or ""
     wrong_type = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", inner)
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"cannot read {error.override!r}; settings are given as key=value, lists as 'key=[1,2]'; {HELP}"
+        )
+    not_bool = re.search(r"Value '(.*)' is not a valid bool", inner)
+    if not_bool:
+        return ConfigError(f"{key}={not_bool[1]} is not true or false")
     if wrong_type:
         value, kind = wrong_type.groups()
         return ConfigError(f"{key}={value} is not {_KINDS.get(kind, kind)}")

@@ -20,7 +20,13 @@ from memexp.errors import ConfigError
 from memexp.records import NOT_IDENTITY
 
 
-def ranged(minimum: float = -math.inf, *, above: float = -math.inf, one_of: tuple[str, ...] = (), default: Any = MISSING) -> Any:
+def ranged(
+    minimum: float = -math.inf,
+    *,
+    above: float = -math.inf,
+    one_of: tuple[str, ...] = (),
+    default: Any = MISSING,
+) -> Any:
     """Declare a field with the values that it may have."""
     return field(default=default, metadata={"minimum": minimum, "above": above, "one_of": one_of})
 
@@ -79,7 +85,7 @@ def check(config: DictConfig) -> DictConfig:
         ConfigError: names the key, what came and what is allowed.
     """
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    _check_ranges(config, "")
+    _check_ranges(config, "", Config)
     config.seeds = _check_seeds(config.seeds)
     for rule in RULES:
         complaint = rule(config)
@@ -88,15 +94,14 @@ def check(config: DictConfig) -> DictConfig:
     return config
 
 
-def _check_ranges(node: DictConfig, prefix: str) -> None:
-    schema = OmegaConf.get_type(node)
+def _check_ranges(node: DictConfig, prefix: str, schema: Any) -> None:
     declared = {f.name: f.metadata for f in dataclasses.fields(schema)} if dataclasses.is_dataclass(schema) else {}
-    for key, value in node.items():
+    for key, value in ((str(key), node[key]) for key in node):
         name = f"{prefix}{key}"
         if isinstance(value, DictConfig):
-            _check_ranges(value, f"{name}.")
+            _check_ranges(value, f"{name}.", OmegaConf.get_type(value))
             continue
-        limits = declared.get(str(key))
+        limits = declared.get(key)
         if not limits or value is None:
             continue
         if limits["one_of"] and value not in limits["one_of"]:

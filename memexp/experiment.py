@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 import memexp
 from memexp import machine, progress, records
 from memexp.config import check
-from memexp.errors import MemexpError
+from memexp.errors import MemexpError, RecordError
 from memexp.models import Cell, SequenceClassifier
 from memexp.runner import Runner
 from memexp.tasks.task import Rows, Task
@@ -77,9 +77,10 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise records.RecordError(f"cannot make {folder}: {error.strerror}; set outputs_dir to a writable folder") from error
+        raise RecordError(f"cannot make {folder}: {error.strerror}; set outputs_dir to a writable folder") from error
     with records.lock(folder):
         task = build_task(config)
+        model = build_model(config, task).to(device)
         identity = records.identity(settings, task.fingerprint())
         records.check_identity(folder, identity)
         if records.is_complete(folder):
@@ -87,13 +88,18 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             return records.read_json(folder / records.SUMMARY)
         records.write_json(folder / records.CONFIG, identity)
         with _failure_noted(folder):
-            return _train_and_score(config, settings, task, folder, device, show_bar)
+            return _train_and_score(config, settings, task, model, folder, device, show_bar)
 
 
 def _train_and_score(
-    config: DictConfig, settings: dict[str, Any], task: Task, folder: Path, device: str, show_bar: bool
+    config: DictConfig,
+    settings: dict[str, Any],
+    task: Task,
+    model: SequenceClassifier,
+    folder: Path,
+    device: str,
+    show_bar: bool,
 ) -> dict[str, Any]:
-    model = build_model(config, task).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
     runner = Runner(model, optimizer, clip_norm=config.clip_norm, clip_scope=config.clip_scope)
     updates = config.epochs * task.updates_per_epoch
@@ -106,7 +112,10 @@ def _train_and_score(
         "%s length=%d, %d seeds, %d updates, %d parameters a seed, on %s",
         config.model.name, config.length, len(config.seeds), updates, model.parameter_count, device,
     )  # fmt: skip
-    with progress.bar(updates, f"{config.model.name} {config.length}") if show_bar else _no_bar() as bar, _interruptible() as stop:
+    with (
+        progress.bar(updates, f"{config.model.name} {config.length}") if show_bar else _no_bar() as bar,
+        _interruptible() as stop,
+    ):
         if bar is not None:
             bar.update(runner.iteration)
         runner.train(
@@ -133,7 +142,12 @@ def _train_and_score(
 
 
 def _summary(
-    config: DictConfig, settings: dict[str, Any], task: Task, runner: Runner, model: SequenceClassifier, device: str
+    config: DictConfig,
+    settings: dict[str, Any],
+    task: Task,
+    runner: Runner,
+    model: SequenceClassifier,
+    device: str,
 ) -> dict[str, Any]:
     """Score each seed's best weights, on test once, and on the whole input distribution."""
     started = time.monotonic()
@@ -190,9 +204,7 @@ def _log_summary(summary: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
-def _reporter(
-    runner: Runner, history: records.History, updates: int, folder: Path, bar: Any
-) -> Callable[[int], None]:
+def _reporter(runner: Runner, history: records.History, updates: int, folder: Path, bar: Any) -> Callable[[int], None]:
     """Return what the runner calls after each update: it moves the bar and writes a log line every tenth."""
     note = progress.progress_file(folder, updates)
     tenth = max(1, updates // 10)

@@ -25,6 +25,12 @@ State = tuple[Tensor, ...]
 """The state of a cell, [S, B, D] each, in the order of `Cell.states`; the first is the hidden state."""
 
 
+def _split_time(rows: Tensor, L: int, B: int) -> Tensor:
+    """[S, G, L * B, D] -> [S, G, L, B, D]."""
+    S, G, _, D = rows.shape
+    return rows.view(S, G, L, B, D)
+
+
 class Cell(nn.Module):
     """One time step of a recurrent layer. A subclass names its gates and states and writes `step`.
 
@@ -67,7 +73,7 @@ class Cell(nn.Module):
             All hidden states, [S, B, L, D], and the last state.
         """
         _, B, L, _ = inputs.shape
-        projected = self.project(inputs.transpose(1, 2).flatten(1, 2)).unflatten(2, (L, B))
+        projected = _split_time(self.project(inputs.transpose(1, 2).flatten(1, 2)), L, B)
         outputs, state = self.run(projected, self.initial_state(B) if state is None else state)
         return outputs.transpose(1, 2), state
 
@@ -221,7 +227,7 @@ class SequenceClassifier(nn.Module):
         _, B, L = tokens.shape
         table = self.cell.project(self.embedding)  # [S, G, V, D]
         one_hot = F.one_hot(tokens.transpose(1, 2).flatten(1), self.embedding.shape[1]).to(table.dtype)
-        return (one_hot[:, None] @ table).unflatten(2, (L, B))
+        return _split_time(one_hot[:, None] @ table, L, B)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Answer: tokens [S, B, L], or [1, B, L] for the same rows in every seed -> logits [S, B, K]."""

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -15,11 +16,15 @@ _quiet = False
 
 
 class TerminalHandler(logging.Handler):
-    """Print log lines on the terminal without breaking a bar; silent inside the runs of a sweep."""
+    """Print log lines on the terminal without breaking a bar, errors on standard error; silent in a sweep's runs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line."""
-        if not _quiet:
+        if _quiet:
+            return
+        if record.levelno >= logging.ERROR:
+            tqdm.write(f"memexp: {self.format(record)}", file=sys.stderr)
+        else:
             say(self.format(record))
 
 
@@ -40,13 +45,13 @@ def silence(on: bool) -> Iterator[None]:
         _quiet = before
 
 
-def bar(total: float, description: str, bar_format: str | None = None) -> "tqdm[None]":
+def bar(total: float, description: str, bar_format: str | None = None) -> Any:
     """Open a bar on standard error; on anything but a terminal it shows nothing."""
     return tqdm(total=total, desc=description, bar_format=bar_format, disable=None, leave=False, dynamic_ncols=True)
 
 
 def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[int], None]:
-    """Return a function that notes the share of ``updates`` done in the run folder, at most once in ``every`` seconds."""
+    """Return a function that notes the share of ``updates`` done in the run folder, at most every so many seconds."""
     written = 0.0
 
     def note(iteration: int) -> None:

@@ -12,9 +12,9 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +23,8 @@ from memexp.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
+
+T = TypeVar("T")
 
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
@@ -95,7 +97,7 @@ class History:
         return size
 
 
-def _guard(path: Path, write: Any) -> Any:
+def _guard(path: Path, write: Callable[[], T]) -> T:
     """Call ``write``; turn a full disk or a folder without permission into an error of one line."""
     try:
         return write()

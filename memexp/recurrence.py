@@ -19,7 +19,7 @@ FunctionCtx = Any  # torch types this as FunctionCtx without save_for_backward's
 
 def _recurrent_weight_gradient(hidden: Tensor, pre_gradient: Tensor) -> Tensor:
     """Sum h_{t-1}^T dpre_t over time and batch: [S, L, B, D] x [S, G, L, B, D] -> [S, G, D, D]."""
-    S, G, L, B, D = pre_gradient.shape
+    S, _, L, B, D = pre_gradient.shape
     previous = hidden.reshape(S, L * B, D).transpose(1, 2)
     return torch.stack([previous @ gate.reshape(S, L * B, D) for gate in pre_gradient.unbind(1)], 1)
 
@@ -44,8 +44,8 @@ class _SRN(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, d_outputs: Tensor | None, d_last: Tensor | None) -> tuple[Tensor, ...]:
         hidden, U = ctx.saved_tensors
-        S, L, B, D = hidden.shape[0], hidden.shape[1] - 1, *hidden.shape[2:]
         outputs = hidden[:, 1:]
+        S, L, B, D = outputs.shape
         slope = torch.addcmul(torch.ones((), dtype=U.dtype, device=U.device), outputs, outputs, value=-1).unbind(1)
         d_pre = U.new_empty(S, 1, L, B, D)
         d_steps = d_pre[:, 0].unbind(1)
@@ -151,7 +151,7 @@ def srn(projected: Tensor, U: Tensor, h0: Tensor) -> tuple[Tensor, tuple[Tensor]
     Returns:
         All hidden states, [S, L, B, D], and the last one, [S, B, D], as a 1-tuple.
     """
-    outputs, h = _SRN.apply(projected, U, h0)
+    outputs, h = _SRN.apply(projected, U, h0)  # type: ignore[no-untyped-call]
     return outputs, (h,)
 
 
@@ -167,5 +167,5 @@ def lstm(projected: Tensor, U: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, 
     Returns:
         All hidden states, [S, L, B, D], and the last hidden and cell state, [S, B, D] each.
     """
-    outputs, h, c = _LSTM.apply(projected, U, h0, c0)
+    outputs, h, c = _LSTM.apply(projected, U, h0, c0)  # type: ignore[no-untyped-call]
     return outputs, (h, c)

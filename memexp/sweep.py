@@ -5,6 +5,7 @@ needs no torch, so that the process that only waits stays small.
 """
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -85,20 +86,25 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Any]]) -> 
     interrupted = False
     if left:
         say(f"{len(left)} of {len(jobs)} runs to do, in {left[0].folder.parent}")
-        by_folder = {str(job.folder.resolve()): job for job in left}
+        for job in left:
+            with contextlib.suppress(OSError):  # of an earlier try; a run removes it only when its turn comes
+                (job.folder / records.FAILURE).unlink(missing_ok=True)
         try:
             with _watching(left):
                 outcomes = launch([job.overrides for job in left])
-            for outcome in outcomes:
-                job = by_folder[outcome.folder]
+            for job, outcome in zip(left, outcomes, strict=True):
                 job.error = outcome.error
                 if outcome.stopped_seeds:
-                    job.error = f"the loss of seeds {outcome.stopped_seeds} was not finite; the other seeds are complete"
+                    job.error = (
+                        f"the loss of seeds {outcome.stopped_seeds} was not finite; the other seeds are complete"
+                    )
         except KeyboardInterrupt:
             interrupted = True
-        except Exception as error:  # a worker was killed: joblib and submitit each have their own word for it
+        except MemexpError as error:
+            say(str(error))
+        except Exception as error:  # a worker was killed: joblib has its own word for it
             say(f"a worker died ({type(error).__name__}: {str(error).splitlines()[0]}); too little memory?")
-    _close(jobs)
+    show_table([job.folder for job in jobs if not job.error and records.is_complete(job.folder)])
     unfinished = [job for job in jobs if job.error or not records.is_complete(job.folder)]
     if unfinished and not interrupted:
         say(f"\n{len(unfinished)} of {len(jobs)} runs are not complete:")
@@ -110,19 +116,17 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Any]]) -> 
     return 1 if unfinished else 0
 
 
-def _close(jobs: list[Job]) -> None:
-    """Print the table of the sweep's runs; write that of the whole study to results.csv."""
+def show_table(folders: list[Path]) -> None:
+    """Print the table of these complete runs; write that of their whole study to results.csv."""
     from memexp import tables  # pandas and scipy are slow to import: not before they are needed
 
-    folders = [job.folder for job in jobs if records.is_complete(job.folder)]
     rows, _ = records.collect(folders)
     if rows.empty:
         return
-    say("\n" + tables.shown(tables.results(rows)))
-    for study in sorted({folder.parent for folder in folders}):
+    say(f"\n{tables.shown(tables.results(rows))}\n(mean over seeds and its 95 % interval)\n")
+    for study in sorted({Path(os.path.relpath(folder.parent)) for folder in folders}):
         try:
-            path = write_results(study)
-            say(f"all runs of the study: {path}")
+            say(f"all runs of the study, seed by seed: {write_results(study)}")
         except MemexpError as error:
             say(str(error))
 

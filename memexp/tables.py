@@ -10,9 +10,9 @@ SCORES = {"dev": "dev_accuracy", "test": "test_accuracy", "exact": "exact_accura
 
 #: Columns of `memexp.records.collect` that are neither settings nor what identifies a row.
 NOT_SETTINGS = (
-    "run", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates", "seconds", "exact_over",
-    "target_entropy_bits", "chance_accuracy", "best_iteration", "diverged_at", "retained_bits", "study", "device",
-    "datasets_dir", "outputs_dir", "checkpoint_seconds", "task.name", "task._target_", "model._target_",
+    "run", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates", "seconds",
+    "exact_over", "target_entropy_bits", "chance_accuracy", "best_iteration", "diverged_at", "retained_bits", "study",
+    "device", "datasets_dir", "outputs_dir", "checkpoint_seconds", "task.name", "task._target_", "model._target_",
 )  # fmt: skip
 
 
@@ -33,7 +33,8 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
 
 def varied(rows: pd.DataFrame) -> list[str]:
     """Name the settings in which the runs differ; model and length are always among them, first."""
-    settings = [c for c in rows if c not in NOT_SETTINGS and not c.startswith(("dev_", "test_", "exact_"))]
+    columns = [str(c) for c in rows.columns]
+    settings = [c for c in columns if c not in NOT_SETTINGS and not c.startswith(("dev_", "test_", "exact_"))]
     differ = [c for c in settings if c not in ("model.name", "length") and rows[c].astype(str).nunique() > 1]
     return ["model.name", "length", *differ]
 
@@ -64,7 +65,9 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
 
 def shown(table: pd.DataFrame) -> str:
     """Format a table of `results` for the terminal: percent, with the interval in brackets."""
-    text = table.rename(columns={"model.name": "model"}).drop(columns=[c for c in table if c.endswith(("_low", "_high"))])
+    text = table.rename(columns={"model.name": "model"}).drop(
+        columns=[c for c in table.columns if str(c).endswith(("_low", "_high"))]
+    )
     for name in SCORES:
         text[f"{name} %"] = [
             f"{100 * m:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else f"{100 * m:.1f}"

@@ -62,7 +62,10 @@ def test_zeros_is_the_recurrent_layer_alone():
 def test_orthogonal_recurrent_matrices():
     matrices = draw("orthogonal", "recurrent_weight").double()
     torch.testing.assert_close(
-        matrices @ matrices.transpose(1, 2), torch.eye(60, dtype=torch.float64).expand(4, 60, 60), atol=1e-5, rtol=0
+        matrices @ matrices.transpose(1, 2),
+        torch.eye(60, dtype=torch.float64).expand(4, 60, 60),
+        atol=1e-5,
+        rtol=0,
     )
     assert torch.equal(draw("orthogonal", "bias"), draw("xavier", "bias"))
 

@@ -12,7 +12,10 @@ def test_run_equals_unroll(kind: type[Cell], ends: str, generator: torch.Generat
     S, B, L, M, D = 2, 3, 7, 4, 5
     cell = random_cell(kind, S, M, D, generator)
     draw = {"generator": generator, "dtype": torch.float64}
-    start = [torch.randn(S, len(kind.gates), L, B, D, **draw), *(torch.randn(S, B, D, **draw) for _ in kind.states)]
+    start = [
+        torch.randn(S, len(kind.gates), L, B, D, **draw),
+        *(torch.randn(S, B, D, **draw) for _ in kind.states),
+    ]
     weights = [torch.randn(S, L, B, D, **draw), *(torch.randn(S, B, D, **draw) for _ in kind.states)]
     results = []
     for way in (cell.unroll, cell.run):

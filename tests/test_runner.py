@@ -44,7 +44,9 @@ def task(folder: Path, seeds: list[int], **options: object) -> DigitSum:
     return DigitSum(length=5, seeds=seeds, batch_size=8, folder=folder, **options)
 
 
-def runner(task: DigitSum, kind: type = SRN, dtype: torch.dtype = torch.float32, lr: float = 0.01, **options: object) -> Runner:
+def runner(
+    task: DigitSum, kind: type = SRN, dtype: torch.dtype = torch.float32, lr: float = 0.01, **options: object
+) -> Runner:
     model = SequenceClassifier(kind, task.seeds, 10, 19, 4, 6).to(dtype)
     return Runner(model, torch.optim.Adam(model.parameters(), lr=lr, fused=True), **options)
 
@@ -327,7 +329,9 @@ def test_a_saved_model_answers_the_same(tmp_path: Path):
 def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path):
     own = task(tmp_path, [0, 1])
     runner(own, SRN).save_model(tmp_path / "best.pt")
-    with pytest.raises(RecordError, match=r"best.pt is of another model: cell.U is \(2, 1, 6, 6\) there, \(2, 4, 6, 6\) in"):
+    with pytest.raises(
+        RecordError, match=r"best.pt is of another model: cell.U is \(2, 1, 6, 6\) there, \(2, 4, 6, 6\) in"
+    ):
         runner(own, LSTM).load_model(tmp_path / "best.pt")
     with pytest.raises(RecordError, match=r"is \(2, 10, 4\) there, \(3, 10, 4\)|cell.U is"):
         runner(task(tmp_path, [0, 1, 2]), SRN).load_model(tmp_path / "best.pt")

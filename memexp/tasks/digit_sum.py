@@ -100,7 +100,12 @@ class DigitSum:
         if distinct_inputs(self.length, self.distractors) <= self.exact_limit:
             return enumerate_distribution(self.length, self.distractors)
         inputs, targets = sample(SAMPLE_ROWS, self.length, self.distractors, _generator(0, "exact", 0))
-        return Rows(inputs, targets, torch.full((SAMPLE_ROWS,), 1 / SAMPLE_ROWS, dtype=torch.float64), f"{SAMPLE_ROWS} sampled rows")
+        return Rows(
+            inputs,
+            targets,
+            torch.full((SAMPLE_ROWS,), 1 / SAMPLE_ROWS, dtype=torch.float64),
+            f"{SAMPLE_ROWS} sampled rows",
+        )
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the three data files."""
@@ -142,7 +147,8 @@ def sample(rows: int, length: int, distractors: int, generator: Generator) -> tu
 
 def distinct_inputs(length: int, distractors: int) -> int:
     """Count the different inputs: 100 pairs times every way to have up to ``distractors`` non-zero digits."""
-    return DIGITS**2 * sum(math.comb(length - 2, j) * (DIGITS - 1) ** j for j in range(distractors + 1))
+    tails: int = sum(math.comb(length - 2, j) * (DIGITS - 1) ** j for j in range(distractors + 1))
+    return DIGITS**2 * tails
 
 
 def enumerate_distribution(length: int, distractors: int) -> Rows:
@@ -187,7 +193,9 @@ def ensure_files(folder: Path, length: int, distractors: int, data_seed: int) ->
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, generate(length, split, distractors, data_seed))
             except OSError as error:
-                raise DataError(f"cannot write the data to {path}: {error.strerror}; set datasets_dir to a writable folder") from error
+                raise DataError(
+                    f"cannot write the data to {path}: {error.strerror}; set datasets_dir to a writable folder"
+                ) from error
     return files
 
 
@@ -224,8 +232,8 @@ def parse(content: bytes, path: Path, length: int) -> Rows:
     try:
         lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8 text; {remedy}") from None
+        number = content[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {number}: not UTF-8 text; {remedy}") from None
     if not lines:
         raise DataError(f"{path} is empty; {remedy}")
     inputs, targets = [], []
@@ -242,9 +250,7 @@ def parse(content: bytes, path: Path, length: int) -> Rows:
             raise DataError(f"{where}: {len(digits)} digits, but length is {length}; {remedy}")
         total = int(digits[0]) + int(digits[1])
         if label.strip() != str(total):
-            raise DataError(
-                f"{where}: label {label[:20]!r}, but the first two digits give {digits[0]} + {digits[1]} = {total}; {remedy}"
-            )
+            raise DataError(f"{where}: label {label[:20]!r}, but {digits[0]} + {digits[1]} = {total}; {remedy}")
         inputs.append([int(digit) for digit in digits])
         targets.append(total)
     return Rows(torch.tensor(inputs), torch.tensor(targets), source=path.name)

@@ -94,7 +94,11 @@ def test_other_settings_have_folders_of_their_own(tmp_path: Path):
     task(tmp_path, distractors=2)
     task(tmp_path, data_seed=4)
     task(tmp_path, distractors="all")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["6,data_seed=4", "6,distractors=2", "6,distractors=4"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "6,data_seed=4",
+        "6,distractors=2",
+        "6,distractors=4",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,12 +108,15 @@ def test_other_settings_have_folders_of_their_own(tmp_path: Path):
         (b"1 2 0 0 0\t3\n1  2 0 0 0\t3\n", "line 2: '' is not a digit"),
         (b"1 12 0 0 0\t3\n", "line 1: '12' is not a digit"),
         (b"1 2 0 0\t3\n", "line 1: 4 digits, but length is 5"),
-        (b"1 2 0 0 0\t4\n", "line 1: label '4', but the first two digits give 1 \\+ 2 = 3"),
+        (b"1 2 0 0 0\t4\n", "line 1: label '4', but 1 \\+ 2 = 3"),
         (b"1 2 0 0 0 3\n", "line 1: no tab"),
         (b"", "is empty"),
         (b"1 2 0 0 0\t3\n\n1 2 0 0 0\t3\n", "line 2: no tab"),
         (b"1 2 0 0 0\t3\n\xff\xfe\n", "line 2: not UTF-8"),
-        ("1 2 0 0 \N{ARABIC-INDIC DIGIT ONE}\t3\n".encode(), "line 1: '\N{ARABIC-INDIC DIGIT ONE}' is not a digit"),
+        (
+            "1 2 0 0 \N{ARABIC-INDIC DIGIT ONE}\t3\n".encode(),
+            "line 1: '\N{ARABIC-INDIC DIGIT ONE}' is not a digit",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, content: bytes, complaint: str):
