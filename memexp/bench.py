@@ -1,0 +1,412 @@
+"""Speed and parity, side by side: ``python -m memexp.bench``.
+
+Three contestants train the digit-sum study (300 rows, batch 8, Adam) in one process and on one thread:
+
+    plain loop     the study as usually written: one example at a time through a DataLoader, a Python loop
+                   over time steps, gate by gate; one seed
+    torch's layer  nn.RNN or nn.LSTM on slices of whole tensors; one seed
+    memexp         this package's runner, S seeds in lockstep; it also keeps running loss and accuracy
+
+An update is: fetch the batch, forward pass, cross-entropy, backward pass, step of Adam. The contestants take
+turns, a chunk of updates each, for several rounds; the median over the rounds is reported, so that whatever
+else the machine does hits all alike. Time is that of the processor (`time.process_time`): with one thread it
+is what the clock on the wall shows while nothing else runs, and it leaves out what other processes take away.
+Axis letters as in `memexp.models`.
+"""
+
+import argparse
+import csv
+import errno
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import process_time as clock
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+
+from memexp import baselines, machine
+from memexp.errors import ConfigError, MemexpError
+from memexp.files import write_atomically
+from memexp.models import LSTM, SRN, Cell, SequenceClassifier
+from memexp.runner import Runner
+from memexp.tasks.digit_sum import DigitSum
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MODELS: dict[str, type[Cell]] = {"srn": SRN, "lstm": LSTM}
+BATCH_SIZE, EMBEDDING_SIZE, HIDDEN_SIZE, LEARNING_RATE = 8, 32, 32, 1e-3  # the book's
+LOOP, LAYER, MEMEXP = "plain loop", "torch's layer", "memexp"
+QUICK = {"lengths": [5], "seeds": [1, 2], "rounds": 2, "updates": 2}
+OUTPUT, FIGURE = Path("images/bench.csv"), Path("images/bench_growth.png")
+NEVER = 1 << 62
+
+Points = dict[str, tuple[int, ...]]
+GROWTH: Points = {
+    "length": (10, 20, 35, 60, 100),
+    "hidden_size": (16, 32, 64, 128, 256),
+    "seeds": (1, 2, 5, 10, 20, 40),
+}
+GROWTH_QUICK: Points = {"length": (5, 10), "hidden_size": (4, 8), "seeds": (1, 2)}
+GROWTH_LABELS = {"length": "length", "hidden_size": "hidden size", "seeds": "seeds"}
+GROWTH_BASE = {"length": 35, "hidden_size": HIDDEN_SIZE, "seeds": 10}
+COLOURS = {"srn": "#0072B2", "lstm": "#D55E00"}  # apart for colour-blind eyes too; the markers differ as well
+MARKERS = {"srn": "o", "lstm": "s"}
+
+Record = dict[str, Any]
+"""A row of the CSV: column -> value, None where it does not apply."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to train: ``seconds(n)`` trains on and returns the time that n updates took."""
+
+    name: str
+    seeds: int
+    seconds: Callable[[int], float]
+
+
+class NoHistory:
+    """A history that forgets."""
+
+    def add(self, iteration: int, split: str, name: str, values: list[float], active: list[bool]) -> None:
+        """Note nothing."""
+
+    def flush(self) -> int:
+        """Write nothing."""
+        return 0
+
+
+def build_task(length: int, seeds: int) -> DigitSum:
+    """Build the book's task; its generated data are read at once, so their folder does not stay."""
+    with tempfile.TemporaryDirectory() as folder:
+        return DigitSum(length, range(seeds), BATCH_SIZE, Path(folder))
+
+
+def build_model(cell: type[Cell], task: DigitSum, hidden_size: int = HIDDEN_SIZE) -> SequenceClassifier:
+    """Build the book's model for the seeds of a task."""
+    return SequenceClassifier(cell, task.seeds, task.symbols, task.classes, EMBEDDING_SIZE, hidden_size)
+
+
+def loop_contestant(cell: type[Cell], length: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
+    """Enter the study as usually written."""
+    task = build_task(length, 1)
+    network = baselines.loop_classifier(build_model(cell, task, hidden_size), 0)
+    batches = baselines.loaded(task.rows("train"), BATCH_SIZE)
+    return Contestant(LOOP, 1, baselines.training(network, batches, LEARNING_RATE, clock))
+
+
+def layer_contestant(cell: type[Cell], length: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
+    """Enter torch's own layer."""
+    task = build_task(length, 1)
+    network = baselines.torch_classifier(build_model(cell, task, hidden_size), 0)
+    batches = baselines.sliced(task.rows("train"), BATCH_SIZE)
+    return Contestant(LAYER, 1, baselines.training(network, batches, LEARNING_RATE, clock))
+
+
+def memexp_contestant(cell: type[Cell], length: int, seeds: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
+    """Enter memexp's runner, as `memexp.experiment` sets it up."""
+    task = build_task(length, seeds)
+    model = build_model(cell, task, hidden_size)
+    runner = Runner(model, torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True))
+
+    def seconds(updates: int) -> float:
+        stamps: list[float] = []
+        runner.train(
+            task.batch,
+            task.rows("dev"),
+            runner.iteration + updates + 2,
+            NoHistory(),
+            eval_steps=NEVER,
+            log_steps=NEVER,
+            progress=lambda _: stamps.append(clock()),
+        )
+        # the first update warms up, the last one evaluates on dev: what lies between them counts
+        return stamps[updates] - stamps[0]
+
+    return Contestant(MEMEXP, seeds, seconds)
+
+
+def measure(contestants: Sequence[Contestant], rounds: int, updates: int) -> list[float]:
+    """Let the contestants take turns; return milliseconds per update and seed, the median over the rounds."""
+    for contestant in contestants:
+        contestant.seconds(1)
+    samples = [[c.seconds(updates) * 1e3 / updates / c.seeds for c in contestants] for _ in range(rounds)]
+    return [median(column) for column in zip(*samples, strict=True)]
+
+
+def peak_flops(size: int = 512, repeats: int = 40) -> float:
+    """Measure the largest rate of float32 products, in operations per second: size^3, the best of several."""
+    a, b, product = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
+    best = float("inf")
+    for _ in range(repeats):
+        started = clock()
+        torch.matmul(a, b, out=product)
+        best = min(best, clock() - started)
+    return 2 * size**3 / best
+
+
+def update_flops(gates: int, length: int, batch: int, embedding: int, hidden: int, symbols: int, classes: int) -> int:
+    """Count the floating-point operations that the products of one update of one seed need.
+
+    3 * (2 L B G D D  +  2 V M G D  +  2 B D K): the recurrent products of all time steps, the table E W of
+    the V different inputs, and the head; a product [n, m] x [m, p] is 2 n m p operations, and its backward
+    pass is two products of that size. Looking up the table and elementwise operations are not counted.
+    """
+    L, B, G, M, D, V, K = length, batch, gates, embedding, hidden, symbols, classes
+    return 3 * (2 * L * B * G * D * D + 2 * V * M * G * D + 2 * B * D * K)
+
+
+def bound_ms(cell: type[Cell], length: int, peak: float, hidden_size: int = HIDDEN_SIZE) -> float:
+    """Return the milliseconds that one update of one seed takes at the peak rate."""
+    sizes = (length, BATCH_SIZE, EMBEDDING_SIZE, hidden_size, DigitSum.symbols, DigitSum.classes)
+    return update_flops(len(cell.gates), *sizes) / peak * 1e3
+
+
+def parity(cell: type[Cell], length: int, seeds: int) -> tuple[float, float]:
+    """Return the largest `baselines.differences` over the seeds of a group: float64, the first batch."""
+    task = build_task(length, seeds)
+    model = build_model(cell, task).double()
+    rows = task.rows("train").slice(0, BATCH_SIZE)
+    data = rows.inputs, rows.targets
+    found = [baselines.differences(model, k, baselines.torch_classifier(model, k), *data) for k in range(seeds)]
+    return max(outputs for outputs, _ in found), max(gradients for _, gradients in found)
+
+
+def compare(name: str, length: int, seeds: Sequence[int], rounds: int, updates: int, peak: float) -> list[Record]:
+    """Time all contestants on one model and length; return a row of the table for each."""
+    cell = MODELS[name]
+    contestants = [loop_contestant(cell, length), layer_contestant(cell, length)]
+    contestants += [memexp_contestant(cell, length, S) for S in seeds]
+    times = measure(contestants, rounds, updates)
+    bound = bound_ms(cell, length, peak)
+    records = []
+    for contestant, ms in zip(contestants, times, strict=True):
+        own = contestant.name == MEMEXP
+        outputs, gradients = parity(cell, length, contestant.seeds) if own else (None, None)
+        record = {
+            "model": name,
+            "length": length,
+            "contestant": contestant.name,
+            "seeds": contestant.seeds,
+            "ms_per_update_and_seed": ms,
+            "times_faster_than_loop": times[0] / ms,
+            "times_faster_than_layer": times[1] / ms,
+            "share_of_bound": bound / ms,
+            "output_difference": outputs,
+            "gradient_difference": gradients,
+        }
+        records.append(record)
+    return records
+
+
+def grow(points: Points, rounds: int, updates: int, peak: float) -> list[Record]:
+    """Time memexp and torch's layer along length, hidden size and S, the other two held at `GROWTH_BASE`."""
+    records = []
+    for name, cell in MODELS.items():
+        for axis, values in points.items():
+            _say(f"{name}, growth with {GROWTH_LABELS[axis]}")
+            settings = [{**GROWTH_BASE, axis: value} for value in values]
+            contestants = [memexp_contestant(cell, s["length"], s["seeds"], s["hidden_size"]) for s in settings]
+            contestants += [layer_contestant(cell, s["length"], s["hidden_size"]) for s in settings]
+            times = measure(contestants, rounds, updates)
+            for setting, contestant, ms in zip(settings * 2, contestants, times, strict=True):
+                share = bound_ms(cell, setting["length"], peak, setting["hidden_size"]) / ms
+                own = {"contestant": contestant.name, "ms_per_update_and_seed": ms, "share_of_bound": share}
+                where = {"axis": axis, "value": setting[axis], **setting, "seeds": contestant.seeds}
+                records.append({"model": name, **where, **own})
+    return records
+
+
+def draw_growth(axes: "Axes", records: Sequence[Record], axis: str) -> "Axes":
+    """Draw milliseconds per update and seed against one of `GROWTH`'s axes."""
+    for name, colour in COLOURS.items():
+        for contestant, line in ((MEMEXP, "-"), (LAYER, "--")):
+            wanted = (name, axis, contestant)
+            rows = [r for r in records if (r["model"], r["axis"], r["contestant"]) == wanted]
+            axes.plot(
+                [r["value"] for r in rows],
+                [r["ms_per_update_and_seed"] for r in rows],
+                line,
+                color=colour,
+                marker=MARKERS[name],
+                markerfacecolor=colour if contestant == MEMEXP else "white",
+                label=f"{name.upper()}, {contestant}" + (" (one seed)" if contestant == LAYER else ""),
+            )
+    ticks = sorted({r["value"] for r in records if r["axis"] == axis})
+    axes.set(xscale="log", yscale="log", xlabel=GROWTH_LABELS[axis] + (" trained together" if axis == "seeds" else ""))
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(which="both", axis="y", alpha=0.25)
+    held = [f"{GROWTH_LABELS[other]} {GROWTH_BASE[other]}" for other in GROWTH if other != axis]
+    axes.set_title(", ".join(held), fontsize="medium")
+    return axes
+
+
+def growth_figure(records: Sequence[Record]) -> "Figure":
+    """Draw the cost against length, hidden size and S, side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(GROWTH), sharey=True)
+    for axes, axis in zip(panels, GROWTH, strict=True):
+        draw_growth(axes, records, axis)
+    panels[0].set_ylabel("ms per update and seed")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def table(records: Sequence[Record]) -> str:
+    """Format what `compare` returns for the terminal."""
+    head = "model length contestant seeds ms/update/seed x_plain_loop x_torch's of_bound"
+    lines = [[title.replace("_", " ") for title in head.split()]]
+    for r in records:
+        what = [str(r[column]) for column in ("model", "length", "contestant", "seeds")]
+        faster = [f"{r[f'times_faster_than_{other}']:.1f}" for other in ("loop", "layer")]
+        ms, share = r["ms_per_update_and_seed"], r["share_of_bound"]
+        lines.append([*what, f"{ms:.3f}", *faster, f"{100 * share:.1f} %"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    sides = "<><>>>>>"
+    return "\n".join(
+        "  ".join(f"{text:{side}{width}}" for text, side, width in zip(line, sides, widths, strict=True))
+        for line in lines
+    )
+
+
+def parity_lines(records: Sequence[Record]) -> str:
+    """Format the largest differences from torch's layer, a line for each model and length."""
+    lines = []
+    for name, length in dict.fromkeys((r["model"], r["length"]) for r in records):
+        rows = [r for r in records if (r["model"], r["length"], r["contestant"]) == (name, length, MEMEXP)]
+        outputs, gradients = (max(r[f"{what}_difference"] for r in rows) for what in ("output", "gradient"))
+        lines.append(f"{name}, length {length}: outputs {outputs:.1e}, gradients {gradients:.1e}")
+    return "\n".join(["largest difference of memexp from torch's layer (float64, every seed):", *lines])
+
+
+def write_csv(path: Path, records: Sequence[Record]) -> None:
+    """Write records as CSV, with the first one's columns."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    write_atomically(path, text.getvalue().encode())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line."""
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
+def _at_least(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+        return int(text)
+
+    return parse
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = _Parser(
+        prog="memexp.bench",
+        description="Time one update of training, per seed, side by side and on one thread: the study as "
+        "usually written (plain loop), torch's own layer, and memexp with several seeds. Prints a table, writes "
+        "a CSV.",
+        epilog="'of bound' is the time that the matrix products alone would take at the machine's measured "
+        "peak rate, as a share of the time measured. For steady numbers, let nothing else run.",
+        allow_abbrev=False,
+    )
+
+    def several(name: str, kind: Callable[[str], int], default: list[int], what: str) -> None:
+        shown = " ".join(map(str, default))
+        add(name, nargs="+", type=kind, default=default, metavar="N", help=f"{what} (default: {shown})")
+
+    add, count = parser.add_argument, _at_least(1)
+    add("--models", nargs="+", choices=[*MODELS], default=[*MODELS], help="which models (default: both)")
+    several("--lengths", _at_least(3), [10, 35], "sequence lengths")
+    several("--seeds", count, [1, 5, 10, 20], "how many seeds memexp trains together")
+    add("--rounds", type=count, default=7, metavar="N", help="turns; their median counts (default: 7)")
+    add("--updates", type=count, default=38, metavar="N", help="updates of a turn (default: 38, an epoch)")
+    add("--output", type=Path, default=OUTPUT, metavar="FILE", help="the CSV (default: %(default)s)")
+    add(
+        "--figure",
+        type=Path,
+        nargs="?",
+        const=FIGURE,
+        metavar="FILE",
+        help="also draw how the cost grows with length, hidden size and seeds (default FILE: %(const)s); the "
+        "numbers go to a CSV of the same name",
+    )
+    add("--quick", action="store_true", help="a run of seconds, to see that all works; its times mean little")
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; with ``--quick``, the other options have small defaults."""
+    parser = build_parser()
+    if "--quick" in arguments:
+        parser.set_defaults(**QUICK)
+    return parser.parse_args(arguments)
+
+
+def _say(what: str) -> None:
+    print(f"measuring {what} ...", file=sys.stderr, flush=True)
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Measure, print, write.
+
+    Raises:
+        ConfigError: the figure is of no known kind.
+        OSError: a file cannot be written.
+    """
+    figure: Path | None = options.figure
+    files = [options.output, *([figure, figure.with_suffix(".csv")] if figure else [])]
+    if figure and figure.suffix not in (".png", ".pdf", ".svg"):
+        raise ConfigError(f"--figure {figure}: the name has to end in .png, .pdf or .svg")
+    for path in files:  # before a minute of measuring
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    machine.prepare()
+    peak = peak_flops()
+    records = []
+    for name in options.models:
+        for length in options.lengths:
+            _say(f"{name}, length {length}")
+            records += compare(name, length, options.seeds, options.rounds, options.updates, peak)
+    write_csv(options.output, records)
+    print(f"torch {torch.__version__}, one thread, peak {peak / 1e9:.0f} GFLOP/s (float32)\n")
+    print(f"{table(records)}\n\n{parity_lines(records)}\n\nwritten: {options.output}")
+    if figure:
+        points, rounds = (GROWTH_QUICK, 1) if options.quick else (GROWTH, 3)
+        growth = grow(points, rounds, min(options.updates, 10), peak)
+        write_csv(figure.with_suffix(".csv"), growth)
+        growth_figure(growth).savefig(figure, dpi=150)
+        print(f"written: {figure}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``python -m memexp.bench``."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        bench(parse(arguments))
+    except MemexpError as error:
+        sys.exit(f"memexp.bench: {error}")
+    except OSError as error:
+        sys.exit(f"memexp.bench: cannot write {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

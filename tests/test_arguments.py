@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from memexp.arguments import check_arguments
+from memexp.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["length=2"], r"length=2 is too small; it must be at least 3"),
+        (["length=-5"], r"length=-5 is too small"),
+        (["length=ten"], r"length=ten is not a whole number"),
+        (["length=10.5"], r"length=10.5 is not a whole number"),
+        (["length="], r"length= is not a whole number"),
+        (["lr=0"], r"lr=0.0 is too small; it must be above 0"),
+        (["lr=-1"], r"lr=-1.0 is too small"),
+        (["lr=nan"], r"lr=nan is not a finite number"),
+        (["lr=fast"], r"lr=fast is not a number"),
+        (["epochs=0"], r"epochs=0 is too small; it must be at least 1"),
+        (["batch_size=0"], r"batch_size=0 is too small"),
+        (["clip_norm=0"], r"clip_norm=0.0 is too small"),
+        (["clip_scope=all"], r"clip_scope=all is unknown; allowed: global, tensor"),
+        (["seeds=0"], r"at least one seed is needed"),
+        (["seeds=[]"], r"seeds=\[\] is empty"),
+        (["seeds=[3,7,3]"], r"3 is there more than once"),
+        (["seeds=[1,-2]"], r"-2 is not a whole number from 0"),
+        (["seeds=many"], r"seeds=many is not a number or a list"),
+        (["model=gruu"], r"model=gruu is unknown; allowed: lstm, srn"),
+        (["model=lstmm"], r"model=lstmm is unknown \(did you mean lstm\?\)"),
+        (["task=digitsum"], r"task=digitsum is unknown \(did you mean digit_sum\?\)"),
+        (["experiment=bock"], r"experiment=bock is unknown \(did you mean book\?\)"),
+        (["lenght=5"], r"unknown key 'lenght' \(did you mean length\?\)"),
+        (["+lenght=5"], r"unknown key 'lenght' \(did you mean length\?\)"),
+        (["++lenght=5"], r"unknown key 'lenght' \(did you mean length\?\)"),
+        (["+model.dropout=1"], r"unknown key 'model.dropout'"),
+        (["hidden_size=3"], r"unknown key 'hidden_size' \(did you mean model.hidden_size\?\)"),
+        (["~lr"], r"~lr: a setting cannot be removed"),
+        (["length"], r"cannot read 'length'; settings are given as key=value"),
+        (["length=[1"], r"cannot read 'length=\[1'"),
+        (["model.initialiser=glorot"], r"model.initialiser=glorot is unknown; allowed: xavier"),
+        (["model.hidden_size=0"], r"model.hidden_size=0 is too small"),
+        (["task.sampling=new"], r"task.sampling=new is unknown; allowed: fixed, fresh"),
+        (["task.shuffle=maybe"], r"task.shuffle=maybe is not true or false"),
+        (["task.distractors=9"], r"task.distractors=9 is not possible at length=10; allowed: 0 to 8"),
+        (["task.distractors=some"], r"task.distractors=some is not possible"),
+        (["study=a/b"], r"study='a/b' cannot be a folder's name"),
+        (["study=''"], r"study='' cannot be a folder's name"),
+        (["length=10,15"], r"length=10,15: several values make a sweep; add -m"),
+        (["-m", "lenght=10,15"], r"unknown key 'lenght'"),
+        (["-m", "model=rnn,gruu"], r"model=rnn is unknown"),
+        (["-m", "lr=fast", "length=10,15"], r"lr=fast is not a number"),
+        (["outputs_dir=file/here"], r"outputs_dir=file/here cannot be written: Not a directory"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(arguments: list[str], complaint: str):
+    Path("file").touch()
+    with pytest.raises(ConfigError, match=complaint) as error:
+        check_arguments(arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["length=3", "model=srn", "seeds=[3,7]"],
+        ["-m", "length=10,15", "model=srn"],
+        ["-m", "length=10,2"],  # the run that cannot be is reported by the sweep; the other one runs
+        ["-m", "model=srn,gruu"],
+        ["experiment=fresh"],
+        ["task.distractors=all", "hydra/launcher=basic", "hydra.launcher.n_jobs=1"][:2],
+        ["clip_norm=null", "lr=1e-3"],
+        ["--help"],
+        ["--cfg", "job"],
+    ],
+)
+def test_what_is_right_passes(arguments: list[str]):
+    check_arguments(arguments)

@@ -1,0 +1,345 @@
+"""End to end: real runs through the command line, in a temporary folder."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import CommandLine
+
+TINY = ("epochs=2", "seeds=2")
+
+
+def run_folder(tmp_path: Path, name: str, study: str = "book") -> Path:
+    return tmp_path / "outputs" / study / name
+
+
+def same_record(one: Path, other: Path) -> None:
+    """Two run folders hold the same results, bit for bit; times may differ."""
+    assert (one / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
+    ours, theirs = (torch.load(f / "best.pt", weights_only=True)["weights"] for f in (one, other))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+    assert json.loads((one / "summary.json").read_text())["seeds"] == json.loads((other / "summary.json").read_text())["seeds"]
+
+
+# --- one run ---
+
+
+def test_one_run_leaves_its_record_and_is_then_skipped(memexp: CommandLine, tmp_path: Path):
+    result = memexp("length=5", *TINY)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    folder = run_folder(tmp_path, "epochs=2,length=5,model=lstm,seeds=2")
+    assert {p.name for p in folder.iterdir()} == {
+        ".hydra", ".lock", "best.pt", "config.json", "history.csv", "last.pt", "memexp.log", "summary.json",
+    }  # fmt: skip
+    assert sorted(p.name for p in (tmp_path / "datasets" / "5").iterdir()) == ["dev.txt", "test.txt", "train.txt"]
+
+    history = pd.read_csv(folder / "history.csv")
+    assert list(history) == ["iteration", "seed", "split", "name", "value"]
+    assert sorted(history["iteration"].unique()) == [0, 76]
+    assert len(history) == 2 * 2 * 2 * 2  # updates x seeds x splits x names
+
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["updates"] == 76
+    assert summary["parameters"] == 10 * 32 + 4 * (2 * 32 * 32 + 32) + 32 * 19 + 19
+    assert summary["state_size"] == 64
+    assert summary["exact_over"] == "all 2800 inputs"
+    assert summary["target_entropy_bits"] == pytest.approx(4.032, abs=1e-3)
+    assert summary["chance_accuracy"] == pytest.approx(0.1)
+    for seed in summary["seeds"]:
+        bits = summary["target_entropy_bits"] - seed["exact_loss"] / 0.6931471805599453
+        assert seed["retained_bits"] == pytest.approx(bits)
+
+    assert "mean over 2 seeds" in result.stdout
+    assert "2 seeds, 76 updates, 9267 parameters a seed, on cpu" in (folder / "memexp.log").read_text()
+    again = memexp("length=5", *TINY)
+    assert again.returncode == 0
+    assert "is complete already: skipped" in again.stdout
+
+
+def test_the_best_score_on_dev_is_that_of_the_history(memexp: CommandLine, tmp_path: Path):
+    assert memexp("length=4", "epochs=6", "seeds=[5,1]", "lr=0.01", "eval_steps=10").returncode == 0
+    folder = run_folder(tmp_path, "epochs=6,eval_steps=10,length=4,lr=0.01,model=lstm,seeds=[5,1]")
+    history = pd.read_csv(folder / "history.csv").query("split == 'dev' and name == 'accuracy'")
+    for seed in json.loads((folder / "summary.json").read_text())["seeds"]:
+        own = history[history["seed"] == seed["seed"]]
+        assert seed["dev_accuracy"] == pytest.approx(own["value"].max())
+        assert seed["best_iteration"] == own.loc[own["value"].idxmax(), "iteration"]
+
+
+def test_help_explains_in_our_words(memexp: CommandLine):
+    result = memexp("--help")
+    assert result.returncode == 0
+    assert "how long can a recurrent network remember?" in result.stdout
+    assert "model=lstm|srn" in result.stdout
+    assert "Powered by Hydra" not in result.stdout
+
+
+# --- a sweep ---
+
+
+def test_a_sweep_runs_both_models_and_closes_with_one_table(memexp: CommandLine, tmp_path: Path):
+    result = memexp("-m", "length=4,5", *TINY)
+    assert result.returncode == 0, result.stderr
+    assert "4 of 4 runs to do" in result.stdout
+    assert "[4/4]" in result.stdout
+    lines = [line.split()[:3] for line in result.stdout.splitlines()]
+    for model in ("lstm", "srn"):
+        for length in ("4", "5"):
+            assert [model, length, "2"] in lines
+    table = pd.read_csv(tmp_path / "outputs" / "book" / "results.csv")
+    assert len(table) == 8
+    assert set(table["model.name"]) == {"srn", "lstm"}
+
+    grown = memexp("-m", "length=4,5,6", *TINY, "model=srn")
+    assert grown.returncode == 0
+    assert grown.stdout.count("skipped, complete already") == 2
+    assert "1 of 3 runs to do" in grown.stdout
+
+
+def test_a_run_that_cannot_be_does_not_harm_the_others(memexp: CommandLine, tmp_path: Path):
+    (tmp_path / "datasets" / "6").mkdir(parents=True)
+    (tmp_path / "datasets" / "6" / "dev.txt").write_text("1 2 3 4 5 6\t3\n1 2 3 4 5\t3\n")
+    result = memexp("-m", "length=4,2,ten,6", "model=srn,gruu", *TINY, "hydra/launcher=basic")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    assert run_folder(tmp_path, "epochs=2,length=4,model=srn,seeds=2").joinpath("summary.json").exists()
+    assert "7 of 8 runs are not complete" in result.stdout
+    for complaint in (
+        "length=2 is too small; it must be at least 3",
+        "length=ten is not a whole number",
+        "model=gruu is unknown; allowed: lstm, srn",
+        "dev.txt, line 2: 5 digits, but length is 6",
+    ):
+        assert complaint in result.stdout
+
+
+def test_the_launchers_agree(memexp: CommandLine, tmp_path: Path):
+    side_by_side = memexp("-m", "length=4", "model=srn", *TINY, "study=joblib")
+    in_turn = memexp("-m", "length=4", "model=srn", *TINY, "study=basic", "hydra/launcher=basic")
+    alone = memexp("length=4", "model=srn", *TINY, "study=alone")
+    assert [r.returncode for r in (side_by_side, in_turn, alone)] == [0, 0, 0]
+    name = "epochs=2,length=4,model=srn,seeds=2"
+    for study in ("basic", "alone"):
+        same_record(run_folder(tmp_path, name, "joblib"), run_folder(tmp_path, name, study))
+
+
+# --- what goes wrong ---
+
+
+def test_a_mistake_is_one_line_and_leaves_nothing(memexp: CommandLine, tmp_path: Path):
+    result = memexp("length=2")
+    assert result.returncode == 1
+    assert result.stderr == "memexp: length=2 is too small; it must be at least 3\n"
+    assert not list((tmp_path / "outputs").iterdir())
+
+
+def test_a_folder_of_another_run_is_not_touched(memexp: CommandLine, tmp_path: Path):
+    assert memexp("length=4", *TINY).returncode == 0
+    folder = run_folder(tmp_path, "epochs=2,length=4,model=lstm,seeds=2")
+    before = (folder / "summary.json").read_bytes()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "lr": 0.5}))
+    result = memexp("length=4", *TINY)
+    assert result.returncode == 1
+    assert "holds another run: lr is 0.5 there, 0.001 now" in result.stderr
+    assert (folder / "summary.json").read_bytes() == before
+    assert not (folder / "failure.txt").exists()
+
+
+def test_changed_data_files_are_noticed(memexp: CommandLine, tmp_path: Path):
+    assert memexp("length=4", *TINY).returncode == 0
+    (tmp_path / "datasets" / "4" / "dev.txt").write_text("1 2 3 4\t3\n")
+    result = memexp("length=4", *TINY)
+    assert result.returncode == 1
+    assert "was trained on other data files" in result.stderr
+
+
+def test_seeds_whose_loss_is_not_finite_are_named(memexp: CommandLine, tmp_path: Path):
+    result = memexp("length=4", "lr=1e38", *TINY, "model=srn")
+    assert result.returncode == 1
+    assert "seed 0 stopped: the loss of update" in result.stdout
+    summary = json.loads((run_folder(tmp_path, "epochs=2,length=4,lr=1e38,model=srn,seeds=2") / "summary.json").read_text())
+    assert all(seed["diverged_at"] > 0 and seed["exact_accuracy"] is None for seed in summary["seeds"])
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(memexp: CommandLine, tmp_path: Path):
+    """A limit on the size of files stands for a full disk; it lets the first checkpoints through, not all of them."""
+    name = "epochs=30,length=4,log_steps=1,model=srn,seeds=2"
+    arguments = ("length=4", "model=srn", "epochs=30", "seeds=2", "log_steps=1", "checkpoint_seconds=0")
+    # the history grows by 112 bytes an update and reaches the limit; a checkpoint has about 110 kB
+    limit = 150_000
+    result = memexp(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "File too large" in result.stderr
+    assert "give the same command to go on" in result.stderr
+    folder = run_folder(tmp_path, name)
+    assert torch.load(folder / "last.pt", weights_only=True)["training"]["iteration"] > 100
+    assert not list(folder.glob(".*.pt.*"))
+    result = memexp(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert "going on after update" in result.stdout
+    other = tmp_path / "whole"
+    assert memexp(*arguments, f"outputs_dir={other}").returncode == 0
+    same_record(folder, other / "book" / name)
+
+
+def test_a_truncated_checkpoint_is_named(memexp: CommandLine, tmp_path: Path):
+    assert memexp("length=4", *TINY).returncode == 0
+    folder = run_folder(tmp_path, "epochs=2,length=4,model=lstm,seeds=2")
+    (folder / "summary.json").unlink()
+    (folder / "last.pt").write_bytes((folder / "last.pt").read_bytes()[:1000])
+    result = memexp("length=4", *TINY)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "last.pt is truncated or not a checkpoint" in result.stderr
+
+
+# --- going on ---
+
+LONGER = ("length=4", "epochs=20", "seeds=2", "model=srn", "checkpoint_seconds=0", "eval_steps=30", "log_steps=50")
+NAME = "epochs=20,eval_steps=30,length=4,log_steps=50,model=srn,seeds=2"
+
+
+def start(tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "memexp", *arguments]
+    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.005)
+
+
+def test_ctrl_c_says_how_to_go_on(memexp: CommandLine, tmp_path: Path):
+    assert memexp(*LONGER, "study=whole").returncode == 0
+    folder = run_folder(tmp_path, NAME)
+    process = start(tmp_path, *LONGER)
+    wait_for(folder / "last.pt", process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on from here" in output
+    assert "Traceback" not in errors
+    result = memexp(*LONGER)
+    assert result.returncode == 0
+    assert "going on after update" in result.stdout
+    same_record(folder, run_folder(tmp_path, NAME, "whole"))
+
+
+def test_ctrl_c_in_a_sweep_says_how_to_go_on(memexp: CommandLine, tmp_path: Path):
+    arguments = ("-m", "length=4,5", "model=srn", "seeds=2", "epochs=2000")
+    process = start(tmp_path, *arguments)
+    wait_for(run_folder(tmp_path, "epochs=2000,length=4,model=srn,seeds=2") / "progress", process)
+    process.send_signal(signal.SIGINT)  # to the sweep alone; a terminal sends it to the workers as well
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; 2 of 2 runs are left: the same command goes on where they were" in output
+    assert "Traceback" not in errors
+
+
+def test_two_processes_cannot_write_one_run(memexp: CommandLine, tmp_path: Path):
+    arguments = ("length=4", "model=srn", "seeds=2", "epochs=2000", "checkpoint_seconds=0.1")
+    process = start(tmp_path, *arguments)
+    wait_for(run_folder(tmp_path, "epochs=2000,length=4,model=srn,seeds=2") / "last.pt", process)
+    second = memexp(*arguments)
+    process.kill()
+    process.communicate()
+    assert second.returncode == 1
+    assert "is being written by another process" in second.stderr
+
+
+def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tmp_path: Path):
+    """kill -9, twenty times: the result is that of an uninterrupted run.
+
+    The process that is killed is forked from one that has loaded torch, so that starting it costs nothing.
+    """
+    assert memexp(*LONGER, "study=whole").returncode == 0
+    whole, folder = run_folder(tmp_path, NAME, "whole"), run_folder(tmp_path, NAME)
+    folder.mkdir(parents=True)
+    draw = random.Random(0)
+    code = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from hydra import compose, initialize_config_dir\n"
+        "from memexp import CONF_DIR, experiment\n"
+        "with initialize_config_dir(str(CONF_DIR), version_base='1.3'):\n"
+        "    config = compose('config', sys.argv[2:])\n"
+        "for line in sys.stdin:\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        experiment.run(config, Path(sys.argv[1]))\n"
+        "        os._exit(0)\n"
+        "    time.sleep(float(line))\n"
+        "    os.kill(child, 9)\n"
+        "    os.waitpid(child, 0)\n"
+        "    print('killed', flush=True)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), *LONGER],
+        cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    positions = []
+    for _ in range(20):
+        if (folder / "summary.json").exists():  # it got through: start over, there are kills left
+            same_record(folder, whole)
+            shutil.rmtree(folder)
+            folder.mkdir()
+        parent.stdin.write(f"{draw.uniform(0.02, 0.5)}\n")
+        parent.stdin.flush()
+        assert parent.stdout.readline() == "killed\n"
+        if (folder / "last.pt").exists():
+            positions.append(torch.load(folder / "last.pt", weights_only=True)["training"]["iteration"])
+    parent.stdin.close()
+    parent.wait()
+    assert len(set(positions)) > 3  # it was killed at different places, and went on
+    result = memexp(*LONGER)
+    assert result.returncode == 0, result.stderr
+    same_record(folder, whole)
+
+
+# --- as installed ---
+
+
+def test_the_console_script_runs_from_anywhere(tmp_path: Path):
+    script = Path(sys.executable).parent / "memexp"
+    result = subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert "A sweep" in result.stdout
+
+
+def test_a_wheel_brings_its_conf(tmp_path: Path):
+    """Built and unpacked elsewhere, without the checkout in sight."""
+    checkout = Path(__file__).resolve().parent.parent
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    subprocess.run(build, cwd=checkout, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").iterdir()
+    shutil.unpack_archive(wheel, tmp_path / "site", "zip")
+    (tmp_path / "work").mkdir()
+    code = "import memexp; print(memexp.CONF_DIR); from memexp.app import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "length=4", *TINY],
+        cwd=tmp_path / "work",
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(str(tmp_path / "site" / "memexp" / "conf"))
+    assert (tmp_path / "work" / "outputs" / "book").is_dir()
