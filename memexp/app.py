@@ -7,7 +7,6 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -31,14 +30,11 @@ def job(config: DictConfig) -> Outcome:
         try:
             # shown relative to where the user is
             summary = experiment.run(config, Path(os.path.relpath(folder)), show_bar=not in_sweep)
-        except (MemexpError, InstantiationException) as error:
-            reason = error if isinstance(error, MemexpError) else error.__cause__  # Hydra wraps a task's DataError
-            if not isinstance(reason, MemexpError):
-                raise
-            if in_sweep:
-                log.error("%s", reason)
-                return Outcome(str(folder.resolve()), str(reason))
-            sys.exit(f"memexp: {reason}")
+        except MemexpError as error:
+            log.error("%s", error)
+            if not in_sweep:
+                sys.exit(1)
+            return Outcome(str(folder.resolve()), str(error))
         except KeyboardInterrupt:
             log.info("interrupted; the same command goes on from here")
             if in_sweep:

@@ -30,7 +30,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
-def load(path: Path, kind: str, device: str = "cpu") -> dict[str, Any]:
+def load(path: Path, kind: str, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint that holds the key ``kind``.
 
     Raises:

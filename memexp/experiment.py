@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 import memexp
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 
 def build_task(config: DictConfig) -> Task:
     """Build the task that a checked config asks for."""
-    settings = {key: value for key, value in config.task.items() if key != "name"}
-    task: Task = instantiate(
-        settings,
+    kind: type[Task] = get_class(config.task._target_)
+    settings = {str(key): value for key, value in config.task.items() if key not in ("_target_", "name")}
+    return kind(
         length=config.length,
         seeds=list(config.seeds),
         batch_size=config.batch_size,
         folder=Path(config.datasets_dir),
+        **settings,
     )
-    return task
 
 
 def build_model(config: DictConfig, task: Task) -> SequenceClassifier:
@@ -120,7 +120,7 @@ def _train_and_score(
             bar.update(runner.iteration)
         runner.train(
             task.batch,
-            task.rows("dev").to(device),
+            task.rows("dev").to(runner.device),
             updates,
             history,
             eval_steps=config.eval_steps,
@@ -179,7 +179,14 @@ def _summary(
         "chance_accuracy": chance,
         "config": settings,
         "seeds": seeds,
+        "test_right": right_or_wrong(runner, task.rows("test"), list(config.seeds)),
     }
+
+
+def right_or_wrong(runner: Runner, rows: Rows, seeds: list[int]) -> dict[str, str]:
+    """Return for each seed which rows it gets right, as a string of 0 and 1: for statistics over seeds and rows."""
+    right = (runner.predict(rows.inputs).argmax(-1) == rows.targets.to(runner.device)).int().tolist()
+    return {str(seed): "".join(map(str, own)) for seed, own in zip(seeds, right, strict=True)}
 
 
 def target_statistics(rows: Rows, classes: int) -> tuple[float, float]:

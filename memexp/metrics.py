@@ -19,7 +19,7 @@ class Mean:
     name: str
     higher_is_better: bool
 
-    def __init__(self, seeds: int, device: str = "cpu") -> None:
+    def __init__(self, seeds: int, device: torch.device | str = "cpu") -> None:
         self.total = torch.zeros(seeds, dtype=torch.float64, device=device)
         self.count = 0.0
 
@@ -28,18 +28,15 @@ class Mean:
         self.total.zero_()
         self.count = 0.0
 
-    def add(self, values: Tensor, weights: Tensor | None = None) -> None:
-        """Add a value for each row, [S, B], with weights [B], or 1 for every row."""
+    def update(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
+        """Add a batch: logits [S, B, K], targets [S, B] or [1, B], weights [B] or 1 for every row."""
+        values = self.rowwise(logits, targets)
         if weights is None:
             self.total += values.sum(-1)
             self.count += values.shape[-1]
         else:
             self.total += (values.double() * weights).sum(-1)
             self.count += float(weights.sum())
-
-    def update(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
-        """Add a batch: logits [S, B, K], targets [S, B] or [1, B], weights [B]."""
-        self.add(self.rowwise(logits, targets), weights)
 
     def compute(self) -> Tensor:
         """Return the mean for each seed, [S], float64; NaN if there was no row."""

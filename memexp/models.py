@@ -182,6 +182,8 @@ class SequenceClassifier(nn.Module):
         super().__init__()
         S = len(seeds)
         self.embedding = nn.Parameter(torch.zeros(S, symbols, embedding_size))
+        self._one_hot: Tensor
+        self.register_buffer("_one_hot", torch.eye(symbols), persistent=False)
         self.cell = cell(S, embedding_size, hidden_size)
         self.head_weight = nn.Parameter(torch.zeros(S, hidden_size, classes))
         self.head_bias = nn.Parameter(torch.zeros(S, classes))
@@ -226,7 +228,7 @@ class SequenceClassifier(nn.Module):
         """
         _, B, L = tokens.shape
         table = self.cell.project(self.embedding)  # [S, G, V, D]
-        one_hot = F.one_hot(tokens.transpose(1, 2).flatten(1), self.embedding.shape[1]).to(table.dtype)
+        one_hot = F.embedding(tokens.transpose(1, 2).flatten(1), self._one_hot.to(table.dtype))
         return _split_time(one_hot[:, None] @ table, L, B)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -34,9 +34,13 @@ class _SRN(torch.autograd.Function):
         weight = U[:, 0]
         steps = hidden.unbind(1)
         pre = projected.new_empty(S, B, D)
+        minus_one = projected.new_tensor(-1.0)
         for t, x in enumerate(projected[:, 0].unbind(1)):
-            torch.baddbmm(x, steps[t], weight, out=pre)
-            torch.tanh(pre, out=steps[t + 1])
+            # tanh(z) = 2 sigmoid(2z) - 1: on a CPU torch's sigmoid is several times as fast as its tanh. The two
+            # differ by the rounding of a number near 1.
+            torch.baddbmm(x, steps[t], weight, beta=2, alpha=2, out=pre)
+            pre.sigmoid_()
+            torch.add(minus_one, pre, alpha=2, out=steps[t + 1])
         ctx.save_for_backward(hidden, U)
         return hidden[:, 1:], steps[-1].clone()
 

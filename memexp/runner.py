@@ -18,6 +18,7 @@ from memexp.metrics import Accuracy, CrossEntropy, Mean
 from memexp.tasks.task import Rows
 
 EVALUATION_ROWS = 256  # rows of one forward pass in evaluation: bounds the memory it takes
+UNREAD_UPDATES = 50  # updates whose answers may wait to be scored
 
 
 class History(Protocol):
@@ -76,8 +77,8 @@ class Runner:
     ) -> None:
         self.model, self.optimizer, self.metric = model, optimizer, metric
         self.clip_norm, self.clip_scope = clip_norm, clip_scope
-        parameter = next(model.parameters())
-        self.device, S = parameter.device, parameter.shape[0]
+        self._parameters = list(model.parameters())
+        self.device, S = self._parameters[0].device, self._parameters[0].shape[0]
         self.iteration = 0
         self.seconds = 0.0
         worst = -torch.inf if metric.higher_is_better else torch.inf
@@ -86,7 +87,8 @@ class Runner:
         self.diverged_at = torch.full((S,), -1, device=self.device)
         self._best = {name: p.detach().clone() for name, p in model.named_parameters()}
         # over the training rows since the last note in the history
-        self._running: list[Mean] = [CrossEntropy(S, str(self.device)), metric(S, str(self.device))]
+        self._running: list[Mean] = [CrossEntropy(S, self.device), metric(S, self.device)]
+        self._unread: list[tuple[Tensor, Tensor]] = []  # logits [S, B, K] and targets of updates not scored yet
 
     def train(
         self,
@@ -125,12 +127,15 @@ class Runner:
         if self.iteration == 0:
             self._note_start(batch(0), history)
             self._evaluate_dev(dev, history)
-        while self.iteration < updates and not self._all_diverged():
+        while self.iteration < updates and (self._unread or any(self._active())):
             self._update(batch(self.iteration))
             last = self.iteration == updates
-            if last or self.iteration % log_steps == 0:
+            note, look = last or self.iteration % log_steps == 0, last or self.iteration % eval_steps == 0
+            if note or look or len(self._unread) == UNREAD_UPDATES:
+                self._read_updates()
+            if note:
                 self._note_training(history)
-            if last or self.iteration % eval_steps == 0:
+            if look:
                 self._evaluate_dev(dev, history)
             self.seconds = spent_before + time.monotonic() - started
             stop = should_stop()
@@ -143,25 +148,37 @@ class Runner:
 
     def _update(self, rows: Rows) -> None:
         """Do one update; the losses of the seeds are summed, so that their gradients stay apart."""
-        rows = rows.to(str(self.device))
-        self.optimizer.zero_grad()
+        rows = rows.to(self.device)
+        for parameter in self._parameters:
+            parameter.grad = None
         logits = self.model(rows.inputs)
         nats = CrossEntropy.rowwise(logits, rows.targets)  # [S, B]
-        losses = nats.mean(1)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        (nats.sum() / nats.shape[1]).backward()  # type: ignore[no-untyped-call]
         if self.clip_norm is not None:
-            clip_gradients(list(self.model.parameters()), self.clip_norm, self.clip_scope)
+            clip_gradients(self._parameters, self.clip_norm, self.clip_scope)
         self.optimizer.step()
-        with torch.no_grad():
-            self._running[0].add(nats.detach())
-            self._running[1].update(logits.detach(), rows.targets)
-            self.iteration += 1
-            newly = (self.diverged_at < 0) & ~losses.detach().isfinite()
-            self.diverged_at.masked_fill_(newly, self.iteration)
+        self.iteration += 1
+        self._unread.append((logits.detach(), rows.targets))
 
-    def _all_diverged(self) -> bool:
-        # looked at only now and then: on a GPU the answer has to be waited for
-        return self.iteration % 100 == 0 and bool((self.diverged_at >= 0).all())
+    def _read_updates(self) -> None:
+        """Score what the last updates answered, and see whose loss was not finite.
+
+        Done for many updates at once: one by one it would be a tenth of an update's time, and on a GPU a wait.
+        """
+        if not self._unread:
+            return
+        first = self.iteration - len(self._unread) + 1
+        sizes = torch.tensor([targets.shape[1] for _, targets in self._unread], device=self.device)
+        logits = torch.cat([logits for logits, _ in self._unread], 1)  # [S, rows of all these updates, K]
+        targets = torch.cat([targets for _, targets in self._unread], 1)
+        self._unread.clear()
+        for mean in self._running:
+            mean.update(logits, targets)
+        never = self.iteration + 1
+        update = torch.arange(first, never, device=self.device).repeat_interleave(sizes)
+        finite = CrossEntropy.rowwise(logits, targets).isfinite()
+        broke = torch.where(finite, never, update).amin(1)  # [S]
+        self.diverged_at = torch.where((self.diverged_at < 0) & (broke < never), broke, self.diverged_at)
 
     def _active(self) -> list[bool]:
         return (self.diverged_at < 0).tolist()
@@ -169,7 +186,7 @@ class Runner:
     @torch.no_grad()
     def _note_start(self, rows: Rows, history: History) -> None:
         """Note loss and score of the first batch before the first update."""
-        rows = rows.to(str(self.device))
+        rows = rows.to(self.device)
         logits = self.model(rows.inputs)
         for mean in self._running:
             mean.update(logits, rows.targets)
@@ -199,10 +216,10 @@ class Runner:
     def evaluate(self, rows: Rows) -> dict[str, Tensor]:
         """Return loss and score of each seed on all rows, [S] each. Writes no history."""
         rows = rows.with_seed_axis()
-        means: list[Mean] = [CrossEntropy(len(self.best_score), str(self.device))]
-        means.append(self.metric(len(self.best_score), str(self.device)))
+        means: list[Mean] = [CrossEntropy(len(self.best_score), self.device)]
+        means.append(self.metric(len(self.best_score), self.device))
         for start in range(0, len(rows), EVALUATION_ROWS):
-            part = rows.slice(start, start + EVALUATION_ROWS).to(str(self.device))
+            part = rows.slice(start, start + EVALUATION_ROWS).to(self.device)
             logits = self.model(part.inputs)
             for mean in means:
                 mean.update(logits, part.targets, part.weights)
@@ -232,7 +249,7 @@ class Runner:
         Raises:
             RecordError: no, a damaged or a foreign checkpoint, or one of a model of other shapes.
         """
-        self._load_weights(checkpoints.load(path, "weights", str(self.device))["weights"], path)
+        self._load_weights(checkpoints.load(path, "weights", self.device)["weights"], path)
 
     def _load_weights(self, weights: dict[str, Tensor], path: Path) -> None:
         own = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
@@ -257,6 +274,7 @@ class Runner:
             "best_iteration": self.best_iteration,
             "diverged_at": self.diverged_at,
             "running": [(mean.total, mean.count) for mean in self._running],
+            "unread": self._unread,
             "history_bytes": history.flush(),
         }
         checkpoints.save(path, {"training": state})
@@ -267,7 +285,7 @@ class Runner:
         Raises:
             RecordError: no, a damaged or a foreign checkpoint.
         """
-        state = checkpoints.load(path, "training", str(self.device))["training"]
+        state = checkpoints.load(path, "training", self.device)["training"]
         self._load_weights(state["weights"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
@@ -275,4 +293,5 @@ class Runner:
         self.best_iteration, self.diverged_at = state["best_iteration"], state["diverged_at"]
         for mean, (total, count) in zip(self._running, state["running"], strict=True):
             mean.total, mean.count = total, count
+        self._unread = state["unread"]
         return int(state["history_bytes"])

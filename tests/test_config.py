@@ -56,7 +56,10 @@ def test_every_experiment_composes_into_a_study_of_its_own(experiment: str):
 def test_a_folders_name_carries_every_setting_but_those_that_change_nothing():
     assert run_name() == "length=10,model=lstm"
     assert run_name("model=srn", "length=25") == "length=25,model=srn"
-    assert run_name("length=5", "seeds=[3,7]", "++task.shuffle=true") == "length=5,model=lstm,seeds=[3,7],task.shuffle=true"
+    assert (
+        run_name("length=5", "seeds=[3,7]", "++task.shuffle=true")
+        == "length=5,model=lstm,seeds=[3,7],task.shuffle=true"
+    )
     assert run_name("study=x", "device=cpu", "outputs_dir=/elsewhere", "experiment=fresh") == "length=10,model=lstm"
     assert run_name("lr=1e-3") != run_name("lr=1e-2")
 

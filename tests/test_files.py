@@ -22,7 +22,9 @@ def test_when_the_disk_is_full_the_old_content_stays(tmp_path: Path):
     path = tmp_path / "file"
     write_atomically(path, b"old")
     code = "import sys, pathlib; from memexp.files import write_atomically\n"
-    code += "try: write_atomically(pathlib.Path(sys.argv[1]), bytes(100_000))\nexcept OSError as error: print(error.errno)"
+    code += (
+        "try: write_atomically(pathlib.Path(sys.argv[1]), bytes(100_000))\nexcept OSError as error: print(error.errno)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),

@@ -101,7 +101,9 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path):
     records.write_json(tmp_path / records.CONFIG, {"lr": 0.1, "data": "abc"})
     records.check_identity(tmp_path, {"lr": 0.1})
     records.check_identity(tmp_path, {"lr": 0.1, "data": "abc"})
-    with pytest.raises(RecordError, match="holds another run: lr is 0.1 there, 0.2 now; delete it, or give another study"):
+    with pytest.raises(
+        RecordError, match="holds another run: lr is 0.1 there, 0.2 now; delete it, or give another study"
+    ):
         records.check_identity(tmp_path, {"lr": 0.2})
     with pytest.raises(RecordError, match="was trained on other data files"):
         records.check_identity(tmp_path, {"lr": 0.1, "data": "abd"})

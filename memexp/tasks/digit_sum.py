@@ -72,6 +72,7 @@ class DigitSum:
         self._files = ensure_files(folder, length, self.distractors, data_seed)
         contents = {split: _read_bytes(path) for split, path in self._files.items()}
         self._rows = {split: parse(contents[split], self._files[split], length) for split in contents}
+        self._train = self._rows["train"].with_seed_axis()
         self._fingerprint = hashlib.sha256(b"".join(contents[split] for split in sorted(contents))).hexdigest()
         self.updates_per_epoch = math.ceil(len(self._rows["train"]) / batch_size)
         self._block: tuple[int, Rows] | None = None  # the rows drawn last, and what for
@@ -86,7 +87,7 @@ class DigitSum:
             return self._block[1].slice(place * B, (place + 1) * B)
         epoch, place = divmod(iteration, self.updates_per_epoch)
         if not self.shuffle:
-            return self._rows["train"].slice(place * B, (place + 1) * B).with_seed_axis()
+            return self._train.slice(place * B, (place + 1) * B)
         if self._block is None or self._block[0] != epoch:
             self._block = epoch, self._stack(self._permute(seed, epoch) for seed in self.seeds)
         return self._block[1].slice(place * B, (place + 1) * B)

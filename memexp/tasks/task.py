@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -22,8 +23,10 @@ class Rows:
     def __len__(self) -> int:
         return self.targets.shape[-1]
 
-    def to(self, device: str) -> "Rows":
+    def to(self, device: torch.device) -> "Rows":
         """Return the same rows on another device."""
+        if device == self.targets.device:
+            return self
         weights = None if self.weights is None else self.weights.to(device)
         return Rows(self.inputs.to(device), self.targets.to(device), weights, self.source)
 
