@@ -90,7 +90,7 @@ def _check_names(overrides: list[Override]) -> None:
         if key.startswith(("hydra.", "hydra/")):
             continue
         if key not in known:
-            raise ConfigError(f"unknown key {key!r}{_nearest(key, known)}; {HELP}")
+            raise ConfigError(f"unknown key {key!r}{nearest(key, known)}; {HELP}")
         if override.is_delete():
             raise ConfigError(f"{override.input_line}: a setting cannot be removed; give it a value")
 
@@ -102,10 +102,11 @@ def _values(override: Override) -> Iterable[object]:
 def unknown_choice(group: str, given: str) -> ConfigError:
     """Say that a group has no such choice."""
     options = choices(group)
-    return ConfigError(f"{group}={given} is unknown{_nearest(given, options)}; allowed: {', '.join(options)}")
+    return ConfigError(f"{group}={given} is unknown{nearest(given, options)}; allowed: {', '.join(options)}")
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Suggest the name that was perhaps meant, as a remark in brackets; empty if none is near."""
     names = list(names)
     found = difflib.get_close_matches(name, names, 1, 0.6)
     if not found:  # the last part of a dotted key: hidden_size -> model.hidden_size

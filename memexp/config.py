@@ -26,9 +26,10 @@ def ranged(
     above: float = -math.inf,
     one_of: tuple[str, ...] = (),
     default: Any = MISSING,
+    about: str = "",
 ) -> Any:
-    """Declare a field with the values that it may have."""
-    return field(default=default, metadata={"minimum": minimum, "above": above, "one_of": one_of})
+    """Declare a field with the values that it may have, and a line about it for ``--help``."""
+    return field(default=default, metadata={"minimum": minimum, "above": above, "one_of": one_of, "about": about})
 
 
 @dataclass
@@ -85,7 +86,7 @@ def check(config: DictConfig) -> DictConfig:
         ConfigError: names the key, what came and what is allowed.
     """
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    _check_ranges(config, "", Config)
+    check_ranges(config, "", Config)
     config.seeds = _check_seeds(config.seeds)
     for rule in RULES:
         complaint = rule(config)
@@ -94,12 +95,17 @@ def check(config: DictConfig) -> DictConfig:
     return config
 
 
-def _check_ranges(node: DictConfig, prefix: str, schema: Any) -> None:
+def check_ranges(node: DictConfig, prefix: str, schema: Any) -> None:
+    """Check every value against what the fields of its dataclass allow.
+
+    Raises:
+        ConfigError: names the key, what came and what is allowed.
+    """
     declared = {f.name: f.metadata for f in dataclasses.fields(schema)} if dataclasses.is_dataclass(schema) else {}
     for key, value in ((str(key), node[key]) for key in node):
         name = f"{prefix}{key}"
         if isinstance(value, DictConfig):
-            _check_ranges(value, f"{name}.", OmegaConf.get_type(value))
+            check_ranges(value, f"{name}.", OmegaConf.get_type(value))
             continue
         limits = declared.get(key)
         if not limits or value is None:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def build_task(config: DictConfig) -> Task:
     """Build the task that a checked config asks for."""
-    kind: type[Task] = get_class(config.task._target_)
+    kind: Callable[..., Task] = get_class(config.task._target_)
     settings = {str(key): value for key, value in config.task.items() if key not in ("_target_", "name")}
     return kind(
         length=config.length,

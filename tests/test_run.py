@@ -185,10 +185,10 @@ def test_seeds_whose_loss_is_not_finite_are_named(memexp: CommandLine, tmp_path:
 
 def test_a_full_disk_keeps_the_earlier_checkpoint(memexp: CommandLine, tmp_path: Path):
     """A limit on the size of files stands for a full disk; it lets the first checkpoints through, not all of them."""
-    name = "epochs=30,length=4,log_steps=1,model=srn,seeds=2"
-    arguments = ("length=4", "model=srn", "epochs=30", "seeds=2", "log_steps=1", "checkpoint_seconds=0")
+    name = "epochs=60,length=4,log_steps=1,model=srn,seeds=2"
+    arguments = ("length=4", "model=srn", "epochs=60", "seeds=2", "log_steps=1", "checkpoint_seconds=0")
     # the history grows by 112 bytes an update and reaches the limit; a checkpoint has about 110 kB
-    limit = 150_000
+    limit = 130_000
     result = memexp(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
@@ -218,7 +218,7 @@ def test_a_truncated_checkpoint_is_named(memexp: CommandLine, tmp_path: Path):
 
 # --- going on ---
 
-LONGER = ("length=4", "epochs=20", "seeds=2", "model=srn", "checkpoint_seconds=0", "eval_steps=30", "log_steps=50")
+LONGER = ("length=4", "epochs=20", "seeds=2", "model=srn", "checkpoint_seconds=0.01", "eval_steps=30", "log_steps=50")
 NAME = "epochs=20,eval_steps=30,length=4,log_steps=50,model=srn,seeds=2"
 
 
@@ -287,14 +287,20 @@ def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tm
         "from memexp import CONF_DIR, experiment\n"
         "with initialize_config_dir(str(CONF_DIR), version_base='1.3'):\n"
         "    config = compose('config', sys.argv[2:])\n"
+        "last = Path(sys.argv[1], 'last.pt')\n"
+        "def written(): return last.stat().st_mtime_ns if last.exists() else 0\n"
         "for line in sys.stdin:\n"
-        "    child = os.fork()\n"
+        "    before, child = written(), os.fork()\n"
         "    if child == 0:\n"
         "        experiment.run(config, Path(sys.argv[1]))\n"
         "        os._exit(0)\n"
-        "    time.sleep(float(line))\n"
-        "    os.kill(child, 9)\n"
-        "    os.waitpid(child, 0)\n"
+        "    anywhere, delay = map(float, line.split())\n"
+        "    while not anywhere and written() == before and os.waitpid(child, os.WNOHANG) == (0, 0): time.sleep(0.001)\n"
+        "    time.sleep(delay)\n"
+        "    try:\n"
+        "        os.kill(child, 9)\n"
+        "        os.waitpid(child, 0)\n"
+        "    except (ProcessLookupError, ChildProcessError): pass\n"
         "    print('killed', flush=True)\n"
     )
     parent = subprocess.Popen(
@@ -304,18 +310,18 @@ def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tm
     assert parent.stdin is not None
     assert parent.stdout is not None
     positions = []
-    for _ in range(20):
+    for kill in range(20):
         if (folder / "summary.json").exists():  # it got through: start over, there are kills left
             same_record(folder, whole)
             shutil.rmtree(folder)
             folder.mkdir()
-        parent.stdin.write(f"{draw.uniform(0.02, 0.5)}\n")
+        # every fourth anywhere, while starting perhaps; the others once it has got further than the one before
+        parent.stdin.write(f"{kill % 4 == 0:d} {draw.uniform(0, 0.3)}\n")
         parent.stdin.flush()
         assert parent.stdout.readline() == "killed\n"
         if (folder / "last.pt").exists():
             positions.append(torch.load(folder / "last.pt", weights_only=True)["training"]["iteration"])
-    parent.stdin.close()
-    parent.wait()
+    parent.communicate()
     assert len(set(positions)) > 3  # it was killed at different places, and went on
     result = memexp(*LONGER)
     assert result.returncode == 0, result.stderr
