@@ -104,7 +104,9 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Any]]) -> 
             say(str(error))
         except Exception as error:  # a worker was killed: joblib has its own word for it
             say(f"a worker died ({type(error).__name__}: {str(error).splitlines()[0]}); too little memory?")
-    show_table([job.folder for job in jobs if not job.error and records.is_complete(job.folder)])
+    # a run that could not be planned may point to the folder of another one
+    own = [job.folder for job in jobs if job in left or not job.error]
+    show_table([folder for folder in own if records.is_complete(folder)])
     unfinished = [job for job in jobs if job.error or not records.is_complete(job.folder)]
     if unfinished and not interrupted:
         say(f"\n{len(unfinished)} of {len(jobs)} runs are not complete:")

@@ -10,14 +10,17 @@ SCORES = {"dev": "dev_accuracy", "test": "test_accuracy", "exact": "exact_accura
 
 #: Columns of `memexp.records.collect` that are neither settings nor what identifies a row.
 NOT_SETTINGS = (
-    "run", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates", "seconds",
-    "exact_over", "target_entropy_bits", "chance_accuracy", "best_iteration", "diverged_at", "retained_bits", "study",
-    "device", "datasets_dir", "outputs_dir", "checkpoint_seconds", "task.name", "task._target_", "model._target_",
+    "run", "label", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates",
+    "seconds", "exact_over", "target_entropy_bits", "chance_accuracy", "best_iteration", "diverged_at", "retained_bits",
+    "study", "device", "datasets_dir", "outputs_dir", "checkpoint_seconds", "task.name", "task._target_",
+    "model._target_",
 )  # fmt: skip
 
 
-def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Return mean and confidence interval of scores in 0..1 over seeds: Student's t, cut off at 0 and 1.
+def interval(
+    values: Sequence[float], level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float, float]:
+    """Return mean and confidence interval of scores over seeds: Student's t, cut off at what a score can be.
 
     With fewer than two values the interval is NaN: one seed says nothing.
     """
@@ -28,7 +31,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     if len(finite) == 1:
         return mean, float("nan"), float("nan")
     half = float(stats.t.ppf((1 + level) / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite)))
-    return mean, max(0.0, mean - half), min(1.0, mean + half)
+    return mean, max(bounds[0], mean - half), min(bounds[1], mean + half)
 
 
 def varied(rows: pd.DataFrame) -> list[str]:
@@ -63,18 +66,26 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def shown(table: pd.DataFrame) -> str:
-    """Format a table of `results` for the terminal: percent, with the interval in brackets."""
-    text = table.rename(columns={"model.name": "model"}).drop(
-        columns=[c for c in table.columns if str(c).endswith(("_low", "_high"))]
-    )
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Turn a table of `results` into text: percent, with the interval in brackets."""
+    extra = [c for c in table.columns if str(c).endswith(("_low", "_high"))]
+    text = table.rename(columns={"model.name": "model"}).drop(columns=[*SCORES, "seconds", *extra])
     for name in SCORES:
         text[f"{name} %"] = [
-            f"{100 * m:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else f"{100 * m:.1f}"
-            for m, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+            f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else f"{100 * mean:.1f}"
+            for mean, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
         ]
     text["time"] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
-    text = text.drop(columns=[*SCORES, "seconds"])
-    if not table["stopped"].any():
-        text = text.drop(columns="stopped")
-    return text.to_string(index=False)
+    return text if table["stopped"].any() else text.drop(columns="stopped")
+
+
+def shown(table: pd.DataFrame) -> str:
+    """Format a table of `results` for the terminal."""
+    return _as_text(table).to_string(index=False)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Format a table of `results` for a README."""
+    text = _as_text(table).astype(str)
+    lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,6 +1,5 @@
-"""hydra/launcher=slurm, as far as it can be tested without a cluster: with and without the extra."""
+"""hydra/launcher=slurm, as far as it can be tested without a cluster."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,13 +10,14 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import MissingConfigException
 
-from hydra_plugins.memexp_sweeper import SlurmLauncher, _outcome, queued, wait
+from hydra_plugins.memexp_slurm import SlurmLauncher, queued, wait
+from hydra_plugins.memexp_sweeper import _outcome
 from memexp import CONF_DIR
+from memexp.arguments import explain
 from memexp.errors import MemexpError
 from memexp.sweep import Outcome
-
-EXTRA = importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is not None
 
 
 def memexp(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -29,34 +29,29 @@ def memexp(folder: Path, *arguments: str, path: Path | None = None) -> subproces
     )  # fmt: skip
 
 
-def test_without_the_extra_one_line_says_how_to_get_it(tmp_path: Path):
+def test_without_the_extra_one_line_says_how_to_get_it():
+    missing = MissingConfigException("Could not find 'hydra/launcher/submitit_slurm'\n\nAvailable options...")
+    assert str(explain(missing)) == "hydra/launcher=slurm needs the extra: pip install -e '.[slurm]'"
+
+
+def test_without_slurm_the_runs_are_reported_as_not_done(tmp_path: Path):
     arguments = ["-m", "hydra/launcher=slurm", "length=10", "epochs=1", "seeds=1"]
-    done = memexp(tmp_path, *arguments, path=tmp_path)
+    done = memexp(tmp_path, *arguments, path=tmp_path)  # a PATH without srun
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    if EXTRA:  # then the next thing that is missing is Slurm: this PATH has no srun
-        assert "cannot submit the jobs: " in done.stdout
-        assert "2 of 2 runs are not complete" in done.stdout
-    else:
-        assert done.stderr == "memexp: hydra/launcher=slurm needs the extra: pip install -e '.[slurm]'\n"
-        assert done.stdout == ""
-        assert list(tmp_path.iterdir()) == []
+    assert "cannot submit the jobs: " in done.stdout
+    assert "2 of 2 runs are not complete" in done.stdout
 
 
 def test_the_config_has_our_launcher_over_the_plugins_keys():
-    if not EXTRA:
-        text = (CONF_DIR / "hydra" / "launcher" / "slurm.yaml").read_text()
-        assert "_target_: hydra_plugins.memexp_sweeper.SlurmLauncher\n" in text
-        return
     overrides = ["hydra/launcher=slurm", "hydra.launcher.partition=short", "study=s"]
     with initialize_config_dir(str(CONF_DIR), job_name="memexp", version_base="1.3"):
         launcher = compose("config", overrides, return_hydra_config=True).hydra.launcher
-    assert launcher._target_ == "hydra_plugins.memexp_sweeper.SlurmLauncher"
+    assert launcher._target_ == "hydra_plugins.memexp_slurm.SlurmLauncher"
     assert (launcher.partition, launcher.cpus_per_task, launcher.tasks_per_node) == ("short", 1, 1)
     assert {"account", "gpus_per_node", "gres", "comment"} <= set(launcher)
 
 
-@pytest.mark.skipif(not EXTRA, reason="the extra 'slurm' is not installed")
 def test_the_settings_reach_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     srun = tmp_path / "srun"  # submitit looks whether there is one
     srun.touch(mode=0o755)

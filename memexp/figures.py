@@ -1,0 +1,139 @@
+"""Figures: each function draws a table on given Axes and returns the Axes. No torch, no files, no global state.
+
+Colours are seaborn's colour-blind palette; every label also has a marker of its own, so that print without colour
+still tells them apart.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from memexp.tables import interval
+
+MARKERS = "osD^vPX*<>"
+FLOOR: dict[str, Any] = {"color": "0.35", "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
+
+
+def style(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Give each label a colour and a marker."""
+    colours = sns.color_palette("colorblind", len(labels))
+    return {
+        label: {"color": colour, "marker": MARKERS[k % len(MARKERS)]}
+        for k, (label, colour) in enumerate(zip(labels, colours, strict=True))
+    }
+
+
+def new_figure(rows: int, columns: int, width: float = 3.4, height: float = 3.0) -> tuple[Figure, np.ndarray]:
+    """Make a figure with a grid of Axes that share both scales; sizes are of one Axes, in inches."""
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for ax in axes.flat:
+        ax.grid(axis="y", color="0.9", linewidth=0.8)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_axisbelow(True)
+    return figure, axes
+
+
+def score_against_length(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
+    """Draw a score against length: a point for each seed, and the mean with its 95 % interval.
+
+    Args:
+        rows: columns ``label``, ``length`` and the score; a row for each seed.
+        score: the column.
+        ax: where to draw; its x axis has a place for each length that occurs, evenly spaced.
+    """
+    labels = list(dict.fromkeys(rows["label"]))
+    lengths = sorted(rows["length"].unique())
+    styles = style(labels)
+    shifts = np.linspace(-0.5, 0.5, len(labels) + 2)[1:-1] * 0.6  # side by side, so that nothing is hidden
+    for label, shift in zip(labels, shifts, strict=True):
+        own = rows[rows["label"] == label]
+        places = np.array([lengths.index(length) for length in sorted(own["length"].unique())]) + shift
+        groups = [own.loc[own["length"] == lengths[int(np.round(p - shift))], score].tolist() for p in places]
+        means, lows, highs = np.array([interval(values, bounds=(-np.inf, np.inf)) for values in groups]).T
+        for place, values in zip(places, groups, strict=True):
+            ax.plot(
+                [place] * len(values),
+                values,
+                linestyle="",
+                alpha=0.35,
+                markersize=3.5,
+                markeredgewidth=0,
+                **styles[label],
+            )
+        if score.endswith("accuracy"):
+            lows, highs = np.maximum(lows, 0), np.minimum(highs, 1)
+        ax.errorbar(
+            places,
+            means,
+            [means - lows, highs - means],
+            label=label,
+            capsize=3,
+            linewidth=1.6,
+            markersize=6,
+            **styles[label],
+        )
+    ax.set_xticks(range(len(lengths)), [str(length) for length in lengths])
+    ax.set_xlim(-0.6, len(lengths) - 0.4)
+    ax.set_xlabel("length of the sequence (digits)")
+    return ax
+
+
+def accuracy_against_length(rows: pd.DataFrame, score: str, ax: Axes, chance: float) -> Axes:
+    """Draw an accuracy against length (the book's figures 6.7 and 6.12) with the floor of guessing."""
+    score_against_length(rows, score, ax)
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.axhline(chance, **FLOOR)
+    ax.annotate(
+        f"always the likeliest answer: {chance:.0%}", (0.02, chance), (0, -3), xycoords=("axes fraction", "data"),
+        textcoords="offset points", fontsize=7.5, color="0.35", va="top",
+    )  # fmt: skip
+    return ax
+
+
+def bits_against_length(rows: pd.DataFrame, ax: Axes, all_bits: float, one_digit_bits: float) -> Axes:
+    """Draw the retained bits, H(S) - cross-entropy, against length, with what knowing 0, 1 and 2 digits gives."""
+    score_against_length(rows, "retained_bits", ax)
+    for bits, text in ((0.0, "nothing"), (one_digit_bits, "one digit"), (all_bits, "both digits")):
+        ax.axhline(bits, **FLOOR)
+        ax.annotate(
+            f"{text}\n{bits:.2f}", (1.01, bits), xycoords=("axes fraction", "data"), fontsize=7.5, color="0.35",
+            va="center",
+        )  # fmt: skip
+    ax.set_ylabel("retained bits (exact)")
+    return ax
+
+
+def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw train and dev loss against updates (6.6, 6.11): a thin line for each seed, mean and 95 % interval.
+
+    Args:
+        history: columns ``iteration``, ``seed``, ``split``, ``value`` of one run's losses.
+        ax: where to draw.
+    """
+    for split, look in zip(("train", "dev"), style(["train", "dev"]).values(), strict=True):
+        table = history[history["split"] == split].pivot(index="iteration", columns="seed", values="value")
+        if table.empty:
+            continue
+        ax.plot(table.index, table.to_numpy(), color=look["color"], alpha=0.18, linewidth=0.6)
+        means, lows, highs = np.array([interval(row.tolist(), bounds=(0, np.inf)) for row in table.to_numpy()]).T
+        ax.fill_between(table.index, lows, highs, color=look["color"], alpha=0.2, linewidth=0)
+        ax.plot(
+            table.index,
+            means,
+            color=look["color"],
+            linewidth=1.6,
+            label=split,
+            linestyle="-" if split == "train" else "--",
+        )
+    ax.set_xlim(0, history["iteration"].max())
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
+    return ax
