@@ -1,0 +1,79 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import CommandLine
+from test_records import make_run, seed_row
+
+from memexp import analysis, records
+from memexp.errors import ConfigError, RecordError
+
+
+def test_an_unknown_study_is_named_with_the_nearest(tmp_path: Path):
+    make_run(tmp_path / "book", 5)
+    make_run(tmp_path / "fresh", 5)
+    assert analysis.find_study(tmp_path, "fresh") == tmp_path / "fresh"
+    with pytest.raises(
+        ConfigError, match=r"study 'frech' does not exist \(did you mean fresh\?\); there are: book, fresh"
+    ):
+        analysis.find_study(tmp_path, "frech")
+    with pytest.raises(ConfigError, match="has no study yet"):
+        analysis.find_study(tmp_path / "nothing", "book")
+
+
+def test_labels_name_the_model_and_what_differs(tmp_path: Path):
+    for k, lr in enumerate((0.1, 0.2)):
+        folder = make_run(tmp_path / str(k), 5)
+        summary = records.read_json(folder / records.SUMMARY)
+        summary["config"]["lr"] = lr
+        target = tmp_path / "book" / f"lr={lr}"
+        target.mkdir(parents=True)
+        records.write_json(target / records.CONFIG, summary["config"])
+        records.write_json(target / records.SUMMARY, summary)
+    rows = analysis.load_study(tmp_path / "book")
+    assert sorted(set(rows["label"])) == ["LSTM, lr 0.1", "LSTM, lr 0.2"]
+
+
+def test_a_study_without_a_complete_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (make_run(tmp_path / "book", 5) / records.SUMMARY).unlink()
+    with pytest.raises(RecordError, match="has no complete run"):
+        analysis.load_study(tmp_path / "book")
+    assert "missing: book/length=5,model=lstm: not finished" in capsys.readouterr().err
+
+
+def test_models_are_in_the_books_order(tmp_path: Path):
+    make_run(tmp_path / "book", 5, "lstm")
+    make_run(tmp_path / "book", 5, "srn", [seed_row(0)])
+    assert list(dict.fromkeys(analysis.load_study(tmp_path / "book")["label"])) == ["SRN", "LSTM"]
+
+
+def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path):
+    assert memexp("-m", "length=4,5", "epochs=2", "seeds=2").returncode == 0
+    assert memexp("-m", "length=4,5", "epochs=2", "seeds=2", "task.sampling=fresh", "study=fresh").returncode == 0
+    command = [sys.executable, "-W", "error", "-m", "memexp.analysis"]
+    alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert alone.returncode == 0, alone.stderr
+    for study in ("book", "fresh"):
+        names = {p.name for p in (tmp_path / "images" / study).iterdir()}
+        assert {"accuracy.png", "accuracy.pdf", "retained_bits.png", "results.csv", "results.md", "seeds.csv"} <= names
+        assert len([n for n in names if n.startswith("loss_")]) == 4
+    assert len(pd.read_csv(tmp_path / "images" / "book" / "seeds.csv")) == 8
+    together = subprocess.run([*command, "studies=[book,fresh]"], cwd=tmp_path, capture_output=True, text=True)
+    assert together.returncode == 0, together.stderr
+    table = pd.read_csv(tmp_path / "images" / "book+fresh" / "results.csv")
+    assert sorted(table["task.sampling"].unique()) == ["fixed", "fresh"]
+    assert len(table) == 8
+    before = (tmp_path / "images" / "book" / "accuracy.png").read_bytes()
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "images" / "book" / "accuracy.png").read_bytes() == before
+    wrong = subprocess.run([*command, "studies=[bock]"], cwd=tmp_path, capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("memexp.analysis: study 'bock' does not exist (did you mean book?)")
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_drawing_needs_no_torch():
+    code = "import sys, memexp.analysis; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,78 @@
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from memexp import figures
+
+
+def axes() -> object:
+    return Figure().subplots()
+
+
+def rows() -> pd.DataFrame:
+    table = [
+        ("SRN", 10, 0.4),
+        ("SRN", 10, 0.6),
+        ("SRN", 35, 0.2),
+        ("SRN", 35, 0.2),
+        ("LSTM", 10, 0.9),
+        ("LSTM", 10, 0.7),
+    ]
+    frame = pd.DataFrame(table, columns=["label", "length", "exact_accuracy"])
+    return frame.assign(retained_bits=4 * frame["exact_accuracy"])
+
+
+def test_accuracy_shows_points_means_and_the_floor():
+    ax = figures.accuracy_against_length(rows(), "exact_accuracy", axes(), 0.1)
+    assert ax.get_ylim() == (0, 1.02)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["10", "35"]
+    assert ax.get_xlabel() == "length of the sequence (digits)"
+    handles, labels = ax.get_legend_handles_labels()
+    assert labels == ["SRN", "LSTM"]
+    means = {label: handle.lines[0].get_ydata().tolist() for label, handle in zip(labels, handles, strict=True)}
+    assert means["SRN"] == pytest.approx([0.5, 0.2])
+    assert means["LSTM"] == pytest.approx([0.8])
+    points = sorted(
+        y for line in ax.lines if line.get_linestyle() == "None" for y in line.get_ydata() if line.get_alpha()
+    )
+    assert points == [0.2, 0.2, 0.4, 0.6, 0.7, 0.9]
+    assert any(list(line.get_ydata()) == [0.1, 0.1] for line in ax.lines)
+    assert "10%" in ax.texts[0].get_text()
+
+
+def test_intervals_are_students_and_stay_within_the_scale():
+    ax = figures.score_against_length(rows(), "exact_accuracy", axes())
+    srn = ax.containers[0].lines[2][0].get_segments()
+    assert srn[0][:, 1].tolist() == pytest.approx([0, 1])  # 0.5 +- 12.7 * 0.1, cut off
+    assert srn[1][:, 1].tolist() == pytest.approx([0.2, 0.2])
+
+
+def test_bits_show_what_knowing_nothing_one_and_both_digits_gives():
+    ax = figures.bits_against_length(rows(), axes(), 4.03, 0.71)
+    assert [t.get_text() for t in ax.texts] == ["nothing\n0.00", "one digit\n0.71", "both digits\n4.03"]
+    assert ax.get_ylabel() == "retained bits (exact)"
+
+
+def test_loss_curves_show_each_seed_and_the_mean():
+    table = [
+        (iteration, seed, split, seed + iteration / 100)
+        for iteration in (0, 100, 200)
+        for seed in (1, 3)
+        for split in ("train", "dev")
+    ]
+    history = pd.DataFrame(table, columns=["iteration", "seed", "split", "value"])
+    ax = figures.loss_curves(history, axes())
+    assert ax.get_legend_handles_labels()[1] == ["train", "dev"]
+    assert ax.get_xlim() == (0, 200)
+    assert ax.get_ylim()[0] == 0
+    thin = [line for line in ax.lines if line.get_linewidth() < 1]
+    assert len(thin) == 4
+    mean = next(line for line in ax.lines if line.get_label() == "dev")
+    assert np.asarray(mean.get_ydata()).tolist() == [2, 3, 4]
+
+
+def test_every_label_has_a_colour_and_a_marker_of_its_own():
+    looks = figures.style([f"model {k}" for k in range(8)])
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == 8
+    assert len({look["marker"] for look in looks.values()}) == 8

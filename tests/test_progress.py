@@ -1,0 +1,40 @@
+import logging
+from pathlib import Path
+
+import pytest
+
+from memexp import progress
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3599.7, "1 h 0 min"), (3660, "1 h 1 min")]
+)
+def test_durations(seconds: float, text: str):
+    assert progress.duration(seconds) == text
+
+
+def test_the_share_done_is_noted_and_read(tmp_path: Path):
+    assert progress.read_progress(tmp_path) == 0
+    progress.progress_file(tmp_path, 200)(50)
+    assert progress.read_progress(tmp_path) == 0.25
+    (tmp_path / progress.PROGRESS).write_text("half")
+    assert progress.read_progress(tmp_path) == 0
+
+
+def test_it_is_noted_once_in_a_while_only(tmp_path: Path):
+    note = progress.progress_file(tmp_path, 200, every=1000)
+    note(50)
+    note(100)
+    assert progress.read_progress(tmp_path) == 0.25
+
+
+def test_log_lines_go_to_standard_output_and_errors_to_standard_error(capsys: pytest.CaptureFixture[str]):
+    handler = progress.TerminalHandler()
+    for level, text in ((logging.INFO, "news"), (logging.ERROR, "bad news")):
+        handler.emit(logging.LogRecord("x", level, "", 0, text, None, None))
+    shown = capsys.readouterr()
+    assert shown.out == "news\n"
+    assert shown.err == "memexp: bad news\n"
+    with progress.silence(True):
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "nothing", None, None))
+    assert capsys.readouterr().out == ""
