@@ -35,7 +35,7 @@ class SlurmLauncher(Launcher):
     )  # fmt: skip
 
     def __init__(self, **settings: Any) -> None:
-        self._settings = {
+        self._settings: dict[str, Any] = {
             key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             for key, value in settings.items()
         }
@@ -79,7 +79,7 @@ class SlurmLauncher(Launcher):
     def _executor(self) -> Any:
         import submitit  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-        settings = dict(self._settings)
+        settings: dict[str, Any] = dict(self._settings)
         folder, again = settings.pop("submitit_folder"), settings.pop("max_num_timeout")
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=again)
         prefixed = {key if key in self.SHARED else f"slurm_{key}": value for key, value in settings.items()}

@@ -9,16 +9,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from memexp import figures, records, tables
-from memexp.arguments import nearest
 from memexp.config import ranged
-from memexp.errors import ConfigError, MemexpError, RecordError
+from memexp.errors import MemexpError, RecordError
 from memexp.options import read_options
+from memexp.studies import find_study, study_names
 
 ACCURACIES = {
     "dev_accuracy": "dev (100 rows, chose the weights)",
@@ -36,28 +35,6 @@ class Options:
     studies: list[str] | None = ranged(default=None, about="side by side, as [book,fresh]; null: each study alone")
     outputs_dir: str = ranged(default="outputs", about="where the run folders are")
     images_dir: str = ranged(default="images", about="where the figures go")
-
-
-def find_study(outputs: Path, name: str) -> Path:
-    """Return the folder of a study.
-
-    Raises:
-        ConfigError: there is none of that name; the nearest one is suggested.
-    """
-    there = study_names(outputs)
-    if name not in there:
-        known = (
-            f"; there are: {', '.join(there)}"
-            if there
-            else f"; {outputs} has no study yet: run python -m memexp -m first"
-        )
-        raise ConfigError(f"study {name!r} does not exist{nearest(name, there)}{known}")
-    return outputs / name
-
-
-def study_names(outputs: Path) -> list[str]:
-    """List the studies that have a run."""
-    return sorted({path.parent.parent.name for path in outputs.glob(f"*/*/{records.CONFIG}")})
 
 
 def load_study(folder: Path) -> pd.DataFrame:
@@ -98,10 +75,11 @@ def draw_accuracy(rows: pd.DataFrame) -> Figure:
         line = axes[place]
         for ax, (score, name) in zip(line, ACCURACIES.items(), strict=True):
             figures.accuracy_against_length(panel, score, ax, float(panel["chance_accuracy"].iloc[0]))
+            ax.label_outer()
             if place == 0:
                 ax.set_title(name, fontsize=10)
         line[0].set_ylabel(f"{title}\naccuracy")
-    _finish(figure)
+    figures.finish(figure)
     return figure
 
 
@@ -113,7 +91,7 @@ def draw_bits(rows: pd.DataFrame) -> Figure:
         bits = float(panel["target_entropy_bits"].iloc[0])
         figures.bits_against_length(panel, ax, bits, bits - math.log2(10))
         ax.set_title(title, fontsize=10)
-    _finish(figure)
+    figures.finish(figure)
     return figure
 
 
@@ -132,22 +110,8 @@ def draw_loss(folder: Path, runs: pd.DataFrame, title: str) -> Figure:
         ax.set_ylabel("cross-entropy (nats)")
     for ax in axes[-1]:
         ax.set_xlabel("updates")
-    _finish(figure, f"{title}, {len(set(history['seed']))} seeds: mean and 95 % interval")
+    figures.finish(figure, f"{title}, {len(set(history['seed']))} seeds: mean and 95 % interval")
     return figure
-
-
-def _finish(figure: Figure, title: str = "") -> None:
-    """One legend for all Axes, below them; axis labels only at the outer ones."""
-    if title:
-        figure.suptitle(title, fontsize=11)
-    handles: dict[str, Any] = {}
-    for ax in figure.axes:
-        ax.label_outer()
-        for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
-            handles.setdefault(text, handle)
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=min(4, len(handles)), frameon=False
-    )
 
 
 def slug(*words: str) -> str:

@@ -131,17 +131,21 @@ def torch_classifier(model: SequenceClassifier, k: int) -> nn.Sequential:
     Torch's layer has a second bias, which starts at zero: output and gradients agree, but in training the two
     move together, twice as far as one.
     """
-    cell = model.cell
+    return _around(model, k, LastState(torch_layer(model.cell, k)))
+
+
+@torch.no_grad()
+def torch_layer(cell: Cell, k: int) -> nn.RNNBase:
+    """Build torch's own layer with the weights of seed k; its second bias is zero."""
     _, _, M, D = cell.W.shape
     kind, _ = TORCH_LAYERS[type(cell)]
-    layer: nn.RNNBase = kind(M, D, batch_first=True)
-    network = _around(model, k, LastState(layer))
+    layer: nn.RNNBase = kind(M, D, batch_first=True, dtype=cell.W.dtype)
     order = _gate_order(cell)
     layer.get_parameter("weight_ih_l0").copy_(cell.W[k, order].transpose(1, 2).flatten(0, 1))
     layer.get_parameter("weight_hh_l0").copy_(cell.U[k, order].transpose(1, 2).flatten(0, 1))
     layer.get_parameter("bias_ih_l0").copy_(cell.b[k, order].flatten())
     layer.get_parameter("bias_hh_l0").zero_()
-    return network
+    return layer
 
 
 def torch_gradients(network: nn.Sequential, cell: Cell) -> dict[str, Tensor]:

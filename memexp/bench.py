@@ -14,9 +14,7 @@ is what the clock on the wall shows while nothing else runs, and it leaves out w
 Axis letters as in `memexp.models`.
 """
 
-import argparse
 import csv
-import errno
 import io
 import sys
 import tempfile
@@ -25,26 +23,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import process_time as clock
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from memexp import baselines, machine
-from memexp.errors import ConfigError, MemexpError
+from memexp.config import ranged
+from memexp.errors import MemexpError, RecordError
 from memexp.files import write_atomically
 from memexp.models import LSTM, SRN, Cell, SequenceClassifier
+from memexp.options import read_options
 from memexp.runner import Runner
 from memexp.tasks.digit_sum import DigitSum
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MODELS: dict[str, type[Cell]] = {"srn": SRN, "lstm": LSTM}
 BATCH_SIZE, EMBEDDING_SIZE, HIDDEN_SIZE, LEARNING_RATE = 8, 32, 32, 1e-3  # the book's
 LOOP, LAYER, MEMEXP = "plain loop", "torch's layer", "memexp"
-QUICK = {"lengths": [5], "seeds": [1, 2], "rounds": 2, "updates": 2}
-OUTPUT, FIGURE = Path("images/bench.csv"), Path("images/bench_growth.png")
 NEVER = 1 << 62
 
 Points = dict[str, tuple[int, ...]]
@@ -56,11 +53,29 @@ GROWTH: Points = {
 GROWTH_QUICK: Points = {"length": (5, 10), "hidden_size": (4, 8), "seeds": (1, 2)}
 GROWTH_LABELS = {"length": "length", "hidden_size": "hidden size", "seeds": "seeds"}
 GROWTH_BASE = {"length": 35, "hidden_size": HIDDEN_SIZE, "seeds": 10}
-COLOURS = {"srn": "#0072B2", "lstm": "#D55E00"}  # apart for colour-blind eyes too; the markers differ as well
-MARKERS = {"srn": "o", "lstm": "s"}
 
 Record = dict[str, Any]
 """A row of the CSV: column -> value, None where it does not apply."""
+
+
+@dataclass
+class Options:
+    """Time one update of training, per seed, side by side and on one thread.
+
+    The contestants are the study as usually written (plain loop), torch's own layer, and memexp. Prints a table and
+    writes a CSV. 'of bound' is the time that the matrix products alone would take at the machine's peak rate, as a
+    share of the time measured. For steady numbers, let nothing else run.
+    """
+
+    models: list[str] = ranged(one_of=tuple(MODELS), default=[*MODELS], about="which models")
+    lengths: list[int] = ranged(3, default=[10, 35], about="sequence lengths")
+    seeds: list[int] = ranged(1, default=[1, 5, 10, 20], about="how many seeds memexp trains together")
+    rounds: int = ranged(1, default=7, about="turns; their median counts")
+    updates: int = ranged(1, default=38, about="updates of a turn; 38 are an epoch")
+    output: str = ranged(default="images/bench.csv", about="where the table goes")
+    growth: bool = ranged(default=False, about="also measure how the cost grows with length, hidden size and seeds")
+    figure: str = ranged(default="images/bench_growth.png", about="where the figure of that goes, and its CSV")
+    quick: bool = ranged(default=False, about="a run of seconds, to see that all works; its times mean little")
 
 
 @dataclass(frozen=True)
@@ -224,42 +239,21 @@ def grow(points: Points, rounds: int, updates: int, peak: float) -> list[Record]
     return records
 
 
-def draw_growth(axes: "Axes", records: Sequence[Record], axis: str) -> "Axes":
-    """Draw milliseconds per update and seed against one of `GROWTH`'s axes."""
-    for name, colour in COLOURS.items():
-        for contestant, line in ((MEMEXP, "-"), (LAYER, "--")):
-            wanted = (name, axis, contestant)
-            rows = [r for r in records if (r["model"], r["axis"], r["contestant"]) == wanted]
-            axes.plot(
-                [r["value"] for r in rows],
-                [r["ms_per_update_and_seed"] for r in rows],
-                line,
-                color=colour,
-                marker=MARKERS[name],
-                markerfacecolor=colour if contestant == MEMEXP else "white",
-                label=f"{name.upper()}, {contestant}" + (" (one seed)" if contestant == LAYER else ""),
-            )
-    ticks = sorted({r["value"] for r in records if r["axis"] == axis})
-    axes.set(xscale="log", yscale="log", xlabel=GROWTH_LABELS[axis] + (" trained together" if axis == "seeds" else ""))
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xticks([], minor=True)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.grid(which="both", axis="y", alpha=0.25)
-    held = [f"{GROWTH_LABELS[other]} {GROWTH_BASE[other]}" for other in GROWTH if other != axis]
-    axes.set_title(", ".join(held), fontsize="medium")
-    return axes
-
-
 def growth_figure(records: Sequence[Record]) -> "Figure":
     """Draw the cost against length, hidden size and S, side by side."""
-    from matplotlib.figure import Figure
+    import pandas as pd
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(GROWTH), sharey=True)
-    for axes, axis in zip(panels, GROWTH, strict=True):
-        draw_growth(axes, records, axis)
+    from memexp import figures
+
+    figure, (panels,) = figures.new_figure(1, len(GROWTH), width=3.7, height=4.0, share_x=False)
+    for ax, axis in zip(panels, GROWTH, strict=True):
+        rows = pd.DataFrame([r for r in records if r["axis"] == axis])
+        figures.cost_of_an_update(rows, ax)
+        ax.set_xlabel(GROWTH_LABELS[axis] + (" trained together" if axis == "seeds" else ""))
+        held = [f"{GROWTH_LABELS[other]} {GROWTH_BASE[other]}" for other in GROWTH if other != axis]
+        ax.set_title(", ".join(held), fontsize=10)
     panels[0].set_ylabel("ms per update and seed")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figures.finish(figure)
     return figure
 
 
@@ -299,111 +293,47 @@ def write_csv(path: Path, records: Sequence[Record]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line."""
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
-
-
-def _at_least(minimum: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.strip().isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
-        return int(text)
-
-    return parse
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = _Parser(
-        prog="memexp.bench",
-        description="Time one update of training, per seed, side by side and on one thread: the study as "
-        "usually written (plain loop), torch's own layer, and memexp with several seeds. Prints a table, writes "
-        "a CSV.",
-        epilog="'of bound' is the time that the matrix products alone would take at the machine's measured "
-        "peak rate, as a share of the time measured. For steady numbers, let nothing else run.",
-        allow_abbrev=False,
-    )
-
-    def several(name: str, kind: Callable[[str], int], default: list[int], what: str) -> None:
-        shown = " ".join(map(str, default))
-        add(name, nargs="+", type=kind, default=default, metavar="N", help=f"{what} (default: {shown})")
-
-    add, count = parser.add_argument, _at_least(1)
-    add("--models", nargs="+", choices=[*MODELS], default=[*MODELS], help="which models (default: both)")
-    several("--lengths", _at_least(3), [10, 35], "sequence lengths")
-    several("--seeds", count, [1, 5, 10, 20], "how many seeds memexp trains together")
-    add("--rounds", type=count, default=7, metavar="N", help="turns; their median counts (default: 7)")
-    add("--updates", type=count, default=38, metavar="N", help="updates of a turn (default: 38, an epoch)")
-    add("--output", type=Path, default=OUTPUT, metavar="FILE", help="the CSV (default: %(default)s)")
-    add(
-        "--figure",
-        type=Path,
-        nargs="?",
-        const=FIGURE,
-        metavar="FILE",
-        help="also draw how the cost grows with length, hidden size and seeds (default FILE: %(const)s); the "
-        "numbers go to a CSV of the same name",
-    )
-    add("--quick", action="store_true", help="a run of seconds, to see that all works; its times mean little")
-    return parser
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line; with ``--quick``, the other options have small defaults."""
-    parser = build_parser()
-    if "--quick" in arguments:
-        parser.set_defaults(**QUICK)
-    return parser.parse_args(arguments)
-
-
 def _say(what: str) -> None:
     print(f"measuring {what} ...", file=sys.stderr, flush=True)
 
 
-def bench(options: argparse.Namespace) -> None:
+def bench(options: Options) -> None:
     """Measure, print, write.
 
     Raises:
-        ConfigError: the figure is of no known kind.
-        OSError: a file cannot be written.
+        MemexpError: a file cannot be written.
     """
-    figure: Path | None = options.figure
-    files = [options.output, *([figure, figure.with_suffix(".csv")] if figure else [])]
-    if figure and figure.suffix not in (".png", ".pdf", ".svg"):
-        raise ConfigError(f"--figure {figure}: the name has to end in .png, .pdf or .svg")
-    for path in files:  # before a minute of measuring
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    output, picture = Path(options.output), Path(options.figure)
+    for path in (output, picture):  # before a minute of measuring
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"cannot write {path}: {error.strerror}; give another output= and figure=") from error
+    few = options.quick
     machine.prepare()
     peak = peak_flops()
-    records = []
+    table_rows = []
     for name in options.models:
         for length in options.lengths:
             _say(f"{name}, length {length}")
-            records += compare(name, length, options.seeds, options.rounds, options.updates, peak)
-    write_csv(options.output, records)
+            seeds, rounds, updates = ([1, 2], 2, 2) if few else (options.seeds, options.rounds, options.updates)
+            table_rows += compare(name, length, seeds, rounds, updates, peak)
+    write_csv(output, table_rows)
     print(f"torch {torch.__version__}, one thread, peak {peak / 1e9:.0f} GFLOP/s (float32)\n")
-    print(f"{table(records)}\n\n{parity_lines(records)}\n\nwritten: {options.output}")
-    if figure:
-        points, rounds = (GROWTH_QUICK, 1) if options.quick else (GROWTH, 3)
-        growth = grow(points, rounds, min(options.updates, 10), peak)
-        write_csv(figure.with_suffix(".csv"), growth)
-        growth_figure(growth).savefig(figure, dpi=150)
-        print(f"written: {figure}")
+    print(f"{table(table_rows)}\n\n{parity_lines(table_rows)}\n\nwritten: {output}")
+    if options.growth:
+        growth = grow(GROWTH_QUICK, 1, 2, peak) if few else grow(GROWTH, 3, 10, peak)
+        write_csv(picture.with_suffix(".csv"), growth)
+        growth_figure(growth).savefig(picture, dpi=150)
+        print(f"written: {picture}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Run ``python -m memexp.bench``."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        bench(parse(arguments))
+        bench(read_options(Options, sys.argv[1:], "python -m memexp.bench"))
     except MemexpError as error:
         sys.exit(f"memexp.bench: {error}")
-    except OSError as error:
-        sys.exit(f"memexp.bench: cannot write {error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         sys.exit(130)
 

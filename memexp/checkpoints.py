@@ -38,7 +38,7 @@ def load(path: Path, kind: str, device: torch.device | str = "cpu") -> dict[str,
     """
     remedy = "delete the run's folder to train it anew"
     if not path.exists():
-        raise RecordError(f"no checkpoint at {path}; train the run first")
+        raise RecordError(f"no checkpoint at {path}; {remedy}")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except OSError as error:

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,10 @@ def ranged(
     about: str = "",
 ) -> Any:
     """Declare a field with the values that it may have, and a line about it for ``--help``."""
-    return field(default=default, metadata={"minimum": minimum, "above": above, "one_of": one_of, "about": about})
+    metadata = {"minimum": minimum, "above": above, "one_of": one_of, "about": about}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -108,17 +111,21 @@ def check_ranges(node: DictConfig, prefix: str, schema: Any) -> None:
             check_ranges(value, f"{name}.", OmegaConf.get_type(value))
             continue
         limits = declared.get(key)
-        if not limits or value is None:
-            continue
-        if limits["one_of"] and value not in limits["one_of"]:
-            raise ConfigError(f"{name}={value} is unknown; allowed: {', '.join(limits['one_of'])}")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if not math.isfinite(value):
-                raise ConfigError(f"{name}={value} is not a finite number")
-            if value < limits["minimum"]:
-                raise ConfigError(f"{name}={value} is too small; it must be at least {limits['minimum']}")
-            if value <= limits["above"]:
-                raise ConfigError(f"{name}={value} is too small; it must be above {limits['above']}")
+        if limits and value is not None:
+            for item in value if isinstance(value, ListConfig) else [value]:
+                _check_limits(name, item, limits)
+
+
+def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    if limits["one_of"] and value not in limits["one_of"]:
+        raise ConfigError(f"{name}={value} is unknown; allowed: {', '.join(limits['one_of'])}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{name}={value} is not a finite number")
+        if value < limits["minimum"]:
+            raise ConfigError(f"{name}={value} is too small; it must be at least {limits['minimum']}")
+        if value <= limits["above"]:
+            raise ConfigError(f"{name}={value} is too small; it must be above {limits['above']}")
 
 
 def _check_seeds(seeds: Any) -> list[int]:

@@ -29,10 +29,12 @@ def style(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def new_figure(rows: int, columns: int, width: float = 3.4, height: float = 3.0) -> tuple[Figure, np.ndarray]:
-    """Make a figure with a grid of Axes that share both scales; sizes are of one Axes, in inches."""
+def new_figure(
+    rows: int, columns: int, width: float = 3.4, height: float = 3.0, share_x: bool = True
+) -> tuple[Figure, np.ndarray]:
+    """Make a figure with a grid of Axes that share their scales; sizes are of one Axes, in inches."""
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=True)
     for ax in axes.flat:
         ax.grid(axis="y", color="0.9", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
@@ -137,3 +139,42 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_ylim(bottom=0)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
     return ax
+
+
+def cost_of_an_update(rows: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw milliseconds per update and seed on log scales.
+
+    Args:
+        rows: columns ``model``, ``contestant``, ``value`` (what grows) and ``ms_per_update_and_seed``.
+        ax: where to draw.
+    """
+    looks = style(list(dict.fromkeys(rows["model"])))
+    for key, own in rows.groupby(["model", "contestant"], sort=False):
+        model, contestant = map(str, key)
+        ours = contestant == "memexp"
+        ax.plot(
+            own["value"],
+            own["ms_per_update_and_seed"],
+            linestyle="-" if ours else "--",
+            markerfacecolor=looks[model]["color"] if ours else "white",
+            label=f"{model.upper()}, {contestant}" + ("" if ours else " (one seed)"),
+            **looks[model],
+        )
+    ticks = sorted(rows["value"].unique())
+    ax.set(xscale="log", yscale="log")
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    ax.set_xticks([], minor=True)
+    ax.yaxis.set_major_formatter("{x:g}")
+    return ax
+
+
+def finish(figure: Figure, title: str = "") -> None:
+    """Add one legend for all Axes below them, and a title; axis labels stay at the outer Axes only."""
+    if title:
+        figure.suptitle(title, fontsize=11)
+    handles: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(text, handle)
+    columns = min(4, len(handles))
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, frameon=False)

@@ -1,9 +1,11 @@
 """Options of the smaller commands: ``key=value`` as in Hydra, read into a dataclass, with the same clear errors."""
 
 import dataclasses
+import inspect
 import sys
 from typing import Any, TypeVar
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,11 +29,13 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
     """
     fields = dataclasses.fields(schema)  # type: ignore[arg-type]
     if "--help" in arguments or "-h" in arguments:
-        print(f"{command} [key=value ...]\n\n{schema.__doc__}\n")
-        width = max(len(f"{f.name}={f.default}") for f in fields)
+        print(f"{command} [key=value ...]\n\n{inspect.getdoc(schema)}\n")
+        defaults = OmegaConf.to_container(OmegaConf.structured(schema))
+        assert isinstance(defaults, dict)
+        shown = {str(name): f"{name!s}={_as_written(value)}" for name, value in defaults.items()}
+        width = max(map(len, shown.values()))
         for f in fields:
-            default = "null" if f.default is None else f.default
-            print(f"  {f'{f.name}={default}':<{width}}  {f.metadata.get('about', '')}")
+            print(f"  {shown[f.name]:<{width}}  {f.metadata.get('about', '')}")
         sys.exit(0)
     names = [f.name for f in fields]
     for argument in arguments:
@@ -44,6 +48,17 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
         config = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist(arguments))
     except OmegaConfBaseException as error:
         raise explain(error) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot read {' '.join(arguments)!r}; lists are given as 'key=[1,2]'") from error
     check_ranges(config, "", schema)  # type: ignore[arg-type]
     options: Any = OmegaConf.to_object(config)
     return options  # type: ignore[no-any-return]
+
+
+def _as_written(value: Any) -> str:
+    """Write a value as it would be given on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_written, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

@@ -248,6 +248,8 @@ def collect(folders: list[Path]) -> tuple["pd.DataFrame", list[str]]:
             settings = {k: v for k, v in flatten(summary["config"]).items() if k != "seeds"}
             about = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
             rows += [{"run": folder.name, **about, **settings, **seed} for seed in summary["seeds"]]
-        except (RecordError, KeyError, TypeError, AttributeError) as error:
-            missing.append(f"{folder.name}: {SUMMARY} is damaged ({error})")
+        except (KeyError, TypeError, AttributeError) as error:
+            missing.append(f"{folder.name}: {SUMMARY} is damaged ({type(error).__name__}: {error})")
+        except RecordError as error:
+            missing.append(f"{folder.name}: {error}")
     return pd.DataFrame(rows), missing

@@ -1,4 +1,4 @@
-"""What the tests share: copying weights into torch's layers, and running the command line in a folder of its own."""
+"""What the tests share: random cells, and running the command line in a folder of its own."""
 
 import os
 import subprocess
@@ -8,30 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from memexp import machine
-from memexp.models import LSTM, SRN, Cell
+from memexp.models import Cell
 
 machine.prepare()
-
-TORCH_LAYERS: dict[type[Cell], tuple[type[nn.RNNBase], tuple[str, ...]]] = {
-    SRN: (nn.RNN, ("hidden_state",)),
-    LSTM: (nn.LSTM, ("input_gate", "forget_gate", "candidate", "output_gate")),  # torch's order of the gates
-}
-
-
-def torch_layer(cell: Cell, k: int) -> nn.RNNBase:
-    """Build torch's own layer with the weights of seed k; its second bias is zero."""
-    kind, order = TORCH_LAYERS[type(cell)]
-    places = [cell.gates.index(name) for name in order]
-    layer = kind(cell.W.shape[2], cell.W.shape[3], batch_first=True, dtype=cell.W.dtype)
-    with torch.no_grad():
-        layer.weight_ih_l0.copy_(torch.cat([cell.W[k, g].T for g in places]))
-        layer.weight_hh_l0.copy_(torch.cat([cell.U[k, g].T for g in places]))
-        layer.bias_ih_l0.copy_(torch.cat([cell.b[k, g] for g in places]))
-        layer.bias_hh_l0.zero_()
-    return layer
 
 
 def random_cell(kind: type[Cell], seeds: int, input_size: int, hidden_size: int, generator: torch.Generator) -> Cell:

@@ -8,19 +8,7 @@ from conftest import CommandLine
 from test_records import make_run, seed_row
 
 from memexp import analysis, records
-from memexp.errors import ConfigError, RecordError
-
-
-def test_an_unknown_study_is_named_with_the_nearest(tmp_path: Path):
-    make_run(tmp_path / "book", 5)
-    make_run(tmp_path / "fresh", 5)
-    assert analysis.find_study(tmp_path, "fresh") == tmp_path / "fresh"
-    with pytest.raises(
-        ConfigError, match=r"study 'frech' does not exist \(did you mean fresh\?\); there are: book, fresh"
-    ):
-        analysis.find_study(tmp_path, "frech")
-    with pytest.raises(ConfigError, match="has no study yet"):
-        analysis.find_study(tmp_path / "nothing", "book")
+from memexp.errors import RecordError
 
 
 def test_labels_name_the_model_and_what_differs(tmp_path: Path):

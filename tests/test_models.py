@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
-from conftest import random_cell, torch_layer
+from conftest import random_cell
 
+from memexp.baselines import TORCH_LAYERS, torch_layer
 from memexp.errors import ConfigError
 from memexp.models import LSTM, SRN, Cell, SequenceClassifier
 
@@ -72,8 +73,7 @@ def test_cell_equals_torchs_layer(kind: type[Cell], shape: tuple[int, ...], gene
         for ours, other in zip(state, own_state, strict=True):
             torch.testing.assert_close(ours.grad[k], other.grad[0], **close)
         copy = random_cell(kind, 1, M, D, generator)  # a place for torch's gradients, in our layout
-        order = {SRN: ["hidden_state"], LSTM: ["input_gate", "forget_gate", "candidate", "output_gate"]}[kind]
-        for place, name in enumerate(order):
+        for place, name in enumerate(TORCH_LAYERS[kind][1]):
             rows = slice(place * D, (place + 1) * D)
             copy.W.data[0, kind.gates.index(name)] = layer.weight_ih_l0.grad[rows].T
             copy.U.data[0, kind.gates.index(name)] = layer.weight_hh_l0.grad[rows].T

@@ -27,6 +27,7 @@ def test_values_are_read_into_the_dataclass():
     [
         ("lenght=5", r"unknown key 'lenght' \(did you mean length\?\); x --help lists them"),
         ("length", r"cannot read 'length'; options are given as key=value"),
+        ("studies=[book", r"cannot read 'studies=\[book'; lists are given as 'key=\[1,2\]'"),
         ("length=ten", r"length=ten is not a whole number"),
         ("length=2", r"length=2 is too small; it must be at least 3"),
         ("order=up", r"order=up is unknown; allowed: units, time"),

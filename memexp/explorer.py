@@ -1,0 +1,210 @@
+"""One HTML file in which a study's trained models can be explored, offline: ``python -m memexp.explorer study=book``.
+
+The page is `explorer.html`, plain JavaScript; here the weights and scores of the runs are put into it. The page
+repeats the cells of `memexp.models`: a new cell needs one function there.
+"""
+
+import base64
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from hydra.utils import get_class
+from torch import Tensor
+
+from memexp import checkpoints, records, tables
+from memexp.config import ranged
+from memexp.errors import ConfigError, MemexpError, RecordError
+from memexp.files import write_atomically
+from memexp.models import Cell
+from memexp.options import read_options
+from memexp.studies import find_study
+
+PAGE = Path(__file__).with_name("explorer.html")
+DATA = "@DATA@"  # in the page, where the exported runs go
+SEEDS_SHOWN = 2  # of each run, unless asked otherwise: an LSTM of the book takes 49 KB a seed
+
+#: The weights of one seed, in the order in which the page reads them.
+WEIGHTS = ("embedding", "cell.W", "cell.U", "cell.b", "head_weight", "head_bias")
+SCORES = ("dev_accuracy", "test_accuracy", "exact_accuracy")
+
+
+@dataclass
+class Options:
+    """Write one HTML file in which the gates of a study's models can be explored, without a server or a network."""
+
+    study: str = ranged(default="book", about="whose runs")
+    seeds: Any = ranged(
+        default=None,
+        about=f"3 for 0 to 2, or a list; null: the first {SEEDS_SHOWN} of each run, to keep the file small",
+    )
+    outputs_dir: str = ranged(default="outputs", about="where the run folders are")
+    output: str | None = ranged(default=None, about="the file to write; null: images/<study>/explorer.html")
+
+
+def read_seeds(given: Any) -> list[int] | None:
+    """Read the option ``seeds`` as `memexp` does: a number of seeds, or a list of them.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    allowed = "give a number of seeds (seeds=3 means 0..2) or a list of them (seeds=[3,7])"
+    if given is None:
+        return None
+    numbers = list(range(given)) if isinstance(given, int) else given
+    if not isinstance(numbers, list):
+        raise ConfigError(f"seeds={given} is not possible; {allowed}")
+    if not numbers:
+        raise ConfigError(f"seeds={given} is empty; {allowed}")
+    for seed in numbers:
+        if not isinstance(seed, int):
+            raise ConfigError(f"seeds: {seed!r} is not a seed; {allowed}")
+    return list(dict.fromkeys(numbers))
+
+
+def export_study(folder: Path, seeds: list[int] | None) -> list[dict[str, Any]]:
+    """Collect a study's complete digit-sum runs as the page reads them; what is left out is named on stderr."""
+    rows, missing = records.collect(records.run_folders(folder))
+    for line in missing:
+        _skip(folder, line)
+    runs = []
+    for name in [] if rows.empty else rows["run"].unique():
+        try:
+            runs.append(export_run(folder / name, rows[rows["run"] == name], seeds))
+        except RecordError as error:
+            _skip(folder, f"{name}: {error}")
+    if runs:
+        _label(runs, rows[rows["run"].isin([run["name"] for run in runs])])
+    return runs
+
+
+def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None) -> dict[str, Any]:
+    """Export one run.
+
+    Args:
+        folder: the run folder.
+        rows: its rows of `memexp.records.collect`, one for each seed, in order.
+        seeds: which seeds; None for the first `SEEDS_SHOWN`.
+
+    Raises:
+        RecordError: it is of another task, its checkpoint is damaged, or it has none of the seeds.
+    """
+    first = rows.iloc[0]
+    if first["task.name"] != "digit_sum":
+        raise RecordError(f"the explorer shows digit sums, not the task {first['task.name']}")
+    there = [int(seed) for seed in rows["seed"]]
+    wanted = there[:SEEDS_SHOWN] if seeds is None else [seed for seed in seeds if seed in there]
+    for seed in sorted(set(seeds or []) - set(there)):
+        _skip(folder.parent, f"{folder.name} has no seed {seed}; it has {', '.join(map(str, there))}")
+    weights = _load_weights(folder / records.BEST, len(there))
+    exported = []
+    for seed in wanted:
+        flat = torch.cat([weights[name][there.index(seed)].flatten() for name in WEIGHTS])
+        if not flat.isfinite().all():
+            _skip(folder.parent, f"{folder.name}: the weights of seed {seed} are not finite")
+            continue
+        exported.append(_export_seed(rows.iloc[there.index(seed)], flat))
+    if not exported:
+        raise RecordError("no seed to show")
+    kind = _cell(str(first["model._target_"]))
+    V, M = weights["embedding"].shape[1:]
+    D, K = weights["head_weight"].shape[1:]
+    return {
+        "name": folder.name,
+        "length": int(first["length"]),
+        "cell": kind.__name__,
+        "gates": len(kind.gates),
+        "states": len(kind.states),
+        "sizes": {"V": V, "M": M, "D": D, "K": K},
+        "exact_over": str(first["exact_over"]),
+        "seeds": exported,
+    }
+
+
+def _cell(target: str) -> type[Cell]:
+    try:
+        kind: type[Cell] = get_class(target)
+    except Exception as error:  # hydra has no one error for a class that is not there
+        raise RecordError(f"there is no cell {target}") from error
+    return kind
+
+
+def _load_weights(path: Path, seeds: int) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = checkpoints.load(path, "weights")["weights"]
+    absent = [name for name in WEIGHTS if name not in weights or len(weights[name]) != seeds]
+    if absent:
+        raise RecordError(f"{path.name} does not hold {absent[0]} for {seeds} seeds")
+    return weights
+
+
+def _export_seed(row: pd.Series, weights: Tensor) -> dict[str, Any]:
+    scores = {name.partition("_")[0]: row.get(name) for name in SCORES}
+    return {
+        "seed": int(row["seed"]),
+        "update": int(row["best_iteration"]),
+        **{name: None if value is None or math.isnan(value) else float(value) for name, value in scores.items()},
+        "weights": base64.b64encode(weights.to(torch.float32).numpy().astype("<f4").tobytes()).decode(),
+    }
+
+
+def _label(runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
+    """Label runs by cell and by what else differs among them, apart from their length."""
+    settings = [name for name in tables.varied(rows) if name not in ("model.name", "length")]
+    first = rows.drop_duplicates("run").set_index("run").to_dict("index")
+    for run in runs:
+        values = [f"{s.rpartition('.')[2].replace('_', ' ')} {first[run['name']][s]}" for s in settings]
+        run["label"] = ", ".join([run["cell"], *values])
+    places = [(run["label"], run["length"]) for run in runs]
+    for run, place in zip(runs, places, strict=True):
+        if places.count(place) > 1:  # the same settings twice, for example with other seeds
+            run["label"] += f" ({run['name']})"
+
+
+def _skip(study: Path, line: str) -> None:
+    print(f"left out: {study.name}/{line}", file=sys.stderr)
+
+
+def page(study: str, runs: list[dict[str, Any]]) -> str:
+    """Return the page with the runs in it."""
+    content = json.dumps({"study": study, "runs": runs}, separators=(",", ":"), allow_nan=False)
+    # "<" only occurs inside strings: escaped, no name can end the script element.
+    return PAGE.read_text(encoding="utf-8").replace(DATA, content.replace("<", "\\u003c"))
+
+
+def write(path: Path, text: str) -> None:
+    """Write the page.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror}; give another output=FILE") from error
+
+
+def main() -> None:
+    """Run ``python -m memexp.explorer``."""
+    try:
+        options = read_options(Options, sys.argv[1:], "python -m memexp.explorer")
+        folder = find_study(Path(options.outputs_dir), options.study)
+        runs = export_study(folder, read_seeds(options.seeds))
+        if not runs:
+            raise RecordError(f"{folder} has no run to show; the reasons are above")
+        path = Path(options.output or Path("images", options.study, "explorer.html"))
+        write(path, page(options.study, runs))
+    except MemexpError as error:
+        sys.exit(f"memexp.explorer: {error}")
+    seeds = sum(len(run["seeds"]) for run in runs)
+    size = path.stat().st_size / 1e6
+    print(f"written: {path}, {size:.2f} MB: {len(runs)} runs, {seeds} seeds in all; open it in a browser")
+
+
+if __name__ == "__main__":
+    main()

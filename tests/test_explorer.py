@@ -1,0 +1,458 @@
+"""The page is tested in a real browser without a screen, from disk, against torch's numbers."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from memexp import CONF_DIR, checkpoints, explorer
+from memexp.config import choices
+from memexp.experiment import build_model, build_task
+from memexp.models import SequenceClassifier
+
+MODELS = pytest.mark.parametrize("name", ["srn", "lstm"])
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1600,1000"
+)
+
+
+def explore(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "memexp.explorer", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished study of SRN and LSTM, three seeds each; the test of damage copies it."""
+    folder = tmp_path_factory.mktemp("explorer")
+    subprocess.run(
+        [sys.executable, "-m", "memexp", "-m", "study=small", "length=4", "model=srn,lstm", "epochs=1", "seeds=3",
+         "lr=0.05"],
+        cwd=folder, check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Path:
+    done = explore(folder, "study=small")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith("written: images/small/explorer.html, 0.")
+    assert "2 runs, 4 seeds" in done.stdout
+    return folder / "images" / "small" / "explorer.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in programs:
+        pytest.fail("the explorer is tested in a browser: install Debian's packages chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(programs[0])
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(programs[1])))
+    driver.execute_cdp_cmd("Network.enable", {})
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def opened(browser: webdriver.Chrome, page: Path) -> Iterator[webdriver.Chrome]:
+    """The page, newly opened; afterwards it must have asked for nothing, and complained of nothing."""
+    browser.get_log("browser"), browser.get_log("performance")
+    open_page(browser, page)
+    yield browser
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert {urlsplit(url).path for url in asked if not url.startswith("data:")} == {urlsplit(page.as_uri()).path}
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def open_page(browser: webdriver.Chrome, page: Path, fragment: str = "", query: str = "") -> None:
+    browser.get("about:blank")  # else a new fragment only changes the address
+    browser.get(page.as_uri() + query + fragment)
+
+
+def find(browser: webdriver.Chrome, css: str) -> WebElement:
+    return browser.find_element(By.CSS_SELECTOR, css)
+
+
+def choose(browser: webdriver.Chrome, element: str, text: str) -> None:
+    Select(find(browser, f"#{element}")).select_by_visible_text(text)
+
+
+def enter(browser: webdriver.Chrome, element: str, text: str) -> None:
+    """Type into a field, key by key, in place of what is there."""
+    find(browser, f"#{element}").send_keys(Keys.CONTROL, "a")
+    find(browser, f"#{element}").send_keys(text or Keys.DELETE)
+
+
+def probabilities(browser: webdriver.Chrome, which: str = "A") -> torch.Tensor:
+    script = "return [...document.querySelectorAll(arguments[0])].map((item) => Number(item.dataset.probability))"
+    values = browser.execute_script(script, f".answer[data-sequence={which}] [data-class]")
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def run_of(folder: Path, name: str) -> Path:
+    (run,) = folder.glob(f"outputs/small/*model={name}*")
+    return run
+
+
+def load(folder: Path, name: str) -> SequenceClassifier:
+    run = run_of(folder, name)
+    config = OmegaConf.create(json.loads((run / "summary.json").read_text())["config"])
+    config.datasets_dir = str(folder / "datasets")
+    model = build_model(config, build_task(config))
+    model.load_state_dict(checkpoints.load(run / "best.pt", "weights")["weights"])
+    return model
+
+
+def by_torch(model: SequenceClassifier, digits: str, seed: int) -> torch.Tensor:
+    tokens = torch.tensor([[[int(digit) for digit in digits]]])
+    with torch.no_grad():
+        return model(tokens)[seed, 0].double().softmax(-1)
+
+
+def check_probabilities(
+    browser: webdriver.Chrome, model: SequenceClassifier, digits: str, seed: int = 0, which: str = "A"
+) -> None:
+    """Compare the page, which computes in float64, with torch in float32, as trained, and in float64.
+
+    Far beyond its length a trained network may be chaotic: there torch's own float32 is what is off.
+    """
+    shown = probabilities(browser, which)
+    torch.testing.assert_close(shown, by_torch(model, digits, seed), rtol=0, atol=1e-5)
+    torch.testing.assert_close(shown, by_torch(copy.deepcopy(model).double(), digits, seed), rtol=0, atol=1e-11)
+
+
+@MODELS
+@pytest.mark.parametrize("seed", [0, 1])
+def test_typed_sequences_give_torchs_probabilities(opened: webdriver.Chrome, folder: Path, name: str, seed: int):
+    model = load(folder, name)
+    choose(opened, "model", name.upper())
+    choose(opened, "seed", str(seed))
+    for typed in ("6701", "9900", "00 3, 5", "7", "12", "0987654321", "90" * 50):
+        enter(opened, "a", typed)
+        digits = "".join(c for c in typed if c.isdigit())
+        check_probabilities(opened, model, digits, seed)
+        assert find(opened, ".answer .digit").text == str(int(by_torch(model, digits, seed).argmax()))
+    assert not torch.equal(by_torch(model, "6701", seed), by_torch(model, "6701", 1 - seed))
+
+
+@MODELS
+def test_stepping_answers_as_if_the_sequence_ended_there(opened: webdriver.Chrome, folder: Path, name: str):
+    model = load(folder, name)
+    choose(opened, "model", name.upper())
+    enter(opened, "a", "67012")
+    for step in range(4, 0, -1):
+        find(opened, "#step").send_keys(Keys.ARROW_LEFT)
+        check_probabilities(opened, model, "67012"[:step])
+    assert find(opened, "#now").text.startswith("1 of 5, reads 6")
+
+
+@MODELS
+def test_heatmaps_show_the_trace(opened: webdriver.Chrome, folder: Path, name: str):
+    trace = load(folder, name).trace(torch.tensor([[[6, 7, 0, 0, 1, 0, 0, 0, 0, 0]]]))
+    choose(opened, "model", name.upper())
+    enter(opened, "a", "6700100000")
+    canvases = opened.find_elements(By.CSS_SELECTOR, "canvas")
+    assert [canvas.get_attribute("data-part") for canvas in canvases] == ["class_probabilities", *trace]
+    for canvas, values in zip(canvases[1:], trace.values(), strict=True):
+        opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+        # Step 2 of 10, and unit 20 of 32, by mouse.
+        box = canvas.rect
+        right, down = 26 + (box["width"] - 28) * 1.5 / 10, 6 + (box["height"] - 26) * 20.5 / 32
+        ActionChains(opened, duration=0).move_to_element_with_offset(
+            canvas, int(right - box["width"] / 2), int(down - box["height"] / 2)
+        ).perform()
+        assert "unit 20, step 2 (digit 7)" in find(opened, "#tip").text
+        assert shown_value(opened) == pytest.approx(float(values[0, 0, 1, 20]), abs=6e-5)
+
+
+def shown_value(browser: webdriver.Chrome, place: int = 0) -> float:
+    return float(browser.find_elements(By.CSS_SELECTOR, "#tip b")[place].text.split()[-1].replace("−", "-"))
+
+
+def test_cells_have_the_colours_of_their_values(opened: webdriver.Chrome, folder: Path):
+    trace = load(folder, "lstm").trace(torch.tensor([[[6, 7, 0, 1]]]))
+    enter(opened, "a", "6701")
+    script = """
+        const [part, unit, ramp] = arguments, canvas = document.querySelector(`canvas[data-part=${part}]`);
+        const {x, y, column, height, rows} = geometry(canvas.panel);
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
+        copy.drawImage(canvas, 0, 0);
+        const pixel = copy.getImageData(x + 1.5 * column, y + (unit + 0.5) * height / rows, 1, 1);
+        return [[...pixel.data], [...lookup(RAMPS.light[ramp])]]"""
+    for part, ramp in (("forget_gate", "sequential"), ("cell_state", "diverging")):
+        high = float(find(opened, f".scale[data-part={part}]").text.split()[-1])
+        low = -high if ramp == "diverging" else 0
+        for unit in (0, 13, 31):
+            pixel, colours = opened.execute_script(script, part, unit, ramp)
+            k = round(255 * (float(trace[part][0, 0, 1, unit]) - low) / (high - low))
+            assert pixel == [*colours[3 * k : 3 * k + 3], 255]
+
+
+def test_play_walks_to_the_end(opened: webdriver.Chrome):
+    enter(opened, "a", "670")
+    find(opened, "#play").click()
+    assert find(opened, "#play").get_attribute("aria-label") == "Pause"
+    assert find(opened, "#step").get_attribute("value") == "1"
+    WebDriverWait(opened, 10).until(lambda b: find(b, "#step").get_attribute("value") == "3")
+    assert find(opened, "#play").get_attribute("aria-label") == "Play"
+
+
+def test_copy_gives_the_link(opened: webdriver.Chrome):
+    enter(opened, "a", "6712")
+    opened.execute_script("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    find(opened, "#copy").click()
+    WebDriverWait(opened, 5).until(lambda b: b.execute_script("return window.copied"))
+    assert "a=6712" in opened.execute_script("return window.copied")
+    opened.execute_script("navigator.clipboard.writeText = async () => { throw new Error('no right'); }")
+    find(opened, "#copy").click()
+    WebDriverWait(opened, 5).until(lambda b: "a=6712" in find(b, "#message").text)
+
+
+def test_everything_works_by_keyboard(opened: webdriver.Chrome, folder: Path):
+    trace = load(folder, "lstm").trace(torch.tensor([[[6, 7, 0, 1]]]), ["forget_gate"])["forget_gate"]
+    enter(opened, "a", "6701")
+    forget = find(opened, "canvas[data-part=forget_gate]")
+    for _ in range(20):
+        if opened.switch_to.active_element == forget:
+            break
+        opened.switch_to.active_element.send_keys(Keys.TAB)
+    assert "unit 0, step 4 (digit 1)" in find(opened, "#tip").text
+    ActionChains(opened).send_keys(Keys.ARROW_LEFT, Keys.ARROW_DOWN, Keys.ARROW_DOWN).perform()
+    assert "unit 2, step 3 (digit 0)" in find(opened, "#tip").text
+    assert shown_value(opened) == pytest.approx(float(trace[0, 0, 2, 2]), abs=6e-5)
+    assert find(opened, "#step").get_attribute("value") == "3"
+    ActionChains(opened).send_keys(Keys.ESCAPE).perform()
+    assert not find(opened, "#tip").is_displayed()
+
+
+def test_two_sequences_and_their_difference(opened: webdriver.Chrome, folder: Path):
+    model = load(folder, "lstm")
+    enter(opened, "a", "6701")
+    enter(opened, "b", "17019")
+    for which, digits in (("A", "6701"), ("B", "17019")):
+        check_probabilities(opened, model, digits, which=which)
+    a, b = (model.trace(torch.tensor([[row]]))["cell_state"][0, 0] for row in ([6, 7, 0, 1], [1, 7, 0, 1, 9]))
+    panel = find(opened, "canvas[data-part=cell_state][data-which=difference]")
+    opened.execute_script("arguments[0].focus({focusVisible: true})", panel)  # the last step that both have
+    assert "step 4 (digit 1)" in find(opened, "#tip").text
+    for place, expected in enumerate((a[3, 0], b[3, 0], b[3, 0] - a[3, 0])):
+        assert shown_value(opened, place) == pytest.approx(float(expected), abs=6e-5)
+    enter(opened, "b", "")
+    assert len(opened.find_elements(By.CSS_SELECTOR, "canvas")) == 7
+
+
+def test_state_scales_are_symmetric_and_never_clip(opened: webdriver.Chrome, folder: Path):
+    largest = float(load(folder, "lstm").trace(torch.tensor([[[6, 7, 0, 1]]]))["cell_state"][0].abs().max())
+    enter(opened, "a", "6701")
+    low, high = find(opened, ".scale[data-part=cell_state]").text.replace("−", "-").split()
+    assert float(low) == -float(high)
+    assert largest <= float(high) <= 1.1 * largest
+    assert find(opened, ".scale[data-part=forget_gate]").text.split() == ["0", "1"]
+
+
+def test_a_link_holds_everything(opened: webdriver.Chrome, page: Path):
+    choose(opened, "model", "SRN")
+    choose(opened, "seed", "1")
+    enter(opened, "a", "6701")
+    enter(opened, "b", "5501")
+    find(opened, "#back").click()
+    WebDriverWait(opened, 5).until(lambda b: "step=3" in b.current_url)
+    link, before = opened.current_url, probabilities(opened, "B")
+    open_page(opened, page, "#" + link.partition("#")[2])
+    assert [find(opened, f"#{e}").get_attribute("value") for e in ("model", "seed", "a", "b", "step")] == [
+        "SRN", "1", "6701", "5501", "3"
+    ]  # fmt: skip
+    assert torch.equal(probabilities(opened, "B"), before)
+
+
+def test_a_link_to_a_run_that_is_not_there(opened: webdriver.Chrome, page: Path):
+    open_page(opened, page, "#" + urlencode({"run": "<b>none", "seed": "x", "a": "67q", "step": "-3"}))
+    assert "no run “<b>none”" in find(opened, "#message").text
+    assert "“q” is not a digit" in find(opened, "#noteA").text
+    assert len(probabilities(opened)) == 19
+
+
+def test_what_cannot_be_read_is_said_and_the_last_valid_sequence_stays(opened: webdriver.Chrome, folder: Path):
+    model = load(folder, "lstm")
+    for typed, message, valid in (
+        ("67x1", "“x” is not a digit", "67"),
+        ("", "at least one digit", "67"),
+        ("1" * 101, "101 digits; at most 100", "1" * 100),
+    ):
+        enter(opened, "a", typed)
+        assert message in find(opened, "#noteA").text
+        assert find(opened, "#a").get_attribute("aria-invalid") == "true"
+        check_probabilities(opened, model, valid)
+    enter(opened, "a", "[6, 7, 0, 0, 1]")
+    assert find(opened, "#noteA").text == "5 digits; trained on 4 only."
+    assert find(opened, "#a").get_attribute("aria-invalid") == "false"
+
+
+def test_scores_are_those_of_the_record(opened: webdriver.Chrome, folder: Path):
+    summary = json.loads((run_of(folder, "lstm") / "summary.json").read_text())
+    choose(opened, "seed", "1")
+    for split in ("dev", "test", "exact"):
+        assert f"{split} {100 * summary['seeds'][1][f'{split}_accuracy']:.1f} %" in find(opened, "#scores").text
+
+
+def test_chinese(opened: webdriver.Chrome, page: Path):
+    find(opened, "#language").click()
+    assert find(opened, "h1").text == "门控浏览器"
+    open_page(opened, page, query="?lang=zh")
+    assert find(opened, ".part[data-part=forget_gate] h2").text == "遗忘门"
+    words = "return Object.keys(WORDS[arguments[0]]).concat(Object.keys(WORDS[arguments[0]].parts))"
+    assert opened.execute_script(words, "en") == opened.execute_script(words, "zh")
+
+
+@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_any_screen(opened: webdriver.Chrome, width: int, scheme: str):
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    try:
+        enter(opened, "b", "12" * 50)
+        assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+        edges = "return [...document.querySelectorAll('main *')].map((e) => e.getBoundingClientRect().right)"
+        assert max(opened.execute_script(edges)) <= width
+        colour = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(int(c) for c in colour[4:-1].split(",")) < 200) == (scheme == "dark")
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_every_model_has_its_cell_in_the_page(opened: webdriver.Chrome):
+    cells = opened.execute_script("return Object.keys(CELLS)")
+    targets = [str(OmegaConf.load(CONF_DIR / f"model/{name}.yaml")["_target_"]) for name in choices("model")]
+    assert sorted(cells) == sorted(target.rpartition(".")[2] for target in targets)
+
+
+def test_damaged_and_unfinished_runs_are_named_and_left_out(folder: Path, tmp_path: Path):
+    shutil.copytree(folder / "outputs", tmp_path / "outputs")
+    runs = {name: run_of(tmp_path, name) for name in ("srn", "lstm")}
+    (runs["srn"] / "best.pt").write_bytes(b"half")
+    done = explore(tmp_path, "study=small", "seeds=[0,7]", "output=page.html")
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert "best.pt is truncated" in lines[1] + lines[2]
+    assert f"left out: small/{runs['lstm'].name} has no seed 7; it has 0, 1, 2" in lines
+    assert [f'"seed":{seed},' in (tmp_path / "page.html").read_text() for seed in (0, 1)] == [True, False]
+    (runs["lstm"] / "summary.json").unlink()
+    done = explore(tmp_path, "study=small", "output=other.html")
+    assert done.returncode == 1
+    assert f"left out: small/{runs['lstm'].name}: not finished" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("memexp.explorer: outputs/small has no run to show")
+    assert not (tmp_path / "other.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["study=smal"], "study 'smal' does not exist (did you mean small?); there are: small"),
+        (["study=small", "outputs_dir=nowhere"], "nowhere has no study yet"),
+        (["sudy=small"], "unknown key 'sudy' (did you mean study?)"),
+        (["study=small", "seeds=[a]"], "seeds: 'a' is not a seed"),
+        (["study=small", "seeds=x"], "seeds=x is not possible"),
+        (["study=small", "seeds=[]"], "seeds=[] is empty"),
+        (["study=small", "output=/dev/null/page.html"], "cannot write /dev/null/page.html: "),
+        (["study=small", "seeds=[9]"], "has no run to show"),
+    ],
+)
+def test_bad_input_is_one_line(folder: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["memexp.explorer", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        explorer.main()
+    text = str(stopped.value.code)  # what Python prints, with exit code 1
+    assert text.startswith("memexp.explorer: ")
+    assert message in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(("given", "seeds"), [(None, None), (2, [0, 1]), ([3, 1], [3, 1])])
+def test_seeds_are_given_as_for_a_run(given: object, seeds: list[int] | None):
+    assert explorer.read_seeds(given) == seeds
+
+
+def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["memexp.explorer", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        explorer.main()
+    assert stopped.value.code == 0
+    assert "seeds=null" in capsys.readouterr().out
+
+
+def test_runs_are_labelled_by_what_differs(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    study = tmp_path / "small"
+    shutil.copytree(folder / "outputs" / "small", study)
+    run = run_of(folder, "lstm")
+    for name, initialiser in (("copy", "xavier"), ("other", "chrono")):
+        shutil.copytree(run, study / name)
+        summary = json.loads((study / name / "summary.json").read_text())
+        summary["config"]["model"]["initialiser"] = initialiser
+        (study / name / "summary.json").write_text(json.dumps(summary))
+    labels = {r["name"]: r["label"] for r in explorer.export_study(study, None)}
+    assert labels == {
+        run_of(folder, "srn").name: "SRN, initialiser xavier",
+        run.name: f"LSTM, initialiser xavier ({run.name})",
+        "copy": "LSTM, initialiser xavier (copy)",
+        "other": "LSTM, initialiser chrono",
+    }
+    assert capsys.readouterr().err == ""
+
+
+def test_seeds_that_stopped_or_are_not_finite(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    study = tmp_path / "small"
+    run = study / "run"
+    shutil.copytree(run_of(folder, "srn"), run)
+    summary = json.loads((run / "summary.json").read_text())
+    summary["seeds"][0] |= {"diverged_at": 3, "dev_accuracy": None, "test_accuracy": None, "exact_accuracy": None}
+    (run / "summary.json").write_text(json.dumps(summary))
+    content = checkpoints.load(run / "best.pt", "weights")
+    content["weights"]["cell.U"][1] = torch.nan
+    checkpoints.save(run / "best.pt", content)
+    (exported,) = explorer.export_study(study, None)
+    (seed,) = exported["seeds"]
+    assert (seed["seed"], seed["dev"], seed["exact"]) == (0, None, None)
+    assert "the weights of seed 1 are not finite" in capsys.readouterr().err
+
+
+def test_no_name_ends_the_script():
+    text = explorer.page("</script><b>", [])
+    assert "</script><b>" not in text
+    assert explorer.DATA not in text

@@ -1,0 +1,338 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from memexp import checkpoints, gates, records
+from memexp.errors import ConfigError, RecordError
+from memexp.models import LSTM, SRN, Cell, SequenceClassifier
+from memexp.tasks.digit_sum import enumerate_distribution
+from memexp.tasks.task import Rows
+
+PARTS = ("input_gate", "forget_gate", "output_gate", "candidate", "cell_state", "hidden_state")
+RUN = "epochs=1,length=4,model=lstm,seeds=2"
+
+
+def python(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gates")
+    result = python("memexp", "length=4", "epochs=1", "seeds=2", folder=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def run_folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run, to be spoilt, in the current folder."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Path("outputs/book") / RUN
+
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command in this process; return what it prints, or its complaint."""
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["gates", *arguments])
+        try:
+            gates.main()
+        except SystemExit as stop:
+            return str(stop.code)  # a text is printed on stderr, and the exit code is 1
+        return capsys.readouterr().out
+
+    return run
+
+
+def random_model(cell: type[Cell], hidden_size: int = 3) -> SequenceClassifier:
+    """One seed, float64, weights from N(0, 1)."""
+    model = SequenceClassifier(cell, [0], 10, 19, embedding_size=2, hidden_size=hidden_size).double()
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return model
+
+
+def by_hand(model: SequenceClassifier, tokens: list[int]) -> dict[str, np.ndarray]:
+    """Step through the equations of the book, (6.3.1), in numpy: name -> [L, D]."""
+    E, W, U, b = (p.detach().numpy()[0] for p in (model.embedding, model.cell.W, model.cell.U, model.cell.b))
+    h = c = np.zeros(U.shape[-1])
+    steps = []
+    for token in tokens:
+        pre = [E[token] @ W[g] + h @ U[g] + b[g] for g in range(len(W))]
+        if len(pre) == 1:
+            h = np.tanh(pre[0])
+            steps.append({"hidden_state": h})
+            continue
+        i, f, o = (1 / (1 + np.exp(-pre[g])) for g in range(3))
+        candidate = np.tanh(pre[3])
+        c = f * c + i * candidate
+        h = o * np.tanh(c)
+        steps.append(dict(zip(PARTS, (i, f, o, candidate, c, h), strict=True)))
+    return {name: np.array([step[name] for step in steps]) for name in steps[0]}
+
+
+# --- one sequence ---
+
+
+@pytest.mark.parametrize("cell", [SRN, LSTM])
+def test_a_trace_equals_the_equations_done_by_hand(cell: type[Cell]):
+    model, tokens = random_model(cell), [6, 7, 0, 3, 1]
+    trace = gates.as_arrays(model.trace(torch.tensor(tokens)[None, None]))
+    wanted = by_hand(model, tokens)
+    assert list(trace) == list(wanted)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(trace[name], values, rtol=1e-12, err_msg=name)
+
+
+def test_zero_weights_leave_gates_half_open_and_cells_empty(run_folder: Path, command: Command):
+    weights = checkpoints.load(run_folder / records.BEST, "weights")["weights"]
+    checkpoints.save(run_folder / records.BEST, {"weights": {k: torch.zeros_like(v) for k, v in weights.items()}})
+    shown = command("length=4", "averages=false", "sequence=[1,2,0,9]")
+    assert "answer 0 with probability 0.053; truth 3 with probability 0.053 (wrong)" in shown
+    with np.load(f"images/book/gates/{RUN},seed=0/trace.npz") as arrays:
+        assert set(arrays) == {*PARTS, "tokens", "probabilities"}
+        assert arrays["tokens"].tolist() == [1, 2, 0, 9]
+        assert arrays["probabilities"] == pytest.approx(1 / 19)
+        for name in PARTS:
+            assert arrays[name].shape == (4, 32)
+            assert (arrays[name] == (0.5 if name.endswith("_gate") else 0)).all()
+
+
+def test_the_verdict_names_answer_probability_and_truth():
+    probabilities = np.zeros(19)
+    probabilities[[13, 4]] = 0.75, 0.25
+    assert gates.describe([6, 7, 0], probabilities) == "answer 13 with probability 0.750; truth 13 (right)"
+    assert gates.describe([4, 0, 9], probabilities) == (
+        "answer 13 with probability 0.750; truth 4 with probability 0.250 (wrong)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ([6, "a"], r"sequence: 'a' is not a digit; give digits from 0 to 9, as sequence=\[6,7,0,0,1,0\]"),
+        ([6, 10], "sequence: 10 is not a digit"),
+        ([6, -1], "sequence: -1 is not a digit"),
+        ([6, True], "sequence: True is not a digit"),
+        ([6, 1.5], "sequence: 1.5 is not a digit"),
+        ([6], r"sequence=\[6\] is too short"),
+        (6700, "sequence=6700 is not a list"),
+    ],
+)
+def test_a_sequence_that_cannot_be_is_named(given: object, complaint: str):
+    with pytest.raises(ConfigError, match=complaint):
+        gates.read_sequence(given, 10, 10)
+
+
+def test_without_a_sequence_the_books_is_cut_or_filled():
+    assert gates.read_sequence(None, 10, 10) == [6, 7, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert gates.read_sequence(None, 4, 10) == [6, 7, 0, 0]
+    assert gates.read_sequence([0, 9], 4, 10) == [0, 9]
+
+
+# --- averages ---
+
+
+def test_each_token_has_a_kind():
+    kinds = gates.token_kinds(torch.tensor([[0, 7, 0, 3], [1, 0, 5, 0]]))
+    assert [[gates.KINDS[k] for k in row] for row in kinds.tolist()] == [
+        ["first digit", "second digit", "zero", "distractor"],
+        ["first digit", "second digit", "distractor", "zero"],
+    ]
+
+
+@pytest.mark.parametrize("cell", [SRN, LSTM])
+def test_averages_equal_brute_force(cell: type[Cell], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gates, "CHUNK", 4 * 3 * 700)  # 1,900 inputs in three chunks, the last one smaller
+    model, rows = random_model(cell), enumerate_distribution(4, 1)
+    means, saturation = gates.averages(model, rows)
+    assert rows.weights is not None
+    sums: dict[tuple[str, int, str], np.ndarray] = {}
+    mass: dict[tuple[int, str], float] = {}
+    under: dict[str, np.ndarray] = {}
+    for row, weight in zip(rows.inputs.tolist(), rows.weights.tolist(), strict=True):
+        kinds = ["first digit", "second digit", *("distractor" if digit else "zero" for digit in row[2:])]
+        for step, kind in enumerate(kinds, 1):
+            mass[step, kind] = mass.get((step, kind), 0) + weight
+        for name, values in by_hand(model, row).items():
+            under[name] = under.get(name, 0) + weight * (abs(values) < 0.1).mean(0)
+            for step, kind in enumerate(kinds, 1):
+                both = np.stack([values[step - 1], abs(values[step - 1])])
+                sums[name, step, kind] = sums.get((name, step, kind), 0) + weight * both
+    assert len(means) == len(sums) * 3
+    for (name, step, kind), total in sums.items():
+        own = means[(means["part"] == name) & (means["time_step"] == step) & (means["kind"] == kind)]
+        assert own["unit"].tolist() == [0, 1, 2]
+        assert own["probability"].tolist() == pytest.approx([mass[step, kind]] * 3)
+        np.testing.assert_allclose(own[["mean", "mean_size"]].to_numpy().T, total / mass[step, kind], rtol=1e-9)
+    for name, share in under.items():
+        assert saturation.loc[saturation["part"] == name, "share_under_0.1"].tolist() == pytest.approx(share.tolist())
+
+
+def test_saturation_of_gates_that_are_known():
+    """Unit 0 of the input gate is open at zeros only, unit 1 always half open, unit 2 always closed."""
+    model = SequenceClassifier(LSTM, [0], 10, 19, embedding_size=1, hidden_size=3, initialiser="zeros")
+    with torch.no_grad():
+        model.embedding.zero_()
+        model.embedding[0, 1:] = -5
+        model.cell.W[0, 0, 0, 0] = 1
+        model.cell.b[0, 0] = torch.tensor([5.0, 0, -5])
+    _, saturation = gates.averages(model, enumerate_distribution(4, 1), ["input_gate"])
+    # a token is 0 with probability 0.1 at the first two steps, and 1 - 0.9 / 2 at the others
+    assert saturation["share_over_0.9"].tolist() == pytest.approx([(0.1 + 0.1 + 0.55 + 0.55) / 4, 0, 0])
+    assert saturation["share_under_0.1"].tolist() == pytest.approx([0, 0, 1])
+
+
+def test_averages_need_probabilities():
+    with pytest.raises(ValueError, match="no weights"):
+        gates.averages(random_model(SRN), Rows(torch.zeros(2, 4, dtype=torch.long), torch.zeros(2)))
+
+
+# --- runs ---
+
+
+def test_a_run_is_rebuilt_seed_by_seed(run_folder: Path):
+    run = gates.load_run(run_folder)
+    weights = checkpoints.load(run_folder / records.BEST, "weights")["weights"]
+    assert (run.study, run.name, run.config.length) == ("book", RUN, 4)
+    for name, parameter in run.best(1).named_parameters():
+        assert torch.equal(parameter[0], weights[name][1])
+    fresh = SequenceClassifier(LSTM, [0, 1], 10, 19)
+    for own, both in zip(run.untrained(1).parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(own[0], both[1])
+
+
+def test_everything_is_drawn_and_written(trained: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(trained)
+    result = python("memexp.gates", "length=4", "seed=1", "order=time", "images_dir=pictures", folder=trained)
+    assert (result.returncode, result.stderr) == (0, "")
+    folder = trained / f"pictures/book/gates/{RUN},seed=1"
+    figures = ["sheet", *PARTS, "averages"]
+    tables = ["trace.npz", "averages.csv", "saturation.csv"]
+    names = {*tables, *(f"{name}.{kind}" for name in figures for kind in ("png", "pdf"))}
+    assert {path.name for path in folder.iterdir()} == names
+    shown = result.stdout.splitlines()
+    assert shown[0].startswith("LSTM trained on length 4, seed 1 (book): answer ")
+    assert len(shown) == 1 + len(figures) + len(tables)
+    assert all(line.startswith(f"written: pictures/book/gates/{RUN},seed=1/") for line in shown[1:])
+    means = pd.read_csv(folder / "averages.csv")
+    assert list(means) == ["training", "part", "time_step", "kind", "unit", "probability", "mean", "mean_size"]
+    assert len(means) == 2 * len(PARTS) * (1 + 1 + 2 + 2) * 32
+    saturation = pd.read_csv(folder / "saturation.csv")
+    assert list(saturation) == ["training", "part", "unit", "share_under_0.1", "share_over_0.9"]
+    assert len(saturation) == 2 * len(PARTS) * 32
+    untrained = gates.load_run(trained / "outputs/book" / RUN).untrained(1)
+    before, _ = gates.averages(untrained, enumerate_distribution(4, 1), ["forget_gate"])
+    own = means[(means["training"] == "before") & (means["part"] == "forget_gate")]
+    assert own["mean"].tolist() == pytest.approx(before["mean"].tolist(), rel=1e-5)
+
+
+def test_another_length_is_allowed_with_a_warning(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    arguments = [f"run={run_folder}", "sequence=[1,2,0,0,0,3]", "names=[cell_state]", "averages=false"]
+    monkeypatch.setattr(sys, "argv", ["gates", *arguments])
+    gates.main()
+    warning = "memexp.gates: warning: the sequence has 6 digits; this model was trained on length 4\n"
+    assert capsys.readouterr().err == warning
+    folder = Path(f"images/book/gates/{RUN},seed=0")
+    assert {path.stem for path in folder.iterdir()} == {"sheet", "cell_state", "trace"}
+    with np.load(folder / "trace.npz") as arrays:
+        assert arrays["cell_state"].shape == (6, 32)
+
+
+def test_averages_of_chosen_parts_only(run_folder: Path, command: Command):
+    command("length=4", "names=[forget_gate]")
+    folder = Path(f"images/book/gates/{RUN},seed=0")
+    assert set(pd.read_csv(folder / "averages.csv")["part"]) == {"forget_gate"}
+
+
+# --- bad input ---
+
+
+def test_a_complaint_is_one_line_and_the_exit_code_not_0(trained: Path):
+    result = python("memexp.gates", "study=bok", "length=4", folder=trained)
+    assert result.returncode == 1
+    assert result.stderr == "memexp.gates: study 'bok' does not exist (did you mean book?); there are: book\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["outputs_dir=nowhere"], "study 'book' does not exist; nowhere has no study yet"),
+        (["length=5"], f"outputs/book has no finished run with model=lstm length=5; finished: {RUN}"),
+        (["length=4", "model=srn"], f"no finished run with model=srn length=4; finished: {RUN}"),
+        (["length=4", "seed=2"], f"seed=2: {RUN} has no such seed; it has 0, 1"),
+        (["length=4", "sequence=[6,7,x]"], "sequence: 'x' is not a digit"),
+        (["length=4", "names=[reset_gate]"], "LSTM has no reset_gate; it has input_gate, forget_gate"),
+        (["length=4", "order=up"], "order=up is unknown; allowed: units, time"),
+        (["run=outputs/none"], "run=outputs/none: there is no such folder"),
+        (["run=outputs/book"], "outputs/book is not a finished run"),
+    ],
+)
+def test_a_mistake_is_named(run_folder: Path, command: Command, arguments: list[str], complaint: str):
+    shown = command(*arguments)
+    assert shown.startswith("memexp.gates: ")
+    assert complaint in shown
+    assert "\n" not in shown
+
+
+def test_several_runs_that_fit_are_listed(run_folder: Path, command: Command):
+    other = shutil.copytree(run_folder, run_folder.with_name("other"))
+    shown = command("length=4")
+    assert "2 runs of outputs/book have model=lstm length=4; give one as run=...: " in shown
+    assert str(run_folder) in shown
+    assert str(other) in shown
+
+
+def test_an_unwritable_images_folder(run_folder: Path, command: Command):
+    Path("images").write_text("a file")
+    assert "cannot write images/book/gates/" in command("length=4")
+
+
+def test_an_unfinished_run(run_folder: Path, command: Command):
+    (run_folder / records.SUMMARY).unlink()
+    assert f"finished: none; without a record: {RUN}: not finished" in command("length=4")
+    with pytest.raises(RecordError, match="not a finished run; give the command that started it again"):
+        gates.load_run(run_folder)
+
+
+def test_a_damaged_record(run_folder: Path, command: Command):
+    path = run_folder / records.SUMMARY
+    summary = json.loads(path.read_text())
+    for key, value in (("_target_", "memexp.models.None"), ("hidden_size", "many")):
+        spoilt = {**summary["config"]["model"], key: value}
+        path.write_text(json.dumps({**summary, "config": {**summary["config"], "model": spoilt}}))
+        assert f"{path} is damaged" in command("length=4")
+    path.write_text("{")
+    assert "summary.json is damaged" in command("length=4")
+
+
+def test_a_missing_a_truncated_and_a_foreign_checkpoint(run_folder: Path, command: Command):
+    path = run_folder / records.BEST
+    content = checkpoints.load(path, "weights")
+    path.write_bytes(path.read_bytes()[:2000])
+    assert f"{path} is truncated or not a checkpoint" in command("length=4")
+    checkpoints.save(path, {"weights": {name: part[:1] for name, part in content["weights"].items()}})
+    assert f"{path} is of another model: " in command("length=4")
+    path.unlink()
+    assert f"{path} is missing; delete the run's folder to train it anew" in command("length=4")
