@@ -3,17 +3,20 @@
 Every figure of a study is drawn from its record alone: the run folders below ``outputs/<study>/``.
 """
 
+import itertools
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from memexp import figures, records, tables
+from memexp import figures, records, statistics, tables
 from memexp.config import ranged
 from memexp.errors import MemexpError, RecordError
 from memexp.options import read_options
@@ -22,6 +25,13 @@ from memexp.studies import find_study, study_names
 ACCURACIES = {
     "dev_accuracy": "dev (100 rows, chose the weights)",
     "test_accuracy": "test (100 rows)",
+    "exact_accuracy": "exact",
+}
+REPORTING = {
+    "published": "as published: best of dev and test",
+    "dev_accuracy": "dev, best evaluation",
+    "last_dev": "dev, last update",
+    "test_accuracy": "test",
     "exact_accuracy": "exact",
 }
 MODEL_NAMES = {"srn": "SRN", "lstm": "LSTM"}
@@ -33,6 +43,7 @@ class Options:
     """Draw the figures of studies and write their tables."""
 
     studies: list[str] | None = ranged(default=None, about="side by side, as [book,fresh]; null: each study alone")
+    criterion: float = ranged(0, default=0.95, about="dev accuracy whose first time is drawn in updates_until")
     outputs_dir: str = ranged(default="outputs", about="where the run folders are")
     images_dir: str = ranged(default="images", about="where the figures go")
 
@@ -95,13 +106,13 @@ def draw_bits(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_loss(folder: Path, runs: pd.DataFrame, title: str) -> Figure:
+def draw_loss(outputs: Path, runs: pd.DataFrame, title: str) -> Figure:
     """Draw the loss curves of one label's runs, an Axes for each length."""
     runs = runs.drop_duplicates("run").sort_values("length")
     columns = min(3, len(runs))
     figure, axes = figures.new_figure(math.ceil(len(runs) / columns), columns)
     for ax, run in zip(axes.flat, runs.to_dict("records"), strict=False):
-        history = pd.read_csv(folder / run["run"] / records.HISTORY)
+        history = read_history(outputs, run)
         figures.loss_curves(history[history["name"] == "loss"], ax)
         ax.set_title(f"length {run['length']}", fontsize=10)
     for ax in axes.flat[len(runs) :]:
@@ -112,6 +123,115 @@ def draw_loss(folder: Path, runs: pd.DataFrame, title: str) -> Figure:
         ax.set_xlabel("updates")
     figures.finish(figure, f"{title}, {len(set(history['seed']))} seeds: mean and 95 % interval")
     return figure
+
+
+def draw_updates_until(rows: pd.DataFrame, outputs: Path, criterion: float) -> Figure:
+    """Draw which share of seeds had reached a dev accuracy by which update, an Axes for each length, a row a panel."""
+    parts, lengths = list(panels(rows)), sorted(rows["length"].unique())
+    figure, axes = figures.new_figure(len(parts), len(lengths), width=2.5, height=2.6)
+    until = int(rows["updates"].max())
+    for line, (title, panel) in zip(axes, parts, strict=True):
+        for ax, length in zip(line, lengths, strict=True):
+            runs = panel[panel["length"] == length].drop_duplicates("run")
+            times = [
+                statistics.updates_until(read_history(outputs, run), criterion).assign(label=run["label"])
+                for run in runs.to_dict("records")
+            ]
+            if times:
+                figures.share_that_got_there(pd.concat(times), ax, until)
+            ax.set_title(f"length {length}", fontsize=10)
+            ax.set_xlabel("updates")
+            ax.label_outer()
+        line[0].set_ylabel(f"{title}\nseeds there", fontsize=9)
+    figures.finish(figure, f"Seeds whose dev accuracy has reached {criterion:.0%}")
+    return figure
+
+
+def draw_reporting(rows: pd.DataFrame, outputs: Path) -> Figure:
+    """Draw what the published way of reporting makes of the same runs, an Axes for each label of each panel.
+
+    The published code appends the test score to the dev history and reports the maximum of that.
+    """
+    parts = [(title, name, own) for title, panel in panels(rows) for name, own in panel.groupby("label", sort=False)]
+    columns = min(4, len(parts))
+    figure, axes = figures.new_figure(math.ceil(len(parts) / columns), columns)
+    for ax, (title, name, own) in zip(axes.flat, parts, strict=False):
+        last = pd.concat(
+            [
+                last_dev_accuracy(read_history(outputs, run)).assign(run=run["run"])
+                for run in own.drop_duplicates("run").to_dict("records")
+            ]
+        )
+        table = own.merge(last, on=["run", "seed"])
+        table["published"] = table[["dev_accuracy", "test_accuracy"]].max(axis=1)
+        figures.reporting_against_length(table, REPORTING, ax)
+        ax.set_title(f"{name}\n{title}", fontsize=9)
+        ax.set_ylabel("accuracy, mean over seeds")
+        ax.label_outer()
+    for ax in axes.flat[len(parts) :]:
+        ax.set_visible(False)
+    figures.finish(figure)
+    return figure
+
+
+def last_dev_accuracy(history: pd.DataFrame) -> pd.DataFrame:
+    """Return each seed's dev accuracy after its last update: columns ``seed``, ``last_dev``."""
+    dev = history[(history["split"] == "dev") & (history["name"] == "accuracy")].sort_values("iteration")
+    return pd.DataFrame({"last_dev": dev.groupby("seed")["value"].last()}).reset_index()
+
+
+def read_history(outputs: Path, run: dict[Hashable, Any]) -> pd.DataFrame:
+    """Read the history of a run of `load_study`.
+
+    Raises:
+        RecordError: it is missing or damaged.
+    """
+    path = outputs / str(run["study"]) / str(run["run"]) / records.HISTORY
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise RecordError(f"cannot read {path}: {error}") from error
+
+
+def compare_models(rows: pd.DataFrame, outputs: Path) -> pd.DataFrame:
+    """Compare every two labels of each panel at each length: a row for each pair.
+
+    Returns:
+        Columns ``panel``, ``length``, ``one``, ``other``; ``test_difference`` with its hierarchical bootstrap interval
+        over seeds and test rows; ``exact_difference``; ``improvement``, the probability that a seed of ``one`` has the
+        better exact accuracy; ``p_holm``, Mann and Whitney's p for that, corrected for the number of rows of the table.
+    """
+    table = []
+    for title, panel in panels(rows):
+        for length, own in panel.groupby("length"):
+            sides = {str(name): side[side["diverged_at"].isna()] for name, side in own.groupby("label", sort=False)}
+            for one, other in itertools.combinations(sides, 2):
+                right_one, right_other = read_right(outputs, sides[one]), read_right(outputs, sides[other])
+                exact = [sides[name]["exact_accuracy"].to_numpy(float) for name in (one, other)]
+                if min(map(len, exact)) < 2:
+                    continue
+                difference, low, high = statistics.hierarchical_interval(right_one, right_other)
+                improvement, p = statistics.compare(*exact)
+                table.append(
+                    {
+                        "panel": title, "length": length, "one": one, "other": other, "seeds": len(exact[0]),
+                        "test_difference": difference, "low": low, "high": high,
+                        "exact_difference": exact[0].mean() - exact[1].mean(), "improvement": improvement, "p": p,
+                    }
+                )  # fmt: skip
+    frame = pd.DataFrame(table)
+    if len(frame):
+        frame["p_holm"] = statistics.holm(frame.pop("p").tolist())
+    return frame
+
+
+def read_right(outputs: Path, rows: pd.DataFrame) -> np.ndarray:
+    """Return which test rows each seed gets right, [S, N], 0 or 1, from the summaries."""
+    right = []
+    for row in rows.to_dict("records"):
+        summary = records.read_json(outputs / row["study"] / row["run"] / records.SUMMARY)
+        right.append([int(mark) for mark in summary["test_right"][str(row["seed"])]])
+    return np.array(right)
 
 
 def slug(*words: str) -> str:
@@ -134,26 +254,31 @@ def save(figure: Figure, path: Path) -> None:
     print(f"written: {path}.png, .pdf")
 
 
-def analyse(studies: list[Path], images: Path) -> None:
+def analyse(studies: list[str], outputs: Path, images: Path, criterion: float) -> None:
     """Write all tables and figures of studies; several studies share their figures.
 
     Raises:
-        MemexpError: see `load_study` and `save`.
+        MemexpError: see `find_study`, `load_study` and `save`.
     """
-    rows = pd.concat([load_study(folder) for folder in studies], ignore_index=True)
-    target = images / "+".join(folder.name for folder in studies)
+    rows = pd.concat([load_study(find_study(outputs, name)) for name in studies], ignore_index=True)
+    target = images / "+".join(studies)
     save(draw_accuracy(rows), target / "accuracy")
     save(draw_bits(rows), target / "retained_bits")
+    save(draw_updates_until(rows, outputs, criterion), target / "updates_until")
+    save(draw_reporting(rows, outputs), target / "reporting")
     for title, panel in panels(rows):
-        folder = next(folder for folder in studies if folder.name == panel["study"].iloc[0])
         for name, runs in panel.groupby("label", sort=False):
             words = [str(name), *panel["study"].unique()[len(studies) == 1 :], *panel["task.sampling"].unique()]
-            save(draw_loss(folder, runs, f"{name}, {title}"), target / slug("loss", *words))
-    records.write_text(target / "seeds.csv", rows.to_csv(index=False, lineterminator="\n"))
+            save(draw_loss(outputs, runs, f"{name}, {title}"), target / slug("loss", *words))
     table = tables.results(rows)
+    records.write_text(target / "seeds.csv", rows.to_csv(index=False, lineterminator="\n"))
     records.write_text(target / "results.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.4f"))
     records.write_text(target / "results.md", tables.markdown(table))
-    print(f"written: {target}/seeds.csv, results.csv, results.md")
+    comparison = compare_models(rows, outputs)
+    records.write_text(
+        target / "comparison.csv", comparison.to_csv(index=False, lineterminator="\n", float_format="%.4g")
+    )
+    print(f"written: {target}/seeds.csv, results.csv, results.md, comparison.csv")
 
 
 def main() -> None:
@@ -162,9 +287,8 @@ def main() -> None:
         options = read_options(Options, sys.argv[1:], "python -m memexp.analysis")
         outputs, images = Path(options.outputs_dir), Path(options.images_dir)
         names = options.studies or study_names(outputs) or ["book"]
-        folders = [find_study(outputs, name) for name in names]
-        for group in [folders] if options.studies else [[folder] for folder in folders]:
-            analyse(group, images)
+        for group in [names] if options.studies else [[name] for name in names]:
+            analyse(group, outputs, images, options.criterion)
     except MemexpError as error:
         sys.exit(f"memexp.analysis: {error}")
 

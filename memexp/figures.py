@@ -14,9 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from memexp.statistics import share_reached
 from memexp.tables import interval
 
 MARKERS = "osD^vPX*<>"
+LINES = ("-", "--", "-.", ":")
 FLOOR: dict[str, Any] = {"color": "0.35", "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
 
 
@@ -137,8 +139,65 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
         )
     ax.set_xlim(0, history["iteration"].max())
     ax.set_ylim(bottom=0)
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
+    ax.xaxis.set_major_formatter(_thousands)
     return ax
+
+
+def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int) -> Axes:
+    """Draw the share of seeds whose dev accuracy has reached a criterion, against updates, a line for each label.
+
+    Args:
+        rows: columns ``label``, ``updates`` and ``reached`` as `memexp.statistics.updates_until` returns; a row a seed.
+        ax: where to draw.
+        until: the last update; seeds that never got there keep a line below 1 up to it, with their number.
+    """
+    labels = list(dict.fromkeys(rows["label"]))
+    for place, (label, look) in enumerate(style(labels).items()):
+        own = rows[rows["label"] == label]
+        x, share = share_reached(own["updates"].tolist(), own["reached"].tolist(), until)
+        ax.step(
+            x, share, where="post", color=look["color"], linewidth=1.8, label=label, linestyle=LINES[place % len(LINES)]
+        )
+        never = int((~own["reached"]).sum())
+        if never:
+            ax.plot(until, share[-1], clip_on=False, **look)
+            text = f"{never} of {len(own)} never"
+            ax.annotate(
+                text,
+                (until, share[-1]),
+                (-6, 4),
+                textcoords="offset points",
+                ha="right",
+                fontsize=7.5,
+                color=look["color"],
+            )
+    ax.set_xlim(0, until)
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.xaxis.set_major_formatter(_thousands)
+    return ax
+
+
+def reporting_against_length(rows: pd.DataFrame, columns: dict[str, str], ax: Axes) -> Axes:
+    """Draw the mean over seeds of several ways to report the same runs, against length.
+
+    Args:
+        rows: columns ``length`` and those of ``columns``; a row for each seed.
+        columns: column -> what it is called.
+        ax: where to draw.
+    """
+    means = rows.groupby("length")[list(columns)].mean()
+    for (column, name), look in zip(columns.items(), style(list(columns)).values(), strict=True):
+        ax.plot(range(len(means)), means[column], label=name, linewidth=1.6, markersize=5, **look)
+    ax.set_xticks(range(len(means)), [str(length) for length in means.index])
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_xlabel("length of the sequence (digits)")
+    return ax
+
+
+def _thousands(value: float, _: object) -> str:
+    return f"{value / 1000:g}k" if value else "0"
 
 
 def cost_of_an_update(rows: pd.DataFrame, ax: Axes) -> Axes:

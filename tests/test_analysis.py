@@ -45,7 +45,8 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
     assert alone.returncode == 0, alone.stderr
     for study in ("book", "fresh"):
         names = {p.name for p in (tmp_path / "images" / study).iterdir()}
-        assert {"accuracy.png", "accuracy.pdf", "retained_bits.png", "results.csv", "results.md", "seeds.csv"} <= names
+        assert {"accuracy.png", "accuracy.pdf", "retained_bits.png", "updates_until.png", "reporting.png"} <= names
+        assert {"results.csv", "results.md", "seeds.csv", "comparison.csv"} <= names
         assert len([n for n in names if n.startswith("loss_")]) == 4
     assert len(pd.read_csv(tmp_path / "images" / "book" / "seeds.csv")) == 8
     together = subprocess.run([*command, "studies=[book,fresh]"], cwd=tmp_path, capture_output=True, text=True)
@@ -53,6 +54,9 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
     table = pd.read_csv(tmp_path / "images" / "book+fresh" / "results.csv")
     assert sorted(table["task.sampling"].unique()) == ["fixed", "fresh"]
     assert len(table) == 8
+    comparison = pd.read_csv(tmp_path / "images" / "book+fresh" / "comparison.csv")
+    assert comparison[["length", "one", "other"]].values.tolist() == [[4, "SRN", "LSTM"], [5, "SRN", "LSTM"]] * 2
+    assert (comparison["low"] <= comparison["test_difference"]).all()
     before = (tmp_path / "images" / "book" / "accuracy.png").read_bytes()
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "images" / "book" / "accuracy.png").read_bytes() == before

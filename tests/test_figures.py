@@ -76,3 +76,25 @@ def test_every_label_has_a_colour_and_a_marker_of_its_own():
     looks = figures.style([f"model {k}" for k in range(8)])
     assert len({(look["color"], look["marker"]) for look in looks.values()}) == 8
     assert len({look["marker"] for look in looks.values()}) == 8
+
+
+def test_seeds_that_never_got_there_are_counted():
+    rows = pd.DataFrame(
+        [("SRN", 100, True), ("SRN", 500, False), ("SRN", 500, False), ("LSTM", 300, True)],
+        columns=["label", "updates", "reached"],
+    )
+    ax = figures.share_that_got_there(rows, axes(), 500)
+    assert [t.get_text() for t in ax.texts] == ["2 of 3 never"]
+    assert ax.get_xlim() == (0, 500)
+    lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+    assert max(lines["SRN"]) == pytest.approx(1 / 3)
+    assert max(lines["LSTM"]) == 1
+
+
+def test_reporting_draws_the_mean_of_each_column():
+    rows = pd.DataFrame({"length": [10, 10, 35], "test": [0.2, 0.4, 0.1], "dev": [0.5, 0.5, 0.3]})
+    ax = figures.reporting_against_length(rows, {"dev": "on dev", "test": "on test"}, axes())
+    assert {line.get_label(): line.get_ydata().tolist() for line in ax.lines} == {
+        "on dev": [0.5, 0.3],
+        "on test": pytest.approx([0.3, 0.1]),
+    }

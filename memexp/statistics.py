@@ -1,0 +1,91 @@
+"""What may be concluded from a few seeds: times to a criterion, and model against model.
+
+The tests are scipy's and statsmodels'.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+REPLICATES = 4000  # of the bootstrap
+
+
+def updates_until(history: pd.DataFrame, criterion: float) -> pd.DataFrame:
+    """Find for each seed the first update at which its dev accuracy reached a criterion.
+
+    Args:
+        history: of one run: columns ``iteration``, ``seed``, ``split``, ``name``, ``value``.
+        criterion: an accuracy in 0..1.
+
+    Returns:
+        A row for each seed: ``seed``, ``updates``, and ``reached``; where it is False the seed never got there, and
+        ``updates`` is how long it was watched.
+    """
+    dev = history[(history["split"] == "dev") & (history["name"] == "accuracy")]
+    rows = []
+    for seed, own in dev.groupby("seed"):
+        there = own.loc[own["value"] >= criterion, "iteration"]
+        updates = there.min() if len(there) else own["iteration"].max()
+        rows.append({"seed": seed, "updates": int(updates), "reached": bool(len(there))})
+    return pd.DataFrame(rows, columns=["seed", "updates", "reached"])
+
+
+def share_reached(updates: Sequence[int], reached: Sequence[bool], until: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of seeds that got there by each update, from 0 to ``until`` (Kaplan and Meier 1958).
+
+    Seeds that never got there count as watched up to their last update, and no longer.
+    """
+    times, got_there = np.asarray(updates), np.asarray(reached)
+    curve = stats.ecdf(stats.CensoredData.right_censored(times, ~got_there)).cdf
+    x = np.concatenate([[0.0], curve.quantiles, [float(until)]])
+    share = np.concatenate([[0.0], curve.probabilities, [curve.probabilities[-1]]])
+    return x, share
+
+
+def hierarchical_interval(
+    one: np.ndarray, other: np.ndarray, level: float = 0.95, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the difference of two models' mean accuracy on the same rows, with its bootstrap interval.
+
+    Both levels are drawn anew in every replicate: the seeds of each model on its own, and the rows for both together.
+
+    Args:
+        one: which rows each seed gets right, [S, N], 0 or 1.
+        other: the same for the other model, [S', N].
+        level: of the interval.
+        seed: of the bootstrap.
+
+    Returns:
+        The difference one - other, and the lower and upper end of the percentile interval.
+    """
+    draw = np.random.default_rng(seed)
+
+    def counts(n: int) -> np.ndarray:
+        return draw.multinomial(n, np.full(n, 1 / n), REPLICATES) / n
+
+    rows = counts(one.shape[1])
+    means = [np.einsum("rs,sn,rn->r", counts(len(right)), right, rows, optimize=True) for right in (one, other)]
+    low, high = np.quantile(means[0] - means[1], [(1 - level) / 2, (1 + level) / 2])
+    return float(one.mean() - other.mean()), float(low), float(high)
+
+
+def compare(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Compare two models' scores over seeds: is ``one`` better, and may that be chance (Mann and Whitney)?
+
+    Args:
+        one: a score for each seed, [S].
+        other: the same of the other model, [S'].
+
+    Returns:
+        P(one > other) + P(one = other) / 2 for a seed drawn from each, and the two-sided p that this is 1/2.
+    """
+    test = stats.mannwhitneyu(one, other)
+    return float(test.statistic / (len(one) * len(other))), float(test.pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Correct p values for their number (Holm 1979)."""
+    return [float(value) for value in multipletests(list(p), method="holm")[1]] if len(p) else []
