@@ -9,6 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
+from joblib.externals.loky import reusable_executor
 
 from memexp import sweep
 from memexp.errors import MemexpError
@@ -22,10 +23,8 @@ class MemexpSweeper(BasicSweeper):
         grids: several such, for a study that is no single grid; each is added to ``params``.
     """
 
-    def __init__(
-        self, max_batch_size: int | None = None, params: dict[str, str] | None = None, grids: Any = ()
-    ) -> None:
-        super().__init__(max_batch_size, params)
+    def __init__(self, params: dict[str, str] | None = None, grids: Any = ()) -> None:
+        super().__init__(max_batch_size=None, params=params)
         self._grids = [dict(grid) for grid in grids] or [{}]
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -45,7 +44,21 @@ class MemexpSweeper(BasicSweeper):
 
     def _launch(self, batch: list[list[str]]) -> Sequence[Any]:
         assert self.launcher is not None
-        return [_outcome(result) for result in self.launcher.launch(batch, initial_job_idx=0)]
+        try:
+            return [_outcome(result) for result in self.launcher.launch(batch, initial_job_idx=0)]
+        except KeyboardInterrupt:
+            _kill_workers()
+            raise
+
+
+def _kill_workers() -> None:
+    """End joblib's workers, if there are any: left alone they would train on, and the sweep would wait for them.
+
+    They have had the Ctrl-C of a terminal themselves, and their runs go on from the last checkpoint.
+    """
+    executor = reusable_executor._executor
+    if executor is not None:
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 def _outcome(result: JobReturn) -> sweep.Outcome:
@@ -55,8 +68,8 @@ def _outcome(result: JobReturn) -> sweep.Outcome:
         return outcome
     error = result._return_value
     if isinstance(error, MemexpError):
-        return sweep.Outcome("", str(error))
-    return sweep.Outcome("", f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+        return sweep.Outcome(str(error))
+    return sweep.Outcome(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
 
 
 @dataclass
@@ -64,7 +77,6 @@ class MemexpSweeperConf:
     """The config node of the sweeper."""
 
     _target_: str = "hydra_plugins.memexp_sweeper.MemexpSweeper"
-    max_batch_size: int | None = None
     params: dict[str, str] | None = field(default_factory=dict)
     grids: list[dict[str, str]] = field(default_factory=list)
 

@@ -62,14 +62,26 @@ def load_study(folder: Path) -> pd.DataFrame:
     settings = [name for name in tables.varied(rows) if name not in ("model.name", "length", "task.sampling")]
     rows["label"] = [label(row, settings) for _, row in rows.iterrows()]
     rows["study"] = folder.name
-    return rows.sort_values("model.name", key=lambda names: names.map(ORDER.index), kind="stable")
+    return rows.sort_values("model.name", key=lambda names: names.map(_place), kind="stable")
+
+
+def _place(model: str) -> int:
+    return ORDER.index(model) if model in ORDER else len(ORDER)
 
 
 def label(row: pd.Series, settings: list[str]) -> str:
-    """Name a run in a legend: the model, and its values of the settings that vary."""
+    """Name a run in a legend: the model, and its values of the settings that vary, unless off (0, false)."""
     name = str(row["model.name"])
-    parts = [f"{setting.rpartition('.')[2].replace('_', ' ')} {row[setting]}" for setting in settings]
-    return ", ".join([MODEL_NAMES.get(name, name), *parts])
+    parts = [MODEL_NAMES.get(name, name)]
+    for setting in settings:
+        value, short = row[setting], setting.rpartition(".")[2].replace("_", " ")
+        if isinstance(value, str):
+            parts.append(value)
+        elif isinstance(value, bool | np.bool_):
+            parts += [short] * bool(value)
+        elif value:
+            parts.append(f"{short} {value:g}" if isinstance(value, float | int) else f"{short} {value}")
+    return ", ".join(parts)
 
 
 def panels(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -89,7 +101,8 @@ def draw_accuracy(rows: pd.DataFrame) -> Figure:
             ax.label_outer()
             if place == 0:
                 ax.set_title(name, fontsize=10)
-        line[0].set_ylabel(f"{title}\naccuracy")
+        two_lines = title.replace(": ", "\n")
+        line[0].set_ylabel(f"{two_lines}\naccuracy", fontsize=9)
     figures.finish(figure)
     return figure
 
@@ -142,7 +155,8 @@ def draw_updates_until(rows: pd.DataFrame, outputs: Path, criterion: float) -> F
             ax.set_title(f"length {length}", fontsize=10)
             ax.set_xlabel("updates")
             ax.label_outer()
-        line[0].set_ylabel(f"{title}\nseeds there", fontsize=9)
+        two_lines = title.replace(": ", "\n")
+        line[0].set_ylabel(f"{two_lines}\nseeds there", fontsize=8)
     figures.finish(figure, f"Seeds whose dev accuracy has reached {criterion:.0%}")
     return figure
 

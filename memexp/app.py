@@ -13,39 +13,38 @@ from omegaconf import DictConfig
 from memexp import CONF_DIR, progress
 from memexp.arguments import check_arguments
 from memexp.errors import MemexpError
-from memexp.sweep import Outcome, show_table
+from memexp.sweep import Outcome, show_table, stopped_seeds
 
 log = logging.getLogger(__name__)
 
 
 def job(config: DictConfig) -> Outcome:
     """Do one run, in the folder that Hydra made for it; a job of a sweep returns its failure, a single run exits."""
-    from memexp import experiment
-
     logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is not what to report then
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     in_sweep = settings.mode == RunMode.MULTIRUN
     with progress.silence(in_sweep):
         try:
+            from memexp import experiment
+
             # shown relative to where the user is
-            summary = experiment.run(config, Path(os.path.relpath(folder)), show_bar=not in_sweep)
+            experiment.run(config, Path(os.path.relpath(folder)), show_bar=not in_sweep)
         except MemexpError as error:
             log.error("%s", error)
             if not in_sweep:
                 sys.exit(1)
-            return Outcome(str(folder.resolve()), str(error))
+            return Outcome(str(error))
         except KeyboardInterrupt:
             log.info("interrupted; the same command goes on from here")
             if in_sweep:
                 raise
             sys.exit(130)
-    stopped = [seed["seed"] for seed in summary["seeds"] if seed["diverged_at"] is not None]
     if not in_sweep:
         show_table([folder])
-        if stopped:
+        if stopped_seeds(folder):
             sys.exit(1)
-    return Outcome(str(folder.resolve()), stopped_seeds=stopped)
+    return Outcome()
 
 
 hydra_main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)
@@ -53,8 +52,14 @@ hydra_main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_na
 
 def main() -> None:
     """Run `python -m memexp`."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands errors on instead of printing its own notes
     try:
         check_arguments(sys.argv[1:])
+        hydra_main()
     except MemexpError as error:
         sys.exit(f"memexp: {error}")
-    hydra_main()
+    except OSError as error:  # Hydra writes into the run folder before the run begins
+        sys.exit(f"memexp: cannot write {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:  # before or after the training, which has a word of its own
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -15,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from memexp import CONF_DIR
+from memexp import CONF_DIR, records
 from memexp.config import check, choices
 from memexp.errors import ConfigError
 from memexp.records import flatten
@@ -43,15 +44,20 @@ def check_arguments(arguments: list[str]) -> None:
         fixed = [o for o in overrides if not o.is_sweep_override()]
         try:
             config = compose("config", [str(o.input_line) for o in fixed], return_hydra_config=True)
+            if parsed.multirun or config.hydra.mode == RunMode.MULTIRUN:
+                _check_writable(Path(config.outputs_dir) / config.study)
+                return  # the values are checked run by run, see memexp.sweep
+            for override in overrides:
+                if override.is_sweep_override():
+                    raise ConfigError(f"{override.input_line}: several values make a sweep; add -m to run it")
+            settings: Any = OmegaConf.to_container(check(config), resolve=True)
+            if parsed.cfg:
+                return
+            folder = Path(config.hydra.run.dir)
         except (HydraException, OmegaConfBaseException) as error:
             raise explain(error) from error
-        _check_writable(Path(config.outputs_dir))
-        if parsed.multirun or config.hydra.mode == RunMode.MULTIRUN:
-            return  # the values are checked run by run, see memexp.sweep
-        for override in overrides:
-            if override.is_sweep_override():
-                raise ConfigError(f"{override.input_line}: several values make a sweep; add -m to run it")
-        check(config)
+        records.check_identity(folder, records.identity(settings))
+        _check_writable(folder.parent)
 
 
 def _check_writable(folder: Path) -> None:
@@ -74,25 +80,27 @@ def _check_names(overrides: list[Override]) -> None:
     options = {group: choices(group) for group in GROUPS}
     chosen: list[str] = []
     for override in overrides:
+        if override.is_delete():
+            raise ConfigError(f"{override.input_line}: a setting cannot be removed; give it a value")
         group = override.key_or_group
         if group not in options:
             continue
-        given = [str(value) for value in _values(override)]
-        good = [value for value in given if value in (*options[group], "None", "null")]
+        given = ["null" if value is None else str(value) for value in _values(override)]
+        good = [value for value in given if value in options[group] or (value, group) == ("null", "experiment")]
         if not good:
             raise unknown_choice(group, given[0])
-        chosen.append(f"{group}={good[0].replace('None', 'null')}")
-    base = compose("config", chosen)
-    known = {*flatten(OmegaConf.to_container(base, resolve=False)), *options}  # type: ignore[arg-type]
-    known |= {".".join(key.split(".")[:-1]) for key in known if "." in key}
+        chosen.append(f"{group}={good[0]}")
+    base: Any = OmegaConf.to_container(compose("config", chosen), resolve=False)
+    keys = set(flatten(base))
+    known = keys | set(options) | {key.rpartition(".")[0] for key in keys if "." in key}
     for override in overrides:
         key = override.key_or_group
-        if key.startswith(("hydra.", "hydra/")):
+        if key.startswith(("hydra.", "hydra/")) and not override.is_add():
             continue
         if key not in known:
             raise ConfigError(f"unknown key {key!r}{nearest(key, known)}; {HELP}")
-        if override.is_delete():
-            raise ConfigError(f"{override.input_line}: a setting cannot be removed; give it a value")
+        if key.rpartition(".")[2] in ("_target_", "name") and key not in options:
+            raise ConfigError(f"{key} belongs to its YAML file; choose {key.partition('.')[0]}=... instead")
 
 
 def _values(override: Override) -> Iterable[object]:
@@ -149,6 +157,14 @@ def explain(error: Exception) -> ConfigError:
     choice = re.search(r"Could not find '(\w+)/([^']*)'", str(error))
     if choice and choice[1] in GROUPS:
         return unknown_choice(choice[1], choice[2])
-    if "submitit_slurm" in str(error):
+    launcher = re.search(r"Could not find 'hydra/launcher/([^']*)'", str(error))
+    if launcher and launcher[1] != "submitit_slurm":
+        return ConfigError(f"hydra/launcher={launcher[1]} is unknown; allowed: joblib, basic, slurm")
+    if launcher:
         return ConfigError("hydra/launcher=slurm needs the extra: pip install -e '.[slurm]'")
+    if "is not Optional" in inner:
+        return ConfigError(f"{key}=null is not possible; give it a value")
+    there = re.search(r"An item is already at '(.*)'", str(error))
+    if there:
+        return ConfigError(f"{there[1]} is there already: give it without +")
     return ConfigError(f"{key}: {inner}" if key else inner)

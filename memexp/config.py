@@ -1,4 +1,4 @@
-"""The schema: what a config may hold. Types, ranges and cross-field rules are declared here, and only here.
+"""The schema: what a config may hold. Types, ranges and rules between fields are declared here, and only here.
 
 Hydra composes the YAML files in conf/ onto these dataclasses, so that a value of a wrong type or an unknown key is
 refused; `check` then looks at the ranges and at the rules between fields. The comments for users are in the YAML.
@@ -44,7 +44,7 @@ class ModelConfig:
     embedding_size: int = ranged(1)
     hidden_size: int = ranged(1)
     initialiser: str = ranged(one_of=("xavier", "xavier_zero_bias", "zeros", "orthogonal", "torch", "chrono"))
-    forget_bias: float = MISSING
+    forget_bias: float = ranged()
 
 
 @dataclass

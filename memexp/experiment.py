@@ -79,8 +79,10 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
     except OSError as error:
         raise RecordError(f"cannot make {folder}: {error.strerror}; set outputs_dir to a writable folder") from error
     with records.lock(folder):
-        task = build_task(config)
-        model = build_model(config, task).to(device)
+        records.remove_stale(folder)
+        with _failure_noted(folder):
+            task = build_task(config)
+            model = build_model(config, task).to(device)
         identity = records.identity(settings, task.fingerprint())
         records.check_identity(folder, identity)
         if records.is_complete(folder):
@@ -101,7 +103,13 @@ def _train_and_score(
     show_bar: bool,
 ) -> dict[str, Any]:
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
-    runner = Runner(model, optimizer, clip_norm=config.clip_norm, clip_scope=config.clip_scope)
+    runner = Runner(
+        model,
+        optimizer,
+        clip_norm=config.clip_norm,
+        clip_scope=config.clip_scope,
+        identity=(folder / records.CONFIG).read_text(),
+    )
     updates = config.epochs * task.updates_per_epoch
     history_bytes = 0
     if (folder / records.LAST).exists():
@@ -212,15 +220,18 @@ def _log_summary(summary: dict[str, Any]) -> None:
 
 
 def _reporter(runner: Runner, history: records.History, updates: int, folder: Path, bar: Any) -> Callable[[int], None]:
-    """Return what the runner calls after each update: it moves the bar and writes a log line every tenth."""
+    """Return what the runner calls after each update: it moves the bar, and logs the evaluation after every tenth."""
     note = progress.progress_file(folder, updates)
-    tenth = max(1, updates // 10)
+    tenth, due = max(1, updates // 10), False
 
     def report(iteration: int) -> None:
+        nonlocal due
         note(iteration)
         if bar is not None:
             bar.update(1)
-        if iteration % tenth == 0:
+        due = due or iteration % tenth == 0
+        if due and history.evaluated_at == iteration:
+            due = False
             log.info(
                 "update %d of %d: train loss %.3f, dev loss %.3f, dev accuracy %.1f %%; %s",
                 iteration, updates, history.latest("train", "loss"), history.latest("dev", "loss"),
@@ -263,6 +274,7 @@ def _failure_noted(folder: Path) -> Iterator[None]:
     try:
         yield
     except MemexpError as error:
-        with suppress(OSError):
-            (folder / records.FAILURE).write_text(f"{error}\n")
+        if not records.is_complete(folder):
+            with suppress(OSError):
+                (folder / records.FAILURE).write_text(f"{error}\n")
         raise

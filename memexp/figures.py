@@ -235,5 +235,6 @@ def finish(figure: Figure, title: str = "") -> None:
     for ax in figure.axes:
         for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(text, handle)
-    columns = min(4, len(handles))
+    longest = max(map(len, handles), default=0)
+    columns = max(1, min(len(handles), int(figure.get_figwidth() * 11 / (longest + 8))))
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, frameon=False)

@@ -52,7 +52,7 @@ def bar(total: float, description: str, bar_format: str | None = None) -> Any:
 
 def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[int], None]:
     """Return a function that notes the share of ``updates`` done in the run folder, at most every so many seconds."""
-    written = 0.0
+    written = time.monotonic()
 
     def note(iteration: int) -> None:
         nonlocal written

@@ -52,6 +52,7 @@ class History:
         self._path, self._seeds = path, seeds
         self._pending = io.StringIO()
         self._latest: dict[tuple[str, str], float] = {}
+        self.evaluated_at = -1  # the update after which dev was scored last
         self._writer = csv.writer(self._pending, lineterminator="\n")
         if size == 0:
             self._writer.writerow(HISTORY_COLUMNS)
@@ -70,6 +71,8 @@ class History:
         )
         kept = [value for value, on in zip(values, active, strict=True) if on]
         self._latest[split, name] = sum(kept) / len(kept) if kept else math.nan
+        if split == "dev":
+            self.evaluated_at = iteration
 
     def latest(self, split: str, name: str) -> float:
         """Return the mean over active seeds of what was noted last; NaN if nothing was."""
@@ -163,6 +166,13 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
+def remove_stale(folder: Path) -> None:
+    """Remove what a process that was killed while saving left half written; the folder's lock must be held."""
+    for name in (CONFIG, SUMMARY, BEST, LAST, HISTORY):
+        for path in folder.glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
+
+
 def identity(config: dict[str, Any], fingerprint: str | None = None) -> dict[str, Any]:
     """Return what makes a run this run: its resolved config without `NOT_IDENTITY`, and its data's hash."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
@@ -211,7 +221,8 @@ def run_folders(study: Path) -> list[Path]:
         parts = "".join(c if c.isdigit() else f"\0{c}\0" for c in path.name).split("\0")
         return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
 
-    return sorted((path.parent for path in study.glob(f"*/{CONFIG}")), key=natural)
+    begun = {path.parent for name in (CONFIG, FAILURE) for path in study.glob(f"*/{name}")}
+    return sorted(begun, key=natural)
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

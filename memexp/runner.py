@@ -58,6 +58,7 @@ class Runner:
         metric: chooses the best weights on dev.
         clip_norm: clip gradients to this L2 norm; None for no clipping.
         clip_scope: see `clip_gradients`.
+        identity: says which run this is; a checkpoint of another one is refused.
 
     Attributes:
         iteration: updates done.
@@ -74,7 +75,9 @@ class Runner:
         metric: type[Mean] = Accuracy,
         clip_norm: float | None = None,
         clip_scope: str = "global",
+        identity: str = "",
     ) -> None:
+        self.identity = identity
         self.model, self.optimizer, self.metric = model, optimizer, metric
         self.clip_norm, self.clip_scope = clip_norm, clip_scope
         self._parameters = list(model.parameters())
@@ -265,6 +268,7 @@ class Runner:
     def save_checkpoint(self, path: Path, history: History) -> None:
         """Save all that is needed to go on exactly: weights, optimiser, best weights, position."""
         state: dict[str, Any] = {
+            "identity": self.identity,
             "iteration": self.iteration,
             "seconds": self.seconds,
             "weights": self.model.state_dict(),
@@ -283,9 +287,11 @@ class Runner:
         """Go back to where `save_checkpoint` was; return how many bytes of the history belong to that point.
 
         Raises:
-            RecordError: no, a damaged or a foreign checkpoint.
+            RecordError: no, a damaged or a foreign checkpoint, or one of another run.
         """
         state = checkpoints.load(path, "training", self.device)["training"]
+        if state.get("identity") != self.identity:
+            raise RecordError(f"{path} is of another run; delete the run's folder to train it anew")
         self._load_weights(state["weights"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from memexp import progress, records
 from memexp.arguments import compose_job
 from memexp.config import check
-from memexp.errors import MemexpError
+from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.progress import say
 
 
@@ -31,16 +31,14 @@ class Job:
     folder: Path
     length: int = 0
     complete: bool = False
-    error: str = ""
+    error: str = ""  # why it cannot be run, or did not get through
 
 
 @dataclass
 class Outcome:
     """What a job returns to the sweep; exceptions are not passed between processes."""
 
-    folder: str
     error: str = ""
-    stopped_seeds: list[int] = field(default_factory=list)
 
 
 def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]) -> list[Job]:
@@ -50,23 +48,42 @@ def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]
         batch: the overrides of each run.
         load: composes the config of a run from its overrides.
     """
-    jobs: dict[Path, Job] = {}
+    jobs: list[Job] = []
+    folders: dict[Path, list[str]] = {}
     for overrides in map(list, batch):
+        shown = sorted(o for o in overrides if o.partition("=")[0] not in records.NOT_IDENTITY)
+        job = Job(overrides, ",".join(shown), Path())
         try:
             config = compose_job(overrides, load)
-            folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
-            job = Job(overrides, folder.name, folder, config.length)
-            settings: dict[str, Any] = OmegaConf.to_container(check(config), resolve=True)  # type: ignore[assignment]
-            records.check_identity(folder, records.identity(settings))
-            job.complete = records.is_complete(folder)
+            job.folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+            job.name, job.length = job.folder.name, config.length
+            if folders.setdefault(job.folder, overrides) is not overrides:
+                if folders[job.folder] == overrides:
+                    continue  # the same value given twice
+                raise ConfigError(
+                    f"{job.folder} is another run's folder already; sweep this key with a study= of its own"
+                )
+            if job.folder.exists() and not job.folder.is_dir():
+                raise RecordError(f"{job.folder} is a file where the run's folder should be; move it away")
+            _look_at_record(job, check(config))
         except MemexpError as error:
-            name = ",".join(sorted(overrides))
-            job = Job(overrides, name, Path(name), error=str(error))
-        jobs.setdefault(job.folder, job)
-    return list(jobs.values())
+            job.error = str(error)
+        jobs.append(job)
+    return jobs
 
 
-def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Any]]) -> int:
+def _look_at_record(job: Job, config: DictConfig) -> None:
+    """Find out whether a run is complete; check that its folder is of this run."""
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    records.check_identity(job.folder, records.identity(settings))
+    job.complete = records.is_complete(job.folder)
+    if job.complete:
+        from memexp.experiment import build_task  # loads torch; not needed where there is nothing to skip
+
+        records.check_identity(job.folder, records.identity(settings, build_task(config).fingerprint()))
+
+
+def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> int:
     """Run the jobs that are left and print the table.
 
     Args:
@@ -77,45 +94,64 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Any]]) -> 
         The exit code: 0 if every run is complete, 1 if one is not, 130 after Ctrl-C.
     """
     for job in jobs:
-        if job.error:
-            say(f"cannot run {job.name}: {job.error}")
-        elif job.complete:
+        if job.complete and not job.error:
             say(f"skipped, complete already: {job.name}")
+    cannot = sum(bool(job.error) for job in jobs)
     # The longest sequences first: the short ones then fill the cores evenly at the end.
     left = sorted((job for job in jobs if not job.error and not job.complete), key=lambda job: -job.length)
-    interrupted = False
+    own = [job for job in jobs if not job.error]  # the others may point to the folder of another run
     if left:
         say(f"{len(left)} of {len(jobs)} runs to do, in {left[0].folder.parent}")
-        for job in left:
-            with contextlib.suppress(OSError):  # of an earlier try; a run removes it only when its turn comes
-                (job.folder / records.FAILURE).unlink(missing_ok=True)
-        try:
-            with _watching(left):
-                outcomes = launch([job.overrides for job in left])
-            for job, outcome in zip(left, outcomes, strict=True):
-                job.error = outcome.error
-                if outcome.stopped_seeds:
-                    job.error = (
-                        f"the loss of seeds {outcome.stopped_seeds} was not finite; the other seeds are complete"
-                    )
-        except KeyboardInterrupt:
-            interrupted = True
-        except MemexpError as error:
-            say(str(error))
-        except Exception as error:  # a worker was killed: joblib has its own word for it
-            say(f"a worker died ({type(error).__name__}: {str(error).splitlines()[0]}); too little memory?")
-    # a run that could not be planned may point to the folder of another one
-    own = [job.folder for job in jobs if job in left or not job.error]
-    show_table([folder for folder in own if records.is_complete(folder)])
+    if cannot:
+        say(f"{cannot} of {len(jobs)} cannot be run; the reasons are at the end")
+    interrupted = bool(left) and _launch(left, launch)
+    show_table([job.folder for job in own if records.is_complete(job.folder)])
+    for job in own:
+        if not job.error and records.is_complete(job.folder):
+            job.error = stopped_seeds(job.folder)
     unfinished = [job for job in jobs if job.error or not records.is_complete(job.folder)]
-    if unfinished and not interrupted:
-        say(f"\n{len(unfinished)} of {len(jobs)} runs are not complete:")
-        for job in unfinished:
-            say(f"  {job.name}: {job.error or 'not finished'}")
     if interrupted:
         say(f"\ninterrupted; {len(unfinished)} of {len(jobs)} runs are left: the same command goes on where they were")
         return 130
+    if unfinished:
+        say(f"\n{len(unfinished)} of {len(jobs)} runs are not complete:")
+        for job in unfinished:
+            say(f"  {job.name}: {job.error or 'not finished'}")
     return 1 if unfinished else 0
+
+
+def _launch(left: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> bool:
+    """Launch runs and note how each ended; say whether that was interrupted."""
+    for job in left:
+        with contextlib.suppress(OSError):  # of an earlier try; a run removes it only when its turn comes
+            (job.folder / records.FAILURE).unlink(missing_ok=True)
+    try:
+        with _watching(left):
+            outcomes = launch([job.overrides for job in left])
+        for job, outcome in zip(left, outcomes, strict=True):
+            job.error = outcome.error
+    except KeyboardInterrupt:
+        return True
+    except MemexpError as error:
+        say(str(error))
+    except Exception as error:  # from joblib: a worker was killed, or could not write Hydra's own files
+        reason = (str(error).strip().splitlines() or [""])[0]
+        memory = "; too little memory?" if type(error).__name__ == "TerminatedWorkerError" else ""
+        say(f"the runs were ended by {type(error).__name__}: {reason}{memory}")
+    return False
+
+
+def stopped_seeds(folder: Path) -> str:
+    """Say which seeds of a complete run stopped because their loss was not finite; nothing if none did."""
+    try:
+        seeds = records.read_json(folder / records.SUMMARY)["seeds"]
+    except MemexpError as error:
+        return str(error)
+    stopped = [seed["seed"] for seed in seeds if seed["diverged_at"] is not None]
+    if not stopped:
+        return ""
+    rest = "all of them" if len(stopped) == len(seeds) else "the other seeds are complete"
+    return f"the loss of seeds {stopped} was not finite ({rest}); try a smaller lr or clip_norm=1"
 
 
 def show_table(folders: list[Path]) -> None:
@@ -155,39 +191,42 @@ def _watching(jobs: list[Job]) -> Iterator[None]:
 
 
 def _watch(jobs: list[Job], ended: threading.Event) -> None:
-    started = time.monotonic()
     total = sum(job.length for job in jobs)
     share = {job.name: 0.0 for job in jobs}
-    first: float | None = None
     seen: set[str] = set()
-    layout = "{desc} |{bar}| {percentage:3.0f} % {postfix}"
-    with progress.bar(total, f"0 of {len(jobs)}", layout) as bar:
+    begun: tuple[float, float] | None = None  # when the first progress was seen, and how much that was
+
+    def left() -> str:
+        """Estimate the time left, once there is something to go by."""
+        done = sum(share[job.name] * job.length for job in jobs)
+        if begun is None or done - begun[1] < 0.02 * total or done >= total:
+            return ""
+        return f"about {progress.duration((time.monotonic() - begun[0]) * (total - done) / (done - begun[1]))} left"
+
+    with progress.bar(total, "", "{desc} |{bar}| {percentage:3.0f} %") as bar:
         while True:
             last_look = ended.is_set()
             for job in jobs:
-                if job.name in seen:
-                    continue
-                share[job.name] = progress.read_progress(job.folder)
-                if records.is_complete(job.folder) or (job.folder / records.FAILURE).exists():
-                    seen.add(job.name)
-                    share[job.name] = 1.0
-                    done = sum(share[j.name] * j.length for j in jobs)
-                    say(_line(job, len(seen), len(jobs), _left(started, first or 0.0, done, total)))
+                if job.name not in seen:
+                    share[job.name] = progress.read_progress(job.folder)
+            over = [job for job in jobs if job.name not in seen and _is_over(job.folder)]
+            for job in over:
+                seen.add(job.name)
+                share[job.name] = 1.0
             done = sum(share[job.name] * job.length for job in jobs)
-            first = done if first is None else first  # what an interrupted sweep had done before
+            if begun is None and done > 0:
+                begun = time.monotonic(), done
             bar.n = round(done, 2)
-            bar.set_description_str(f"{len(seen)} of {len(jobs)} runs", refresh=False)
-            bar.set_postfix_str(_left(started, first, done, total))
+            bar.set_description_str(f"{len(seen)} of {len(jobs)} runs{', ' if left() else ''}{left()}")
+            for place, job in enumerate(over, len(seen) - len(over) + 1):
+                say(_line(job, place, len(jobs), left()))
             if last_look:
                 return
             ended.wait(1.0)
 
 
-def _left(started: float, first: float, done: float, total: float) -> str:
-    gone = time.monotonic() - started
-    if done <= first or gone < 3 or done >= total:
-        return ""
-    return f"about {progress.duration(gone * (total - done) / (done - first))} left"
+def _is_over(folder: Path) -> bool:
+    return records.is_complete(folder) or (folder / records.FAILURE).exists()
 
 
 def _line(job: Job, ended: int, total: int, left: str) -> str:

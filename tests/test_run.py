@@ -149,19 +149,19 @@ def test_a_mistake_is_one_line_and_leaves_nothing(memexp: CommandLine, tmp_path:
     result = memexp("length=2")
     assert result.returncode == 1
     assert result.stderr == "memexp: length=2 is too small; it must be at least 3\n"
-    assert not list((tmp_path / "outputs").iterdir())
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_folder_of_another_run_is_not_touched(memexp: CommandLine, tmp_path: Path):
     assert memexp("length=4", *TINY).returncode == 0
     folder = run_folder(tmp_path, "epochs=2,length=4,model=lstm,seeds=2")
-    before = (folder / "summary.json").read_bytes()
+    before = {name: (folder / name).read_bytes() for name in ("summary.json", "memexp.log", ".hydra/config.yaml")}
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "lr": 0.5}))
     result = memexp("length=4", *TINY)
     assert result.returncode == 1
     assert "holds another run: lr is 0.5 there, 0.001 now" in result.stderr
-    assert (folder / "summary.json").read_bytes() == before
+    assert {name: (folder / name).read_bytes() for name in before} == before
     assert not (folder / "failure.txt").exists()
 
 
@@ -171,6 +171,9 @@ def test_changed_data_files_are_noticed(memexp: CommandLine, tmp_path: Path):
     result = memexp("length=4", *TINY)
     assert result.returncode == 1
     assert "was trained on other data files" in result.stderr
+    result = memexp("-m", "length=4", "model=lstm", *TINY)
+    assert result.returncode == 1
+    assert "was trained on other data files" in result.stdout
 
 
 def test_seeds_whose_loss_is_not_finite_are_named(memexp: CommandLine, tmp_path: Path):
@@ -234,19 +237,32 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(memexp: CommandLine, tmp_path: Path):
-    assert memexp(*LONGER, "study=whole").returncode == 0
-    folder = run_folder(tmp_path, NAME)
-    process = start(tmp_path, *LONGER)
+    arguments = (*LONGER[:1], "epochs=150", *LONGER[2:])  # long enough to be met while it trains
+    name = NAME.replace("epochs=20", "epochs=150")
+    assert memexp(*arguments, "study=whole").returncode == 0
+    folder = run_folder(tmp_path, name)
+    process = start(tmp_path, *arguments)
     wait_for(folder / "last.pt", process)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; the same command goes on from here" in output
     assert "Traceback" not in errors
-    result = memexp(*LONGER)
+    result = memexp(*arguments)
     assert result.returncode == 0
     assert "going on after update" in result.stdout
-    same_record(folder, run_folder(tmp_path, NAME, "whole"))
+    same_record(folder, run_folder(tmp_path, name, "whole"))
+
+
+def test_a_checkpoint_of_another_run_is_refused(memexp: CommandLine, tmp_path: Path):
+    assert memexp("length=4", *TINY).returncode == 0
+    assert memexp("length=4", *TINY, "lr=0.5").returncode == 0
+    folder = run_folder(tmp_path, "epochs=2,length=4,model=lstm,seeds=2")
+    (folder / "summary.json").unlink()
+    shutil.copy(run_folder(tmp_path, "epochs=2,length=4,lr=0.5,model=lstm,seeds=2") / "last.pt", folder)
+    result = memexp("length=4", *TINY)
+    assert result.returncode == 1
+    assert "last.pt is of another run; delete the run's folder" in result.stderr
 
 
 def test_ctrl_c_in_a_sweep_says_how_to_go_on(memexp: CommandLine, tmp_path: Path):
@@ -300,9 +316,8 @@ def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tm
         "    time.sleep(delay)\n"
         "    try:\n"
         "        os.kill(child, 9)\n"
-        "        os.waitpid(child, 0)\n"
-        "    except (ProcessLookupError, ChildProcessError): pass\n"
-        "    print('killed', flush=True)\n"
+        "        print('killed' if os.waitpid(child, 0)[1] == 9 else 'ended', flush=True)\n"
+        "    except ProcessLookupError: print('ended', flush=True)\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code, str(folder), *LONGER],
@@ -310,16 +325,18 @@ def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tm
     )  # fmt: skip
     assert parent.stdin is not None
     assert parent.stdout is not None
-    positions = []
-    for kill in range(20):
+    positions, kills, tries = [], 0, 0
+    while kills < 20:
+        tries += 1
+        assert tries < 60
         if (folder / "summary.json").exists():  # it got through: start over, there are kills left
             same_record(folder, whole)
             shutil.rmtree(folder)
             folder.mkdir()
         # every fourth anywhere, while starting perhaps; the others once it has got further than the one before
-        parent.stdin.write(f"{kill % 4 == 0:d} {draw.uniform(0, 0.3)}\n")
+        parent.stdin.write(f"{tries % 4 == 0:d} {draw.uniform(0, 0.2)}\n")
         parent.stdin.flush()
-        assert parent.stdout.readline() == "killed\n"
+        kills += parent.stdout.readline() == "killed\n"
         if (folder / "last.pt").exists():
             positions.append(torch.load(folder / "last.pt", weights_only=True)["training"]["iteration"])
     parent.communicate()
@@ -327,6 +344,7 @@ def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tm
     result = memexp(*LONGER)
     assert result.returncode == 0, result.stderr
     same_record(folder, whole)
+    assert not list(folder.glob(".*.pt.*"))
 
 
 # --- as installed ---

@@ -87,7 +87,7 @@ class Job:
 
 
 def test_waiting_keeps_what_came_when_other_jobs_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    good = JobReturn(status=JobStatus.COMPLETED, _return_value=Outcome("folder"))
+    good = JobReturn(status=JobStatus.COMPLETED, _return_value=Outcome())
     jobs = [
         Job("7_0", tmp_path),
         Job("7_1", tmp_path, good),
@@ -104,7 +104,7 @@ def test_waiting_keeps_what_came_when_other_jobs_are_lost(tmp_path: Path, monkey
 
 
 def test_a_job_is_lost_only_when_three_looks_in_a_row_miss_it(tmp_path: Path):
-    good = JobReturn(status=JobStatus.COMPLETED, _return_value=Outcome("folder"))
+    good = JobReturn(status=JobStatus.COMPLETED, _return_value=Outcome())
     job = Job("7", tmp_path)
     # there; twice absent; there again (requeued); Slurm does not answer; twice absent; the result comes
     looks = iter([{"7"}, set(), set(), {"7"}, None, set(), set()])
@@ -117,7 +117,7 @@ def test_a_job_is_lost_only_when_three_looks_in_a_row_miss_it(tmp_path: Path):
         return seen
 
     (result,) = wait([job], look, seconds=0, look_every=1)
-    assert _outcome(result) == Outcome("folder")
+    assert _outcome(result) == Outcome()
 
 
 def test_the_queue_is_asked_with_squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from test_records import make_run
+from test_records import make_run, seed_row
 
 from memexp import records, sweep
 from memexp.errors import MemexpError
@@ -26,7 +26,7 @@ class Launcher:
             self.order.append(length)
             if length not in self.errors:
                 make_run(self.study, length)
-            outcomes.append(Outcome("", self.errors.get(length, "")))
+            outcomes.append(Outcome(self.errors.get(length, "")))
         return outcomes
 
 
@@ -46,7 +46,8 @@ def test_failures_are_listed_by_name_and_the_exit_code_says_so(tmp_path: Path, c
     jobs = [job(tmp_path, 5), job(tmp_path, 10), job(tmp_path, 2, error="length=2 is too small")]
     assert sweep.run(jobs, Launcher(tmp_path, {10: "the disk is full"})) == 1
     shown = capsys.readouterr().out
-    assert "cannot run length=2: length=2 is too small" in shown
+    assert "1 of 3 cannot be run" in shown
+    assert "  length=2: length=2 is too small" in shown
     assert "2 of 3 runs are not complete:" in shown
     assert "  length=10: the disk is full" in shown
 
@@ -57,7 +58,7 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path, capsys: pytest.CaptureFi
 
     assert sweep.run([job(tmp_path, 5)], launch) == 1
     shown = capsys.readouterr().out
-    assert "a worker died (RuntimeError: terminated)" in shown
+    assert "the runs were ended by RuntimeError: terminated" in shown
     assert "length=5: not finished" in shown
 
 
@@ -86,10 +87,12 @@ def test_seeds_that_stopped_are_shown_in_the_table_and_fail_the_sweep(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     def launch(batch: list[list[str]]) -> Sequence[Outcome]:
-        make_run(tmp_path, 5)
-        return [Outcome("", stopped_seeds=[3])]
+        make_run(tmp_path, 5, seeds=[seed_row(0), seed_row(3, None, diverged_at=12)])
+        return [Outcome()]
 
     assert sweep.run([job(tmp_path, 5)], launch) == 1
     shown = capsys.readouterr().out
-    assert "the loss of seeds [3] was not finite" in shown
+    assert sweep.run([job(tmp_path, 5, complete=True)], launch) == 1  # skipped, it is what it was
+    assert "the loss of seeds [3] was not finite" in capsys.readouterr().out
+    assert "the loss of seeds [3] was not finite (the other seeds are complete)" in shown
     assert " lstm       5" in shown

@@ -44,7 +44,7 @@ class DigitSum:
         shuffle: for ``fixed``, a new order of the training rows in every epoch (the book keeps the file's order).
         distractors: how many positions get a random digit; ``all`` for every position after the second.
         data_seed: another number gives other data files.
-        exact_limit: up to this many different inputs the distribution is enumerated, above it sampled.
+        exact_limit: the distribution is enumerated if all its inputs have up to this many digits, else sampled.
 
     Raises:
         DataError: a data file is damaged, or the folder cannot be read or written.
@@ -63,7 +63,7 @@ class DigitSum:
         shuffle: bool = False,
         distractors: int | str = 1,
         data_seed: int = 0,
-        exact_limit: int = 300_000,
+        exact_limit: int = 10_000_000,
     ) -> None:
         self.length, self.seeds, self.batch_size = length, tuple(seeds), batch_size
         self.sampling, self.shuffle, self.exact_limit = sampling, shuffle, exact_limit
@@ -98,7 +98,7 @@ class DigitSum:
 
     def distribution(self) -> Rows:
         """Return every possible input with its probability, or a fixed sample if there are more than `exact_limit`."""
-        if distinct_inputs(self.length, self.distractors) <= self.exact_limit:
+        if distinct_inputs(self.length, self.distractors) * self.length <= self.exact_limit:
             return enumerate_distribution(self.length, self.distractors)
         inputs, targets = sample(SAMPLE_ROWS, self.length, self.distractors, _generator(0, "exact", 0))
         return Rows(

@@ -239,7 +239,7 @@ def test_sampling_uses_as_many_positions_as_asked(distractors: int):
 
 
 def test_above_the_limit_a_fixed_sample_is_used_and_says_so(tmp_path: Path):
-    small, large = task(tmp_path, exact_limit=3700), task(tmp_path, exact_limit=3699)
+    small, large = task(tmp_path, exact_limit=3700 * 6), task(tmp_path, exact_limit=3700 * 6 - 1)
     assert small.distribution().source == "all 3700 inputs"
     assert large.distribution().source == "50000 sampled rows"
     assert torch.equal(large.distribution().inputs, large.distribution().inputs)
