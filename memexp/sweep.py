@@ -203,7 +203,7 @@ def _watch(jobs: list[Job], ended: threading.Event) -> None:
             return ""
         return f"about {progress.duration((time.monotonic() - begun[0]) * (total - done) / (done - begun[1]))} left"
 
-    with progress.bar(total, "", "{desc} |{bar}| {percentage:3.0f} %") as bar:
+    with progress.bar(total, f"0 of {len(jobs)} runs", "{desc} |{bar}| {percentage:3.0f} %") as bar:
         while True:
             last_look = ended.is_set()
             for job in jobs:
