@@ -59,7 +59,9 @@ def main() -> None:
     except MemexpError as error:
         sys.exit(f"memexp: {error}")
     except OSError as error:  # Hydra writes into the run folder before the run begins
-        sys.exit(f"memexp: cannot write {error.filename}: {error.strerror}")
+        sys.exit(
+            f"memexp: cannot write {error.filename or 'the run folder'}: {error.strerror}; mend that, and try again"
+        )
     except KeyboardInterrupt:  # before or after the training, which has a word of its own
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

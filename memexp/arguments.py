@@ -60,15 +60,15 @@ def check_arguments(arguments: list[str]) -> None:
         _check_writable(folder.parent)
 
 
-def _check_writable(folder: Path) -> None:
-    """Check that the folder of all runs can be written; Hydra would only say so with a traceback."""
+def _check_writable(study: Path) -> None:
+    """Check that a study's folder can be written; Hydra would only say so with a traceback."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        study.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=study) as file:
+            file.write(bytes(1 << 16))  # on a full disk an empty file can still be made
     except OSError as error:
         raise ConfigError(
-            f"outputs_dir={folder} cannot be written: {error.strerror}; give another, or mend that"
+            f"{study} cannot be written: {error.strerror}; mend that, or give another outputs_dir"
         ) from error
 
 
