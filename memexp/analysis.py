@@ -92,12 +92,12 @@ def panels(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def draw_accuracy(rows: pd.DataFrame) -> Figure:
     """Draw dev, test and exact accuracy against length, a row of Axes for each panel."""
-    parts = list(panels(rows))
+    parts, looks = list(panels(rows)), figures.style(list(dict.fromkeys(rows["label"])))
     figure, axes = figures.new_figure(len(parts), len(ACCURACIES))
     for place, (title, panel) in enumerate(parts):
         line = axes[place]
         for ax, (score, name) in zip(line, ACCURACIES.items(), strict=True):
-            figures.accuracy_against_length(panel, score, ax, float(panel["chance_accuracy"].iloc[0]))
+            figures.accuracy_against_length(panel, score, ax, float(panel["chance_accuracy"].iloc[0]), looks)
             ax.label_outer()
             if place == 0:
                 ax.set_title(name, fontsize=10)
@@ -109,11 +109,11 @@ def draw_accuracy(rows: pd.DataFrame) -> Figure:
 
 def draw_bits(rows: pd.DataFrame) -> Figure:
     """Draw retained bits against length, an Axes for each panel."""
-    parts = list(panels(rows))
+    parts, looks = list(panels(rows)), figures.style(list(dict.fromkeys(rows["label"])))
     figure, axes = figures.new_figure(1, len(parts), width=4.6, height=3.8)
     for ax, (title, panel) in zip(axes.flat, parts, strict=True):
         bits = float(panel["target_entropy_bits"].iloc[0])
-        figures.bits_against_length(panel, ax, bits, bits - math.log2(10))
+        figures.bits_against_length(panel, ax, bits, bits - math.log2(10), looks)
         ax.set_title(title, fontsize=10)
     figures.finish(figure)
     return figure
@@ -142,7 +142,7 @@ def draw_updates_until(rows: pd.DataFrame, outputs: Path, criterion: float) -> F
     """Draw which share of seeds had reached a dev accuracy by which update, an Axes for each length, a row a panel."""
     parts, lengths = list(panels(rows)), sorted(rows["length"].unique())
     figure, axes = figures.new_figure(len(parts), len(lengths), width=2.5, height=2.6)
-    until = int(rows["updates"].max())
+    until, looks = int(rows["updates"].max()), figures.style(list(dict.fromkeys(rows["label"])))
     for line, (title, panel) in zip(axes, parts, strict=True):
         for ax, length in zip(line, lengths, strict=True):
             runs = panel[panel["length"] == length].drop_duplicates("run")
@@ -151,7 +151,7 @@ def draw_updates_until(rows: pd.DataFrame, outputs: Path, criterion: float) -> F
                 for run in runs.to_dict("records")
             ]
             if times:
-                figures.share_that_got_there(pd.concat(times), ax, until)
+                figures.share_that_got_there(pd.concat(times), ax, until, looks)
             ax.set_title(f"length {length}", fontsize=10)
             ax.set_xlabel("updates")
             ax.label_outer()

@@ -17,12 +17,15 @@ from matplotlib.ticker import PercentFormatter
 from memexp.statistics import share_reached
 from memexp.tables import interval
 
+Looks = dict[str, dict[str, Any]]
+"""Label -> colour and marker. Axes of one figure must share theirs, so that a label looks the same in all of them."""
+
 MARKERS = "osD^vPX*<>"
 LINES = ("-", "--", "-.", ":")
 FLOOR: dict[str, Any] = {"color": "0.35", "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
 
 
-def style(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+def style(labels: Sequence[str]) -> Looks:
     """Give each label a colour and a marker."""
     colours = sns.color_palette("colorblind", len(labels))
     return {
@@ -44,17 +47,18 @@ def new_figure(
     return figure, axes
 
 
-def score_against_length(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
+def score_against_length(rows: pd.DataFrame, score: str, ax: Axes, looks: Looks | None = None) -> Axes:
     """Draw a score against length: a point for each seed, and the mean with its 95 % interval.
 
     Args:
         rows: columns ``label``, ``length`` and the score; a row for each seed.
         score: the column.
         ax: where to draw; its x axis has a place for each length that occurs, evenly spaced.
+        looks: of the labels of the whole figure; None if ``rows`` has them all.
     """
     labels = list(dict.fromkeys(rows["label"]))
     lengths = sorted(rows["length"].unique())
-    styles = style(labels)
+    styles = looks or style(labels)
     shifts = np.linspace(-0.5, 0.5, len(labels) + 2)[1:-1] * 0.6  # side by side, so that nothing is hidden
     for label, shift in zip(labels, shifts, strict=True):
         own = rows[rows["label"] == label]
@@ -89,9 +93,11 @@ def score_against_length(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
     return ax
 
 
-def accuracy_against_length(rows: pd.DataFrame, score: str, ax: Axes, chance: float) -> Axes:
+def accuracy_against_length(
+    rows: pd.DataFrame, score: str, ax: Axes, chance: float, looks: Looks | None = None
+) -> Axes:
     """Draw an accuracy against length (the book's figures 6.7 and 6.12) with the floor of guessing."""
-    score_against_length(rows, score, ax)
+    score_against_length(rows, score, ax, looks)
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.axhline(chance, **FLOOR)
@@ -102,9 +108,11 @@ def accuracy_against_length(rows: pd.DataFrame, score: str, ax: Axes, chance: fl
     return ax
 
 
-def bits_against_length(rows: pd.DataFrame, ax: Axes, all_bits: float, one_digit_bits: float) -> Axes:
+def bits_against_length(
+    rows: pd.DataFrame, ax: Axes, all_bits: float, one_digit_bits: float, looks: Looks | None = None
+) -> Axes:
     """Draw the retained bits, H(S) - cross-entropy, against length, with what knowing 0, 1 and 2 digits gives."""
-    score_against_length(rows, "retained_bits", ax)
+    score_against_length(rows, "retained_bits", ax, looks)
     for bits, text in ((0.0, "nothing"), (one_digit_bits, "one digit"), (all_bits, "both digits")):
         ax.axhline(bits, **FLOOR)
         ax.annotate(
@@ -143,17 +151,20 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int) -> Axes:
+def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks | None = None) -> Axes:
     """Draw the share of seeds whose dev accuracy has reached a criterion, against updates, a line for each label.
 
     Args:
         rows: columns ``label``, ``updates`` and ``reached`` as `memexp.statistics.updates_until` returns; a row a seed.
         ax: where to draw.
         until: the last update; seeds that never got there keep a line below 1 up to it, with their number.
+        looks: of the labels of the whole figure; None if ``rows`` has them all.
     """
-    labels = list(dict.fromkeys(rows["label"]))
-    for place, (label, look) in enumerate(style(labels).items()):
+    looks = looks or style(list(dict.fromkeys(rows["label"])))
+    for place, (label, look) in enumerate(looks.items()):
         own = rows[rows["label"] == label]
+        if own.empty:
+            continue
         x, share = share_reached(own["updates"].tolist(), own["reached"].tolist(), until)
         ax.step(
             x, share, where="post", color=look["color"], linewidth=1.8, label=label, linestyle=LINES[place % len(LINES)]

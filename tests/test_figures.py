@@ -98,3 +98,12 @@ def test_reporting_draws_the_mean_of_each_column():
         "on dev": [0.5, 0.3],
         "on test": pytest.approx([0.3, 0.1]),
     }
+
+
+def test_a_label_looks_the_same_in_every_axes_of_a_figure():
+    table = rows()
+    looks = figures.style(["other", "SRN", "LSTM"])
+    ax = figures.score_against_length(table[table["label"] == "LSTM"], "exact_accuracy", axes(), looks)
+    (handle,), _ = ax.get_legend_handles_labels()
+    assert handle.lines[0].get_color() == looks["LSTM"]["color"]
+    assert handle.lines[0].get_marker() == looks["LSTM"]["marker"]
