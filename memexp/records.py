@@ -65,7 +65,7 @@ class History:
     def add(self, iteration: int, split: str, name: str, values: list[float], active: list[bool]) -> None:
         """Note a value for each seed that is active; on disk after the next `flush`."""
         self._writer.writerows(
-            (iteration, seed, split, name, f"{value:.9g}")
+            (iteration, seed, split, name, f"{value:.6g}")
             for seed, value, on in zip(self._seeds, values, active, strict=True)
             if on
         )
