@@ -3,14 +3,14 @@
 Every figure of a study is drawn from its record alone: the run folders below ``outputs/<study>/``.
 """
 
+import io
 import itertools
 import math
 import re
-import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 
 from memexp import figures, records, statistics, tables
 from memexp.config import ranged
-from memexp.errors import MemexpError, RecordError
-from memexp.options import read_options
+from memexp.errors import Complaints, RecordError
+from memexp.files import write_atomically
+from memexp.options import run_command
 from memexp.studies import find_study, study_names
 
 ACCURACIES = {
@@ -32,10 +33,13 @@ REPORTING = {
     "dev_accuracy": "dev, best evaluation",
     "last_dev": "dev, last update",
     "test_accuracy": "test",
-    "exact_accuracy": "exact",
 }
 MODEL_NAMES = {"srn": "SRN", "lstm": "LSTM"}
 ORDER = list(MODEL_NAMES)  # the book's, in legends
+CRITERION = 0.95
+
+Histories = Mapping[tuple[str, str], pd.DataFrame]
+"""(study, run) -> history."""
 
 
 @dataclass
@@ -43,12 +47,12 @@ class Options:
     """Draw the figures of studies and write their tables."""
 
     studies: list[str] | None = ranged(default=None, about="side by side, as [book,fresh]; null: each study alone")
-    criterion: float = ranged(0, default=0.95, about="dev accuracy whose first time is drawn in updates_until")
+    criterion: float = ranged(0, default=CRITERION, about="dev accuracy whose first time is drawn in updates_until")
     outputs_dir: str = ranged(default="outputs", about="where the run folders are")
     images_dir: str = ranged(default="images", about="where the figures go")
 
 
-def load_study(folder: Path) -> pd.DataFrame:
+def load_study(folder: Path, complaints: Complaints) -> pd.DataFrame:
     """Collect a study's complete runs, with a ``label`` that names the model and what else differs.
 
     Raises:
@@ -56,7 +60,7 @@ def load_study(folder: Path) -> pd.DataFrame:
     """
     rows, missing = records.collect(records.run_folders(folder))
     for line in missing:
-        print(f"missing: {folder.name}/{line}", file=sys.stderr)
+        complaints.add(f"missing: {folder.name}/{line}")
     if rows.empty:
         raise RecordError(f"{folder} has no complete run; give the command that started it again to go on")
     settings = [name for name in tables.varied(rows) if name not in ("model.name", "length", "task.sampling")]
@@ -119,13 +123,13 @@ def draw_bits(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_loss(outputs: Path, runs: pd.DataFrame, title: str) -> Figure:
+def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
     """Draw the loss curves of one label's runs, an Axes for each length."""
     runs = runs.drop_duplicates("run").sort_values("length")
     columns = min(3, len(runs))
     figure, axes = figures.new_figure(math.ceil(len(runs) / columns), columns)
     for ax, run in zip(axes.flat, runs.to_dict("records"), strict=False):
-        history = read_history(outputs, run)
+        history = histories[run["study"], run["run"]]
         figures.loss_curves(history[history["name"] == "loss"], ax)
         ax.set_title(f"length {run['length']}", fontsize=10)
     for ax in axes.flat[len(runs) :]:
@@ -138,16 +142,16 @@ def draw_loss(outputs: Path, runs: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def draw_updates_until(rows: pd.DataFrame, outputs: Path, criterion: float) -> Figure:
+def draw_updates_until(rows: pd.DataFrame, histories: Histories, criterion: float) -> Figure:
     """Draw which share of seeds had reached a dev accuracy by which update, an Axes for each length, a row a panel."""
     parts, lengths = list(panels(rows)), sorted(rows["length"].unique())
-    figure, axes = figures.new_figure(len(parts), len(lengths), width=2.5, height=2.6)
+    figure, axes = figures.new_figure(len(parts), len(lengths), width=2.5, height=2.9)
     until, looks = int(rows["updates"].max()), figures.style(list(dict.fromkeys(rows["label"])))
     for line, (title, panel) in zip(axes, parts, strict=True):
         for ax, length in zip(line, lengths, strict=True):
             runs = panel[panel["length"] == length].drop_duplicates("run")
             times = [
-                statistics.updates_until(read_history(outputs, run), criterion).assign(label=run["label"])
+                statistics.updates_until(histories[run["study"], run["run"]], criterion).assign(label=run["label"])
                 for run in runs.to_dict("records")
             ]
             if times:
@@ -156,35 +160,35 @@ def draw_updates_until(rows: pd.DataFrame, outputs: Path, criterion: float) -> F
             ax.set_xlabel("updates")
             ax.label_outer()
         two_lines = title.replace(": ", "\n")
-        line[0].set_ylabel(f"{two_lines}\nseeds there", fontsize=8)
-    figures.finish(figure, f"Seeds whose dev accuracy has reached {criterion:.0%}")
+        line[0].set_ylabel(f"{two_lines}\nshare of seeds", fontsize=8)
+    figures.finish(figure, f"Share of seeds whose dev accuracy has reached {figures.percent(criterion)}")
     return figure
 
 
-def draw_reporting(rows: pd.DataFrame, outputs: Path) -> Figure:
+def draw_reporting(rows: pd.DataFrame, histories: Histories) -> Figure:
     """Draw what the published way of reporting makes of the same runs, an Axes for each label of each panel.
 
     The published code appends the test score to the dev history and reports the maximum of that.
     """
     parts = [(title, name, own) for title, panel in panels(rows) for name, own in panel.groupby("label", sort=False)]
     columns = min(4, len(parts))
-    figure, axes = figures.new_figure(math.ceil(len(parts) / columns), columns)
+    figure, axes = figures.new_figure(math.ceil(len(parts) / columns), columns, width=4.2)
     for ax, (title, name, own) in zip(axes.flat, parts, strict=False):
         last = pd.concat(
             [
-                last_dev_accuracy(read_history(outputs, run)).assign(run=run["run"])
+                last_dev_accuracy(histories[run["study"], run["run"]]).assign(run=run["run"])
                 for run in own.drop_duplicates("run").to_dict("records")
             ]
         )
         table = own.merge(last, on=["run", "seed"])
         table["published"] = table[["dev_accuracy", "test_accuracy"]].max(axis=1)
-        figures.reporting_against_length(table, REPORTING, ax)
+        figures.reporting_against_length(table, REPORTING, "exact_accuracy", ax)
         ax.set_title(f"{name}\n{title}", fontsize=9)
-        ax.set_ylabel("accuracy, mean over seeds")
+        ax.set_ylabel("above exact accuracy\n(percentage points)")
         ax.label_outer()
     for ax in axes.flat[len(parts) :]:
         ax.set_visible(False)
-    figures.finish(figure)
+    figures.finish(figure, "How far each way of reporting lies above the truth: mean over seeds and 95 % interval")
     return figure
 
 
@@ -194,17 +198,15 @@ def last_dev_accuracy(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"last_dev": dev.groupby("seed")["value"].last()}).reset_index()
 
 
-def read_history(outputs: Path, run: dict[Hashable, Any]) -> pd.DataFrame:
-    """Read the history of a run of `load_study`.
-
-    Raises:
-        RecordError: it is missing or damaged.
-    """
-    path = outputs / str(run["study"]) / str(run["run"]) / records.HISTORY
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise RecordError(f"cannot read {path}: {error}") from error
+def read_histories(rows: pd.DataFrame, outputs: Path, complaints: Complaints) -> Histories:
+    """Read the histories of the runs of `load_study`; one that is missing or damaged is complained of and left out."""
+    histories = {}
+    for study, run in dict.fromkeys(zip(rows["study"], rows["run"], strict=True)):
+        try:
+            histories[study, run] = records.read_history(outputs / study / run)
+        except RecordError as error:
+            complaints.add(f"left out of the curves: {error}")
+    return histories
 
 
 def compare_models(rows: pd.DataFrame, outputs: Path) -> pd.DataFrame:
@@ -254,57 +256,90 @@ def slug(*words: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Save a figure as PNG and as PDF.
+    """Save a figure as PNG and as PDF, ``path`` with either suffix.
 
     Raises:
         RecordError: the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path.with_suffix(".png"), dpi=150)
-        figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})  # the same figure, the same file
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror}; set images_dir to a writable folder") from error
-    print(f"written: {path}.png, .pdf")
+    for suffix, settings in ((".png", {"dpi": 150}), (".pdf", {"metadata": {"CreationDate": None}})):
+        content = io.BytesIO()
+        figure.savefig(content, format=suffix[1:], **settings)
+        write(path.with_name(path.name + suffix), content.getvalue())
 
 
-def analyse(studies: list[str], outputs: Path, images: Path, criterion: float) -> None:
-    """Write all tables and figures of studies; several studies share their figures.
+def write(path: Path, content: bytes) -> None:
+    """Write a file for the user.
 
     Raises:
-        MemexpError: see `find_study`, `load_study` and `save`.
+        RecordError: it cannot be written.
     """
-    rows = pd.concat([load_study(find_study(outputs, name)) for name in studies], ignore_index=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror}; set images_dir to a writable folder") from error
+
+
+def write_table(path: Path, table: pd.DataFrame, float_format: str | None = None) -> None:
+    """Write a table as CSV.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    write(path, table.to_csv(index=False, lineterminator="\n", float_format=float_format).encode())
+
+
+def analyse(
+    studies: list[str], outputs: Path, images: Path, complaints: Complaints, criterion: float = CRITERION
+) -> Iterator[str]:
+    """Write all tables and figures of studies; several studies share their figures.
+
+    Yields:
+        What was written, in a line, as soon as it is.
+
+    Raises:
+        MemexpError: see `find_study`, `load_study` and `write`.
+    """
+    rows = pd.concat([load_study(find_study(outputs, name), complaints) for name in studies], ignore_index=True)
     target = images / "+".join(studies)
-    save(draw_accuracy(rows), target / "accuracy")
-    save(draw_bits(rows), target / "retained_bits")
-    save(draw_updates_until(rows, outputs, criterion), target / "updates_until")
-    save(draw_reporting(rows, outputs), target / "reporting")
-    for title, panel in panels(rows):
+    write_table(target / "seeds.csv", rows)
+    table = tables.results(rows)
+    write_table(target / "results.csv", table, "%.4f")
+    write(target / "results.md", tables.markdown(table).encode())
+    write_table(target / "comparison.csv", compare_models(rows, outputs), "%.4g")
+    yield f"{target}/seeds.csv, results.csv, results.md, comparison.csv"
+
+    histories = read_histories(rows, outputs, complaints)
+    known = rows[[run in histories for run in zip(rows["study"], rows["run"], strict=True)]]
+    drawings: dict[str, Callable[[], Figure]] = {
+        "accuracy": partial(draw_accuracy, rows),
+        "retained_bits": partial(draw_bits, rows),
+    }
+    if len(known):
+        drawings["updates_until"] = partial(draw_updates_until, known, histories, criterion)
+        drawings["reporting"] = partial(draw_reporting, known, histories)
+    for title, panel in panels(known):
         for name, runs in panel.groupby("label", sort=False):
             words = [str(name), *panel["study"].unique()[len(studies) == 1 :], *panel["task.sampling"].unique()]
-            save(draw_loss(outputs, runs, f"{name}, {title}"), target / slug("loss", *words))
-    table = tables.results(rows)
-    records.write_text(target / "seeds.csv", rows.to_csv(index=False, lineterminator="\n"))
-    records.write_text(target / "results.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.4f"))
-    records.write_text(target / "results.md", tables.markdown(table))
-    comparison = compare_models(rows, outputs)
-    records.write_text(
-        target / "comparison.csv", comparison.to_csv(index=False, lineterminator="\n", float_format="%.4g")
-    )
-    print(f"written: {target}/seeds.csv, results.csv, results.md, comparison.csv")
+            drawings[slug("loss", *words)] = partial(draw_loss, runs, histories, f"{name}, {title}")
+    for name, draw in drawings.items():
+        save(draw(), target / name)
+        yield f"{target / name}.png, .pdf"
+
+
+def analyse_all(options: Options) -> int:
+    """Do what the options ask for; return the exit code: 1 if something had to be left out."""
+    outputs, images, complaints = Path(options.outputs_dir), Path(options.images_dir), Complaints()
+    names = options.studies or study_names(outputs) or ["book"]
+    for group in [names] if options.studies else [[name] for name in names]:
+        for line in analyse(group, outputs, images, complaints, options.criterion):
+            print(f"written: {line}")
+    return 1 if complaints.count else 0
 
 
 def main() -> None:
     """Run ``python -m memexp.analysis``."""
-    try:
-        options = read_options(Options, sys.argv[1:], "python -m memexp.analysis")
-        outputs, images = Path(options.outputs_dir), Path(options.images_dir)
-        names = options.studies or study_names(outputs) or ["book"]
-        for group in [names] if options.studies else [[name] for name in names]:
-            analyse(group, outputs, images, options.criterion)
-    except MemexpError as error:
-        sys.exit(f"memexp.analysis: {error}")
+    run_command("analysis", Options, analyse_all)
 
 
 if __name__ == "__main__":

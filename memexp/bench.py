@@ -29,10 +29,10 @@ import torch
 
 from memexp import baselines, machine
 from memexp.config import ranged
-from memexp.errors import MemexpError, RecordError
+from memexp.errors import RecordError
 from memexp.files import write_atomically
 from memexp.models import LSTM, SRN, Cell, SequenceClassifier
-from memexp.options import read_options
+from memexp.options import run_command
 from memexp.runner import Runner
 from memexp.tasks.digit_sum import DigitSum
 
@@ -330,12 +330,7 @@ def bench(options: Options) -> None:
 
 def main() -> None:
     """Run ``python -m memexp.bench``."""
-    try:
-        bench(read_options(Options, sys.argv[1:], "python -m memexp.bench"))
-    except MemexpError as error:
-        sys.exit(f"memexp.bench: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_command("bench", Options, bench)
 
 
 if __name__ == "__main__":

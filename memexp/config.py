@@ -80,6 +80,7 @@ class Config:
     device: str = ranged(one_of=("auto", "cpu", "cuda"))
     datasets_dir: str = MISSING
     outputs_dir: str = MISSING
+    images_dir: str | None = MISSING
 
 
 def check(config: DictConfig) -> DictConfig:

@@ -7,7 +7,6 @@ repeats the cells of `memexp.models`: a new cell needs one function there.
 import base64
 import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from torch import Tensor
 
 from memexp import checkpoints, records, tables
 from memexp.config import ranged
-from memexp.errors import ConfigError, MemexpError, RecordError
+from memexp.errors import Complaints, ConfigError, RecordError
 from memexp.files import write_atomically
 from memexp.models import Cell
-from memexp.options import read_options
+from memexp.options import run_command
 from memexp.studies import find_study
 
 PAGE = Path(__file__).with_name("explorer.html")
@@ -67,29 +66,30 @@ def read_seeds(given: Any) -> list[int] | None:
     return list(dict.fromkeys(numbers))
 
 
-def export_study(folder: Path, seeds: list[int] | None) -> list[dict[str, Any]]:
-    """Collect a study's complete digit-sum runs as the page reads them; what is left out is named on stderr."""
+def export_study(folder: Path, seeds: list[int] | None, complaints: Complaints) -> list[dict[str, Any]]:
+    """Collect a study's complete digit-sum runs as the page reads them; what has to be left out is complained of."""
     rows, missing = records.collect(records.run_folders(folder))
     for line in missing:
-        _skip(folder, line)
+        complaints.add(f"left out: {folder.name}/{line}")
     runs = []
     for name in [] if rows.empty else rows["run"].unique():
         try:
-            runs.append(export_run(folder / name, rows[rows["run"] == name], seeds))
+            runs.append(export_run(folder / name, rows[rows["run"] == name], seeds, complaints))
         except RecordError as error:
-            _skip(folder, f"{name}: {error}")
+            complaints.add(f"left out: {folder.name}/{name}: {error}")
     if runs:
         _label(runs, rows[rows["run"].isin([run["name"] for run in runs])])
     return runs
 
 
-def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None) -> dict[str, Any]:
+def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None, complaints: Complaints) -> dict[str, Any]:
     """Export one run.
 
     Args:
         folder: the run folder.
         rows: its rows of `memexp.records.collect`, one for each seed, in order.
         seeds: which seeds; None for the first `SEEDS_SHOWN`.
+        complaints: where the seeds that have to be left out are named.
 
     Raises:
         RecordError: it is of another task, its checkpoint is damaged, or it has none of the seeds.
@@ -97,16 +97,17 @@ def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None) -> dic
     first = rows.iloc[0]
     if first["task.name"] != "digit_sum":
         raise RecordError(f"the explorer shows digit sums, not the task {first['task.name']}")
+    study = folder.parent.name
     there = [int(seed) for seed in rows["seed"]]
     wanted = there[:SEEDS_SHOWN] if seeds is None else [seed for seed in seeds if seed in there]
     for seed in sorted(set(seeds or []) - set(there)):
-        _skip(folder.parent, f"{folder.name} has no seed {seed}; it has {', '.join(map(str, there))}")
+        complaints.add(f"left out: {study}/{folder.name} has no seed {seed}; it has {', '.join(map(str, there))}")
     weights = _load_weights(folder / records.BEST, len(there))
     exported = []
     for seed in wanted:
         flat = torch.cat([weights[name][there.index(seed)].flatten() for name in WEIGHTS])
         if not flat.isfinite().all():
-            _skip(folder.parent, f"{folder.name}: the weights of seed {seed} are not finite")
+            complaints.add(f"left out: {study}/{folder.name}: the weights of seed {seed} are not finite")
             continue
         exported.append(_export_seed(rows.iloc[there.index(seed)], flat))
     if not exported:
@@ -165,10 +166,6 @@ def _label(runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
             run["label"] += f" ({run['name']})"
 
 
-def _skip(study: Path, line: str) -> None:
-    print(f"left out: {study.name}/{line}", file=sys.stderr)
-
-
 def page(study: str, runs: list[dict[str, Any]]) -> str:
     """Return the page with the runs in it."""
     content = json.dumps({"study": study, "runs": runs}, separators=(",", ":"), allow_nan=False)
@@ -189,21 +186,27 @@ def write(path: Path, text: str) -> None:
         raise RecordError(f"cannot write {path}: {error.strerror}; give another output=FILE") from error
 
 
-def main() -> None:
-    """Run ``python -m memexp.explorer``."""
-    try:
-        options = read_options(Options, sys.argv[1:], "python -m memexp.explorer")
-        folder = find_study(Path(options.outputs_dir), options.study)
-        runs = export_study(folder, read_seeds(options.seeds))
-        if not runs:
-            raise RecordError(f"{folder} has no run to show; the reasons are above")
-        path = Path(options.output or Path("images", options.study, "explorer.html"))
-        write(path, page(options.study, runs))
-    except MemexpError as error:
-        sys.exit(f"memexp.explorer: {error}")
+def export(options: Options) -> int:
+    """Do what the options ask for; return the exit code: 1 if something had to be left out.
+
+    Raises:
+        MemexpError: there is nothing to show, or the page cannot be written.
+    """
+    folder, complaints = find_study(Path(options.outputs_dir), options.study), Complaints()
+    runs = export_study(folder, read_seeds(options.seeds), complaints)
+    if not runs:
+        raise RecordError(f"{folder} has no run to show; the reasons are above")
+    path = Path(options.output or Path("images", options.study, "explorer.html"))
+    write(path, page(options.study, runs))
     seeds = sum(len(run["seeds"]) for run in runs)
     size = path.stat().st_size / 1e6
     print(f"written: {path}, {size:.2f} MB: {len(runs)} runs, {seeds} seeds in all; open it in a browser")
+    return 1 if complaints.count else 0
+
+
+def main() -> None:
+    """Run ``python -m memexp.explorer``."""
+    run_command("explorer", Options, export)
 
 
 if __name__ == "__main__":

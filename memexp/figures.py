@@ -12,7 +12,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from memexp.statistics import share_reached
 from memexp.tables import interval
@@ -21,7 +22,10 @@ Looks = dict[str, dict[str, Any]]
 """Label -> colour and marker. Axes of one figure must share theirs, so that a label looks the same in all of them."""
 
 MARKERS = "osD^vPX*<>"
+PERCENT = PercentFormatter(1.0, symbol=" %")
 LINES = ("-", "--", "-.", ":")
+HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text readable where it crosses a line
+NEVER_APART = 0.075  # of the axis: the height of a line of small text
 FLOOR: dict[str, Any] = {"color": "0.35", "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
 
 
@@ -32,6 +36,11 @@ def style(labels: Sequence[str]) -> Looks:
         label: {"color": colour, "marker": MARKERS[k % len(MARKERS)]}
         for k, (label, colour) in enumerate(zip(labels, colours, strict=True))
     }
+
+
+def percent(share: float) -> str:
+    """Write a share as the axes do."""
+    return f"{100 * share:g} %"
 
 
 def new_figure(
@@ -47,7 +56,9 @@ def new_figure(
     return figure, axes
 
 
-def score_against_length(rows: pd.DataFrame, score: str, ax: Axes, looks: Looks | None = None) -> Axes:
+def score_against_length(
+    rows: pd.DataFrame, score: str, ax: Axes, looks: Looks | None = None, points: bool = True
+) -> Axes:
     """Draw a score against length: a point for each seed, and the mean with its 95 % interval.
 
     Args:
@@ -55,6 +66,7 @@ def score_against_length(rows: pd.DataFrame, score: str, ax: Axes, looks: Looks 
         score: the column.
         ax: where to draw; its x axis has a place for each length that occurs, evenly spaced.
         looks: of the labels of the whole figure; None if ``rows`` has them all.
+        points: draw the point of each seed, not only mean and interval.
     """
     labels = list(dict.fromkeys(rows["label"]))
     lengths = sorted(rows["length"].unique())
@@ -65,7 +77,7 @@ def score_against_length(rows: pd.DataFrame, score: str, ax: Axes, looks: Looks 
         places = np.array([lengths.index(length) for length in sorted(own["length"].unique())]) + shift
         groups = [own.loc[own["length"] == lengths[int(np.round(p - shift))], score].tolist() for p in places]
         means, lows, highs = np.array([interval(values, bounds=(-np.inf, np.inf)) for values in groups]).T
-        for place, values in zip(places, groups, strict=True):
+        for place, values in zip(places, groups if points else [[]] * len(places), strict=True):
             ax.plot(
                 [place] * len(values),
                 values,
@@ -99,10 +111,10 @@ def accuracy_against_length(
     """Draw an accuracy against length (the book's figures 6.7 and 6.12) with the floor of guessing."""
     score_against_length(rows, score, ax, looks)
     ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.yaxis.set_major_formatter(PERCENT)
     ax.axhline(chance, **FLOOR)
     ax.annotate(
-        f"always the likeliest answer: {chance:.0%}", (0.02, chance), (0, -3), xycoords=("axes fraction", "data"),
+        f"always the likeliest answer: {percent(chance)}", (0.02, chance), (0, -3), xycoords=("axes fraction", "data"),
         textcoords="offset points", fontsize=7.5, color="0.35", va="top",
     )  # fmt: skip
     return ax
@@ -161,6 +173,7 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks 
         looks: of the labels of the whole figure; None if ``rows`` has them all.
     """
     looks = looks or style(list(dict.fromkeys(rows["label"])))
+    ends: list[tuple[float, str, Any]] = []  # share at the end, what to say of it, colour
     for place, (label, look) in enumerate(looks.items()):
         own = rows[rows["label"] == label]
         if own.empty:
@@ -172,38 +185,35 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks 
         never = int((~own["reached"]).sum())
         if never:
             ax.plot(until, share[-1], clip_on=False, **look)
-            text = f"{never} of {len(own)} never"
-            ax.annotate(
-                text,
-                (until, share[-1]),
-                (-6, 4),
-                textcoords="offset points",
-                ha="right",
-                fontsize=7.5,
-                color=look["color"],
-            )
+            ends.append((float(share[-1]), f"{never} of {len(own)} never", look["color"]))
+    lowest = 0.0
+    for end, text, colour in sorted(ends, key=lambda end: end[0]):  # above each other, even where the lines coincide
+        lowest = max(lowest, end) + NEVER_APART
+        ax.text(0.96 * until, lowest, text, ha="right", va="center", fontsize=7.5, color=colour, path_effects=HALO)
     ax.set_xlim(0, until)
     ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.yaxis.set_major_formatter(PERCENT)
     ax.xaxis.set_major_formatter(_thousands)
     return ax
 
 
-def reporting_against_length(rows: pd.DataFrame, columns: dict[str, str], ax: Axes) -> Axes:
-    """Draw the mean over seeds of several ways to report the same runs, against length.
+def reporting_against_length(rows: pd.DataFrame, columns: dict[str, str], truth: str, ax: Axes) -> Axes:
+    """Draw how far several ways to report the same runs lie above the truth, against length.
 
     Args:
-        rows: columns ``length`` and those of ``columns``; a row for each seed.
+        rows: columns ``length``, ``truth`` and those of ``columns``; a row for each seed.
         columns: column -> what it is called.
-        ax: where to draw.
+        truth: the column that they are compared with, seed by seed.
+        ax: where to draw; its y axis is in percentage points, the mean over seeds with its 95 % interval.
     """
-    means = rows.groupby("length")[list(columns)].mean()
-    for (column, name), look in zip(columns.items(), style(list(columns)).values(), strict=True):
-        ax.plot(range(len(means)), means[column], label=name, linewidth=1.6, markersize=5, **look)
-    ax.set_xticks(range(len(means)), [str(length) for length in means.index])
-    ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.set_xlabel("length of the sequence (digits)")
+    above = pd.concat(
+        {name: pd.DataFrame({"length": rows["length"], "above": 100 * (rows[column] - rows[truth])})
+         for column, name in columns.items()},
+        names=["label"],
+    ).reset_index("label")  # fmt: skip
+    score_against_length(above, "above", ax, points=False)
+    ax.axhline(0, **FLOOR)
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:+.0f}"))
     return ax
 
 

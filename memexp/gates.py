@@ -20,13 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from memexp import heatmaps, machine, records
-from memexp.analysis import save
+from memexp.analysis import save, write, write_table
 from memexp.config import check, ranged
-from memexp.errors import ConfigError, MemexpError, RecordError
+from memexp.errors import ConfigError, RecordError
 from memexp.experiment import build_model, build_task
-from memexp.files import write_atomically
 from memexp.models import SequenceClassifier
-from memexp.options import read_options
+from memexp.options import run_command
 from memexp.runner import Runner
 from memexp.studies import find_study
 from memexp.tasks.task import Rows, Task
@@ -252,20 +251,8 @@ def describe(tokens: list[int], probabilities: np.ndarray) -> str:
     return f"answer {answer} with probability {probabilities[answer]:.3f}; truth {truth} {verdict}"
 
 
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror}; set images_dir to a writable folder") from error
-    print(f"written: {path}")
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    _write(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
-
-
 def show_sequence(model: SequenceClassifier, tokens: list[int], about: str, options: Options, folder: Path) -> None:
-    """Write the trace of one sequence, as arrays and as heatmaps."""
+    """Write the trace of one sequence, as arrays and as heatmaps, into a folder of its own."""
     inputs = torch.tensor(tokens)[None, None]
     with torch.no_grad():
         probabilities = model(inputs)[0, 0].softmax(-1).numpy()
@@ -277,13 +264,15 @@ def show_sequence(model: SequenceClassifier, tokens: list[int], about: str, opti
     verdict = describe(tokens, probabilities)
     print(f"{about}: {verdict}")
     title = f"{about}\n{' '.join(map(str, tokens))}\n{verdict}{note}"
-    save(heatmaps.sheet(trace, tokens, title, order), folder / "sheet")
+    own = folder / "".join(map(str, tokens))
+    save(heatmaps.sheet(trace, tokens, title, order), own / "sheet")
     for name, values in trace.items():
-        save(heatmaps.single(values, name, tokens, title, order), folder / name)
+        save(heatmaps.single(values, name, tokens, title, order), own / name)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {**trace, "tokens": np.array(tokens), "probabilities": probabilities}
     np.savez(buffer, **arrays)
-    _write(folder / "trace.npz", buffer.getvalue())
+    write(own / "trace.npz", buffer.getvalue())
+    print(f"written: {own}/sheet and {', '.join(trace)} (.png, .pdf), trace.npz")
 
 
 def show_averages(run: LoadedRun, about: str, options: Options, folder: Path) -> None:
@@ -293,8 +282,9 @@ def show_averages(run: LoadedRun, about: str, options: Options, folder: Path) ->
     title = f"{about}: average over {rows.source}, before and after training\n"
     title += "lines and bars: mean over units; bands: 80 % of the units; points and columns: single units"
     save(heatmaps.averages(means, saturation, title), folder / "averages")
-    _write_table(folder / "averages.csv", means)
-    _write_table(folder / "saturation.csv", saturation)
+    write_table(folder / "averages.csv", means, "%.6g")
+    write_table(folder / "saturation.csv", saturation, "%.6g")
+    print(f"written: {folder}/averages.png, .pdf, averages.csv, saturation.csv")
 
 
 def show(options: Options) -> None:
@@ -326,12 +316,7 @@ def show(options: Options) -> None:
 
 def main() -> None:
     """Run ``python -m memexp.gates``."""
-    try:
-        show(read_options(Options, sys.argv[1:], "python -m memexp.gates"))
-    except MemexpError as error:
-        sys.exit(f"memexp.gates: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_command("gates", Options, show)
 
 
 if __name__ == "__main__":

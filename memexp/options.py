@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import os
 import sys
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import yaml
@@ -11,9 +13,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from memexp.arguments import explain, nearest
 from memexp.config import check_ranges
-from memexp.errors import ConfigError
+from memexp.errors import ConfigError, MemexpError
 
 T = TypeVar("T")
+
+
+def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> None:
+    """Run ``python -m memexp.<name>``: read its options, do it, exit with what it returns; an error is one line."""
+    try:
+        code = do(read_options(schema, sys.argv[1:], f"python -m memexp.{name}"))
+        sys.stdout.flush()
+    except MemexpError as error:
+        sys.exit(f"memexp.{name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
+        sys.exit(1)
+    if code:
+        sys.exit(code)
 
 
 def read_options(schema: type[T], arguments: list[str], command: str) -> T:

@@ -33,7 +33,7 @@ LOCK = ".lock"
 HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 
 #: Settings that do not change what a run computes; two configs that differ only in these are the same run.
-NOT_IDENTITY = ("device", "study", "datasets_dir", "outputs_dir", "checkpoint_seconds")
+NOT_IDENTITY = ("device", "study", "datasets_dir", "outputs_dir", "images_dir", "checkpoint_seconds")
 
 
 class History:
@@ -207,6 +207,25 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
         changed_data = difference.startswith("data ")
         what = "was trained on other data files" if changed_data else f"holds another run: {difference}"
         raise RecordError(f"{folder} {what}; delete it, or give another study=NAME")
+
+
+def read_history(folder: Path) -> "pd.DataFrame":
+    """Read the history of a run: columns `HISTORY_COLUMNS`.
+
+    Raises:
+        RecordError: it is missing or damaged.
+    """
+    import pandas as pd
+
+    path = folder / HISTORY
+    types = {"iteration": int, "seed": int, "split": str, "name": str, "value": float}
+    try:
+        return pd.read_csv(path, dtype=types, usecols=list(HISTORY_COLUMNS))
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # pandas' own errors are ValueErrors
+        reason = str(error).strip().splitlines()[0]
+        raise RecordError(f"{path} is damaged ({reason}); delete the run's folder to train it anew") from error
 
 
 def is_complete(folder: Path) -> bool:

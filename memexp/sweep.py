@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from memexp import progress, records
 from memexp.arguments import compose_job
 from memexp.config import check
-from memexp.errors import ConfigError, MemexpError, RecordError
+from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.progress import say
 
 
@@ -30,6 +30,7 @@ class Job:
     name: str  # what the user sees, and the folder's name
     folder: Path
     length: int = 0
+    images: Path | None = None  # where the figures of its study go
     complete: bool = False
     error: str = ""  # why it cannot be run, or did not get through
 
@@ -57,6 +58,7 @@ def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]
             config = compose_job(overrides, load)
             job.folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
             job.name, job.length = job.folder.name, config.length
+            job.images = None if config.images_dir is None else Path(config.images_dir)
             if folders.setdefault(job.folder, overrides) is not overrides:
                 if folders[job.folder] == overrides:
                     continue  # the same value given twice
@@ -105,7 +107,9 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     if cannot:
         say(f"{cannot} of {len(jobs)} cannot be run; the reasons are at the end")
     interrupted = bool(left) and _launch(left, launch)
-    show_table([job.folder for job in own if records.is_complete(job.folder)])
+    complete = [job for job in own if records.is_complete(job.folder)]
+    show_table([job.folder for job in complete])
+    drawn = interrupted or not left or draw(complete)
     for job in own:
         if not job.error and records.is_complete(job.folder):
             job.error = stopped_seeds(job.folder)
@@ -117,7 +121,7 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
         say(f"\n{len(unfinished)} of {len(jobs)} runs are not complete:")
         for job in unfinished:
             say(f"  {job.name}: {job.error or 'not finished'}")
-    return 1 if unfinished else 0
+    return 1 if unfinished or not drawn else 0
 
 
 def _launch(left: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> bool:
@@ -167,6 +171,24 @@ def show_table(folders: list[Path]) -> None:
             say(f"all runs of the study, seed by seed: {write_results(study)}")
         except MemexpError as error:
             say(str(error))
+
+
+def draw(jobs: Sequence[Job]) -> bool:
+    """Draw the figures of these runs' studies, as ``python -m memexp.analysis`` does; say if that went well."""
+    from memexp.analysis import analyse  # slow to import, as is all that draws
+
+    well = True
+    for study, images in sorted({(Path(os.path.relpath(job.folder.parent)), job.images) for job in jobs if job.images}):
+        try:
+            complaints = Complaints(quiet=True)  # a run of this sweep that failed is named below
+            for _ in analyse([study.name], study.parent, images, complaints):
+                pass
+            less = f"; left out: {complaints.count} (python -m memexp.analysis says why)" if complaints.count else ""
+            say(f"figures and tables: {images / study.name}{less}")
+        except MemexpError as error:
+            say(str(error))
+            well = False
+    return well
 
 
 def write_results(study: Path) -> Path:

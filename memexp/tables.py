@@ -12,7 +12,7 @@ SCORES = {"dev": "dev_accuracy", "test": "test_accuracy", "exact": "exact_accura
 NOT_SETTINGS = (
     "run", "label", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates",
     "seconds", "exact_over", "target_entropy_bits", "chance_accuracy", "best_iteration", "diverged_at", "retained_bits",
-    "study", "device", "datasets_dir", "outputs_dir", "checkpoint_seconds", "task.name", "task._target_",
+    "study", "device", "datasets_dir", "outputs_dir", "images_dir", "checkpoint_seconds", "task.name", "task._target_",
     "model._target_",
 )  # fmt: skip
 

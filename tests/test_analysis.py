@@ -8,7 +8,7 @@ from conftest import CommandLine
 from test_records import make_run, seed_row
 
 from memexp import analysis, records
-from memexp.errors import RecordError
+from memexp.errors import Complaints, RecordError
 
 
 def test_labels_name_the_model_and_what_differs(tmp_path: Path):
@@ -20,29 +20,35 @@ def test_labels_name_the_model_and_what_differs(tmp_path: Path):
         target.mkdir(parents=True)
         records.write_json(target / records.CONFIG, summary["config"])
         records.write_json(target / records.SUMMARY, summary)
-    rows = analysis.load_study(tmp_path / "book")
+    rows = analysis.load_study(tmp_path / "book", Complaints())
     assert sorted(set(rows["label"])) == ["LSTM, lr 0.1", "LSTM, lr 0.2"]
 
 
 def test_a_study_without_a_complete_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (make_run(tmp_path / "book", 5) / records.SUMMARY).unlink()
     with pytest.raises(RecordError, match="has no complete run"):
-        analysis.load_study(tmp_path / "book")
+        analysis.load_study(tmp_path / "book", Complaints())
     assert "missing: book/length=5,model=lstm: not finished" in capsys.readouterr().err
 
 
 def test_models_are_in_the_books_order(tmp_path: Path):
     make_run(tmp_path / "book", 5, "lstm")
     make_run(tmp_path / "book", 5, "srn", [seed_row(0)])
-    assert list(dict.fromkeys(analysis.load_study(tmp_path / "book")["label"])) == ["SRN", "LSTM"]
+    assert list(dict.fromkeys(analysis.load_study(tmp_path / "book", Complaints())["label"])) == ["SRN", "LSTM"]
 
 
 def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path):
-    assert memexp("-m", "length=4,5", "epochs=2", "seeds=2").returncode == 0
-    assert memexp("-m", "length=4,5", "epochs=2", "seeds=2", "task.sampling=fresh", "study=fresh").returncode == 0
+    own = memexp("-m", "length=4,5", "epochs=2", "seeds=2")
+    assert own.returncode == 0, own.stderr
+    assert "figures and tables: images/book\n" in own.stdout
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "images" / "book").iterdir()}
+    fresh = ("task.sampling=fresh", "study=fresh", "images_dir=null")
+    assert memexp("-m", "length=4,5", "epochs=2", "seeds=2", *fresh).returncode == 0
+    assert not (tmp_path / "images" / "fresh").exists()
     command = [sys.executable, "-W", "error", "-m", "memexp.analysis"]
     alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert alone.returncode == 0, alone.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "images" / "book").iterdir()} == drawn
     for study in ("book", "fresh"):
         names = {p.name for p in (tmp_path / "images" / study).iterdir()}
         assert {"accuracy.png", "accuracy.pdf", "retained_bits.png", "updates_until.png", "reporting.png"} <= names
@@ -57,13 +63,41 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
     comparison = pd.read_csv(tmp_path / "images" / "book+fresh" / "comparison.csv")
     assert comparison[["length", "one", "other"]].values.tolist() == [[4, "SRN", "LSTM"], [5, "SRN", "LSTM"]] * 2
     assert (comparison["low"] <= comparison["test_difference"]).all()
-    before = (tmp_path / "images" / "book" / "accuracy.png").read_bytes()
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    assert (tmp_path / "images" / "book" / "accuracy.png").read_bytes() == before
     wrong = subprocess.run([*command, "studies=[bock]"], cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("memexp.analysis: study 'bock' does not exist (did you mean book?)")
     assert wrong.stderr.count("\n") == 1
+
+
+def test_what_can_be_drawn_is_drawn(memexp: CommandLine, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    assert memexp("-m", "length=4,5", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
+    study = tmp_path / "outputs" / "book"
+    whole, cut, unfinished, damaged = records.run_folders(study)
+    history = cut / records.HISTORY
+    history.write_text(history.read_text().replace("loss,", "loss,x", 1))
+    (unfinished / records.SUMMARY).unlink()
+    (damaged / records.SUMMARY).write_text('{"config": 3')
+    options = analysis.Options(outputs_dir=str(tmp_path / "outputs"), images_dir=str(tmp_path / "images"))
+    assert analysis.analyse_all(options) == 1
+    complaints = capfd.readouterr().err.splitlines()
+    assert len(complaints) == 3
+    assert complaints[0] == f"missing: book/{unfinished.name}: not finished"
+    assert complaints[1].startswith(f"missing: book/{damaged.name}: {damaged / records.SUMMARY} is damaged (")
+    assert complaints[2].startswith(f"left out of the curves: {history} is damaged (")
+    assert set(pd.read_csv(tmp_path / "images" / "book" / "seeds.csv")["run"]) == {whole.name, cut.name}
+    assert len(list((tmp_path / "images" / "book").glob("loss_*.png"))) == 1
+    history.unlink()
+    assert analysis.analyse_all(options) == 1
+    assert f"left out of the curves: cannot read {history}: No such file" in capfd.readouterr().err
+
+
+def test_an_unwritable_images_folder_does_not_spoil_the_sweep(memexp: CommandLine, tmp_path: Path):
+    (tmp_path / "images").write_text("a file")
+    result = memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=1")
+    assert result.returncode == 1
+    assert "cannot write images/book/seeds.csv: " in result.stdout
+    assert "Traceback" not in result.stderr
+    assert records.is_complete(tmp_path / "outputs" / "book" / "epochs=1,length=4,model=srn,seeds=1")
 
 
 def test_drawing_needs_no_torch():

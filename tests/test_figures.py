@@ -38,7 +38,7 @@ def test_accuracy_shows_points_means_and_the_floor():
     )
     assert points == [0.2, 0.2, 0.4, 0.6, 0.7, 0.9]
     assert any(list(line.get_ydata()) == [0.1, 0.1] for line in ax.lines)
-    assert "10%" in ax.texts[0].get_text()
+    assert "10 %" in ax.texts[0].get_text()
 
 
 def test_intervals_are_students_and_stay_within_the_scale():
@@ -91,13 +91,24 @@ def test_seeds_that_never_got_there_are_counted():
     assert max(lines["LSTM"]) == 1
 
 
-def test_reporting_draws_the_mean_of_each_column():
-    rows = pd.DataFrame({"length": [10, 10, 35], "test": [0.2, 0.4, 0.1], "dev": [0.5, 0.5, 0.3]})
-    ax = figures.reporting_against_length(rows, {"dev": "on dev", "test": "on test"}, axes())
-    assert {line.get_label(): line.get_ydata().tolist() for line in ax.lines} == {
-        "on dev": [0.5, 0.3],
-        "on test": pytest.approx([0.3, 0.1]),
+def test_reporting_draws_the_mean_of_each_column_above_the_truth():
+    rows = pd.DataFrame(
+        {"length": [10, 10, 35], "test": [0.2, 0.4, 0.1], "dev": [0.5, 0.5, 0.3], "exact": [0.2, 0.3, 0.3]}
+    )
+    ax = figures.reporting_against_length(rows, {"dev": "on dev", "test": "on test"}, "exact", axes())
+    handles, labels = ax.get_legend_handles_labels()
+    assert {label: handle.lines[0].get_ydata().tolist() for label, handle in zip(labels, handles, strict=True)} == {
+        "on dev": pytest.approx([25, 0]),
+        "on test": pytest.approx([5, -20]),
     }
+
+
+def test_what_is_said_of_seeds_that_never_got_there_does_not_overlap():
+    labels = [f"model {k}" for k in range(4)]
+    rows = pd.DataFrame([(label, 500, False) for label in labels], columns=["label", "updates", "reached"])
+    heights = [text.get_position()[1] for text in figures.share_that_got_there(rows, axes(), 500).texts]
+    assert len(heights) == 4
+    assert np.diff(sorted(heights)).min() >= figures.NEVER_APART - 1e-9
 
 
 def test_a_label_looks_the_same_in_every_axes_of_a_figure():

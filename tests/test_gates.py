@@ -108,7 +108,7 @@ def test_zero_weights_leave_gates_half_open_and_cells_empty(run_folder: Path, co
     checkpoints.save(run_folder / records.BEST, {"weights": {k: torch.zeros_like(v) for k, v in weights.items()}})
     shown = command("length=4", "averages=false", "sequence=[1,2,0,9]")
     assert "answer 0 with probability 0.053; truth 3 with probability 0.053 (wrong)" in shown
-    with np.load(f"images/book/gates/{RUN},seed=0/trace.npz") as arrays:
+    with np.load(f"images/book/gates/{RUN},seed=0/1209/trace.npz") as arrays:
         assert set(arrays) == {*PARTS, "tokens", "probabilities"}
         assert arrays["tokens"].tolist() == [1, 2, 0, 9]
         assert arrays["probabilities"] == pytest.approx(1 / 19)
@@ -226,13 +226,13 @@ def test_everything_is_drawn_and_written(trained: Path, monkeypatch: pytest.Monk
     result = python("memexp.gates", "length=4", "seed=1", "order=time", "images_dir=pictures", folder=trained)
     assert (result.returncode, result.stderr) == (0, "")
     folder = trained / f"pictures/book/gates/{RUN},seed=1"
-    figures = ["sheet", *PARTS, "averages"]
-    tables = ["trace.npz", "averages.csv", "saturation.csv"]
-    names = {*tables, *(f"{name}.{kind}" for name in figures for kind in ("png", "pdf"))}
+    names = {"averages.png", "averages.pdf", "averages.csv", "saturation.csv", "6700"}
     assert {path.name for path in folder.iterdir()} == names
+    own = {"trace.npz", *(f"{name}.{kind}" for name in ("sheet", *PARTS) for kind in ("png", "pdf"))}
+    assert {path.name for path in (folder / "6700").iterdir()} == own
     shown = result.stdout.splitlines()
     assert shown[0].startswith("LSTM trained on length 4, seed 1 (book): answer ")
-    assert len(shown) == 1 + len(figures) + len(tables)
+    assert len(shown) == 3
     assert all(line.startswith(f"written: pictures/book/gates/{RUN},seed=1/") for line in shown[1:])
     means = pd.read_csv(folder / "averages.csv")
     assert list(means) == ["training", "part", "time_step", "kind", "unit", "probability", "mean", "mean_size"]
@@ -254,7 +254,7 @@ def test_another_length_is_allowed_with_a_warning(
     gates.main()
     warning = "memexp.gates: warning: the sequence has 6 digits; this model was trained on length 4\n"
     assert capsys.readouterr().err == warning
-    folder = Path(f"images/book/gates/{RUN},seed=0")
+    folder = Path(f"images/book/gates/{RUN},seed=0/120003")
     assert {path.stem for path in folder.iterdir()} == {"sheet", "cell_state", "trace"}
     with np.load(folder / "trace.npz") as arrays:
         assert arrays["cell_state"].shape == (6, 32)

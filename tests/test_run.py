@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import CommandLine
 
-TINY = ("epochs=2", "seeds=2")
+TINY = ("epochs=2", "seeds=2", "images_dir=null")
 
 
 def run_folder(tmp_path: Path, name: str, study: str = "book") -> Path:
