@@ -132,13 +132,12 @@ def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
         history = histories[run["study"], run["run"]]
         figures.loss_curves(history[history["name"] == "loss"], ax)
         ax.set_title(f"length {run['length']}", fontsize=10)
-    for ax in axes.flat[len(runs) :]:
-        ax.set_visible(False)
     for ax in axes[:, 0]:
         ax.set_ylabel("cross-entropy (nats)")
     for ax in axes[-1]:
         ax.set_xlabel("updates")
-    figures.finish(figure, f"{title}, {len(set(history['seed']))} seeds: mean and 95 % interval")
+    figures.hide_rest(axes, len(runs))
+    figures.finish(figure, f"{title}\nmean over {len(set(history['seed']))} seeds, 95 % interval, and each seed")
     return figure
 
 
@@ -186,8 +185,7 @@ def draw_reporting(rows: pd.DataFrame, histories: Histories) -> Figure:
         ax.set_title(f"{name}\n{title}", fontsize=9)
         ax.set_ylabel("above exact accuracy\n(percentage points)")
         ax.label_outer()
-    for ax in axes.flat[len(parts) :]:
-        ax.set_visible(False)
+    figures.hide_rest(axes, len(parts))
     figures.finish(figure, "How far each way of reporting lies above the truth: mean over seeds and 95 % interval")
     return figure
 

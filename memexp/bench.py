@@ -16,12 +16,14 @@ Axis letters as in `memexp.models`.
 
 import csv
 import io
+import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from time import perf_counter as wall_clock
 from time import process_time as clock
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,7 @@ class Options:
     output: str = ranged(default="images/bench.csv", about="where the table goes")
     growth: bool = ranged(default=False, about="also measure how the cost grows with length, hidden size and seeds")
     figure: str = ranged(default="images/bench_growth.png", about="where the figure of that goes, and its CSV")
+    folders: int = ranged(0, default=0, about="also time how this many run folders are collected into one table")
     quick: bool = ranged(default=False, about="a run of seconds, to see that all works; its times mean little")
 
 
@@ -293,6 +296,34 @@ def write_csv(path: Path, records: Sequence[Record]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
+def collection(folders: int) -> str:
+    """Time what a study costs to read: ``folders`` synthetic run folders of ten seeds each, made for this and removed.
+
+    Times are of the clock on the wall, with the files in the system's cache, as they are after a sweep.
+    """
+    from memexp import records as run_records
+    from memexp import tables
+
+    scores = {f"{split}_{what}": 0.5 for split in ("dev", "test", "exact") for what in ("loss", "accuracy")}
+    with tempfile.TemporaryDirectory() as home:
+        for k in range(folders):
+            config = {"length": 10, "lr": k / folders, "task": {"sampling": "fixed"}, "model": {"name": "lstm"}}
+            seeds = [{"seed": seed, "diverged_at": None, **scores} for seed in range(10)]
+            right = {str(seed): "01" * 50 for seed in range(10)}
+            summary = {"format": 1, "seconds": 1.0, "config": config, "seeds": seeds, "test_right": right}
+            folder = Path(home, f"length=10,lr={k},model=lstm")
+            folder.mkdir()
+            run_records.write_json(folder / run_records.CONFIG, config)
+            run_records.write_json(folder / run_records.SUMMARY, summary)
+        times = [wall_clock()]
+        rows, _ = run_records.collect(run_records.run_folders(Path(home)))
+        times.append(wall_clock())
+        tables.results(rows)
+        times.append(wall_clock())
+    collected, summarised = (after - before for before, after in itertools.pairwise(times))
+    return f"{folders} run folders, {len(rows)} rows: collected in {collected:.1f} s, summarised in {summarised:.1f} s"
+
+
 def _say(what: str) -> None:
     print(f"measuring {what} ...", file=sys.stderr, flush=True)
 
@@ -326,6 +357,9 @@ def bench(options: Options) -> None:
         write_csv(picture.with_suffix(".csv"), growth)
         growth_figure(growth).savefig(picture, dpi=150)
         print(f"written: {picture}")
+    if options.folders:
+        _say(f"the collection of {options.folders} run folders")
+        print(collection(options.folders))
 
 
 def main() -> None:

@@ -128,7 +128,7 @@ def bits_against_length(
     for bits, text in ((0.0, "nothing"), (one_digit_bits, "one digit"), (all_bits, "both digits")):
         ax.axhline(bits, **FLOOR)
         ax.annotate(
-            f"{text}\n{bits:.2f}", (1.01, bits), xycoords=("axes fraction", "data"), fontsize=7.5, color="0.35",
+            f"{text}: {bits:.2f}", (1.01, bits), xycoords=("axes fraction", "data"), fontsize=7.5, color="0.35",
             va="center",
         )  # fmt: skip
     ax.set_ylabel("retained bits (exact)")
@@ -158,7 +158,8 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
             linestyle="-" if split == "train" else "--",
         )
     ax.set_xlim(0, history["iteration"].max())
-    ax.set_ylim(bottom=0)
+    shared = ax.get_ylim()[1] if ax.get_shared_y_axes().get_siblings(ax)[1:] else 0.0
+    ax.set_ylim(0, max(shared, 1.02 * history["value"].max()))  # no line is cut off, whichever Axes came first
     ax.xaxis.set_major_formatter(_thousands)
     return ax
 
@@ -186,10 +187,14 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks 
         if never:
             ax.plot(until, share[-1], clip_on=False, **look)
             ends.append((float(share[-1]), f"{never} of {len(own)} never", look["color"]))
-    lowest = 0.0
-    for end, text, colour in sorted(ends, key=lambda end: end[0]):  # above each other, even where the lines coincide
-        lowest = max(lowest, end) + NEVER_APART
-        ax.text(0.96 * until, lowest, text, ha="right", va="center", fontsize=7.5, color=colour, path_effects=HALO)
+    ends.sort(key=lambda end: end[0])
+    heights: list[float] = []
+    for end, _, _ in ends:  # above each other, even where the lines coincide
+        heights.append(max([end, *heights[-1:]]) + NEVER_APART)
+    too_high = max([0.0, *(height - 0.97 for height in heights)])
+    for height, (_, text, colour) in zip(heights, ends, strict=True):
+        place = (0.96 * until, height - too_high)
+        ax.text(*place, text, ha="right", va="center", fontsize=7.5, color=colour, path_effects=HALO)
     ax.set_xlim(0, until)
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PERCENT)
@@ -246,6 +251,16 @@ def cost_of_an_update(rows: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_xticks([], minor=True)
     ax.yaxis.set_major_formatter("{x:g}")
     return ax
+
+
+def hide_rest(axes: np.ndarray, used: int) -> None:
+    """Hide the Axes of a grid after the first ``used``; those above them get the x axis that they would have shared."""
+    for place, ax in enumerate(axes.flat):
+        if place >= used:
+            ax.set_visible(False)
+            above = axes.flat[place - axes.shape[1]]
+            above.tick_params(labelbottom=True)
+            above.set_xlabel(axes.flat[0].get_xlabel() or axes[-1, 0].get_xlabel())
 
 
 def finish(figure: Figure, title: str = "") -> None:

@@ -4,6 +4,7 @@ The run folder of a finished run -> its model -> `SequenceClassifier.trace` -> h
 Axis letters as in `memexp.models`.
 """
 
+import hashlib
 import io
 import sys
 from collections.abc import Iterable, Mapping
@@ -251,6 +252,12 @@ def describe(tokens: list[int], probabilities: np.ndarray) -> str:
     return f"answer {answer} with probability {probabilities[answer]:.3f}; truth {truth} {verdict}"
 
 
+def folder_name(tokens: list[int]) -> str:
+    """Name the folder of a sequence: its digits, or, beyond 100 of them, the first ones and a hash of all."""
+    digits = "".join(map(str, tokens))
+    return digits if len(digits) <= 100 else f"{digits[:80]}-{hashlib.sha256(digits.encode()).hexdigest()[:8]}"
+
+
 def show_sequence(model: SequenceClassifier, tokens: list[int], about: str, options: Options, folder: Path) -> None:
     """Write the trace of one sequence, as arrays and as heatmaps, into a folder of its own."""
     inputs = torch.tensor(tokens)[None, None]
@@ -264,7 +271,7 @@ def show_sequence(model: SequenceClassifier, tokens: list[int], about: str, opti
     verdict = describe(tokens, probabilities)
     print(f"{about}: {verdict}")
     title = f"{about}\n{' '.join(map(str, tokens))}\n{verdict}{note}"
-    own = folder / "".join(map(str, tokens))
+    own = folder / folder_name(tokens)
     save(heatmaps.sheet(trace, tokens, title, order), own / "sheet")
     for name, values in trace.items():
         save(heatmaps.single(values, name, tokens, title, order), own / name)

@@ -151,6 +151,10 @@ def test_quick_run(tmp_path: Path):
     assert len(growth) == 2 * 2 * sum(map(len, bench.GROWTH_QUICK.values()))
 
 
+def test_synthetic_run_folders_are_all_collected():
+    assert bench.collection(3).startswith("3 run folders, 30 rows: collected in ")
+
+
 @pytest.mark.parametrize(
     ("argument", "says"),
     [

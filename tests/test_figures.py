@@ -65,7 +65,7 @@ def test_loss_curves_show_each_seed_and_the_mean():
     ax = figures.loss_curves(history, axes())
     assert ax.get_legend_handles_labels()[1] == ["train", "dev"]
     assert ax.get_xlim() == (0, 200)
-    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim() == (0, pytest.approx(1.02 * history["value"].max()))
     thin = [line for line in ax.lines if line.get_linewidth() < 1]
     assert len(thin) == 4
     mean = next(line for line in ax.lines if line.get_label() == "dev")
@@ -108,6 +108,10 @@ def test_what_is_said_of_seeds_that_never_got_there_does_not_overlap():
     rows = pd.DataFrame([(label, 500, False) for label in labels], columns=["label", "updates", "reached"])
     heights = [text.get_position()[1] for text in figures.share_that_got_there(rows, axes(), 500).texts]
     assert len(heights) == 4
+    rows = pd.DataFrame(
+        [(label, 9, k < 9) for label in labels for k in range(10)], columns=["label", "updates", "reached"]
+    )
+    assert max(t.get_position()[1] for t in figures.share_that_got_there(rows, axes(), 500).texts) < 1
     assert np.diff(sorted(heights)).min() >= figures.NEVER_APART - 1e-9
 
 
@@ -118,3 +122,23 @@ def test_a_label_looks_the_same_in_every_axes_of_a_figure():
     (handle,), _ = ax.get_legend_handles_labels()
     assert handle.lines[0].get_color() == looks["LSTM"]["color"]
     assert handle.lines[0].get_marker() == looks["LSTM"]["marker"]
+
+
+def test_axes_above_hidden_ones_keep_their_x_axis():
+    _, grid = figures.new_figure(2, 2)
+    for ax in grid.flat:
+        ax.set_xlabel("x")
+        ax.label_outer()
+    figures.hide_rest(grid, 3)
+    assert [ax.get_visible() for ax in grid.flat] == [True, True, True, False]
+    assert grid[0, 1].get_xlabel() == "x"
+    assert grid[0, 1].xaxis.get_tick_params()["labelbottom"]
+    assert not grid[0, 0].xaxis.get_tick_params()["labelbottom"]
+
+
+def test_no_loss_curve_is_cut_off_by_axes_that_share_a_scale():
+    _, (grid,) = figures.new_figure(1, 3)
+    for ax, top in zip(grid, (2.0, 9.0, 3.0), strict=True):
+        table = [(0, 0, "dev", 1.0), (100, 0, "dev", top)]
+        figures.loss_curves(pd.DataFrame(table, columns=["iteration", "seed", "split", "value"]), ax)
+    assert grid[0].get_ylim() == (0, pytest.approx(9.18))

@@ -260,6 +260,13 @@ def test_another_length_is_allowed_with_a_warning(
         assert arrays["cell_state"].shape == (6, 32)
 
 
+def test_a_sequence_of_any_length_has_a_folder_of_its_own():
+    assert gates.folder_name([1, 2, 0]) == "120"
+    one, other = gates.folder_name([1] * 1000), gates.folder_name([1] * 999 + [2])
+    assert one != other
+    assert len(one) < 100
+
+
 def test_averages_of_chosen_parts_only(run_folder: Path, command: Command):
     command("length=4", "names=[forget_gate]")
     folder = Path(f"images/book/gates/{RUN},seed=0")

@@ -1,0 +1,37 @@
+"""What the two READMEs promise: the same commands, keys that exist, files that are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).parent.parent
+READMES = ("README.md", "README.zh-CN.md")
+
+
+def commands(name: str) -> list[str]:
+    """List the commands of a README's fenced blocks, without their comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", (HOME / name).read_text(encoding="utf-8"), re.S)
+    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def test_both_languages_give_the_same_commands():
+    assert len(commands(READMES[0])) > 10
+    assert commands(READMES[0]) == commands(READMES[1])
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_what_a_readme_shows_and_links_to_is_there(name: str):
+    targets = re.findall(r"\]\(([^)#]+)\)", (HOME / name).read_text(encoding="utf-8"))
+    assert len(targets) >= 5
+    assert [t for t in targets if "://" not in t and not (HOME / t).exists()] == []
+
+
+def test_both_languages_show_the_same_pictures_and_numbers():
+    texts = [(HOME / name).read_text(encoding="utf-8") for name in READMES]
+    pictures = [re.findall(r"!\[.*?\]\((.*?)\)", text) for text in texts]
+    assert pictures[0] == pictures[1]
+    rows = [re.findall(r"^\|.*\d.*\|$", text, re.M) for text in texts]
+    numbers = [[re.findall(r"\d+(?:\.\d+)?", row) for row in table] for table in rows]
+    assert numbers[0] == numbers[1]
