@@ -193,8 +193,10 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks 
         heights.append(max([end, *heights[-1:]]) + NEVER_APART)
     too_high = max([0.0, *(height - 0.97 for height in heights)])
     for height, (_, text, colour) in zip(heights, ends, strict=True):
-        place = (0.96 * until, height - too_high)
-        ax.text(*place, text, ha="right", va="center", fontsize=7.5, color=colour, path_effects=HALO)
+        ax.text(
+            0.96 * until, height - too_high, text, ha="right", va="center", fontsize=7.5, color=colour,
+            path_effects=HALO,
+        )  # fmt: skip
     ax.set_xlim(0, until)
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PERCENT)

@@ -50,7 +50,7 @@ def test_intervals_are_students_and_stay_within_the_scale():
 
 def test_bits_show_what_knowing_nothing_one_and_both_digits_gives():
     ax = figures.bits_against_length(rows(), axes(), 4.03, 0.71)
-    assert [t.get_text() for t in ax.texts] == ["nothing\n0.00", "one digit\n0.71", "both digits\n4.03"]
+    assert [t.get_text() for t in ax.texts] == ["nothing: 0.00", "one digit: 0.71", "both digits: 4.03"]
     assert ax.get_ylabel() == "retained bits (exact)"
 
 
