@@ -34,9 +34,19 @@ REPORTING = {
     "last_dev": "dev, last update",
     "test_accuracy": "test",
 }
-MODEL_NAMES = {"srn": "SRN", "lstm": "LSTM"}
+MODEL_NAMES = {
+    "srn": "SRN",
+    "residual_srn": "residual SRN",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "mingru": "minGRU",
+    "minlstm": "minLSTM",
+}
 ORDER = list(MODEL_NAMES)  # the book's, in legends
+OFF = ("none", "zero")  # values of settings that need no name
+NEEDS = {"clip_by": "clip"}  # setting -> the one without which it does nothing
 CRITERION = 0.95
+EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
 
 Histories = Mapping[tuple[str, str], pd.DataFrame]
 """(study, run) -> history."""
@@ -74,13 +84,16 @@ def _place(model: str) -> int:
 
 
 def label(row: pd.Series, settings: list[str]) -> str:
-    """Name a run in a legend: the model, and its values of the settings that vary, unless off (0, false)."""
+    """Name a run in a legend: the model, and its values of the settings that vary, unless off (0, false, none)."""
     name = str(row["model.name"])
     parts = [MODEL_NAMES.get(name, name)]
     for setting in settings:
         value, short = row[setting], setting.rpartition(".")[2].replace("_", " ")
+        needs = NEEDS.get(setting)
+        if value in OFF or pd.isna(value) is True or (needs and pd.isna(row[needs])):
+            continue
         if isinstance(value, str):
-            parts.append(value)
+            parts.append(value.replace("_", " "))
         elif isinstance(value, bool | np.bool_):
             parts += [short] * bool(value)
         elif value:
@@ -108,6 +121,19 @@ def draw_accuracy(rows: pd.DataFrame) -> Figure:
         two_lines = title.replace(": ", "\n")
         line[0].set_ylabel(f"{two_lines}\naccuracy", fontsize=9)
     figures.finish(figure)
+    return figure
+
+
+def draw_overview(rows: pd.DataFrame) -> Figure:
+    """Draw the exact accuracy of every label at every length as a table, an Axes for each panel."""
+    parts = list(panels(rows))
+    height = 0.9 + 0.32 * rows["label"].nunique()
+    figure, axes = figures.new_figure(len(parts), 1, width=3.2 + 0.75 * rows["length"].nunique(), height=height)
+    for ax, (title, panel) in zip(axes.flat, parts, strict=True):
+        figures.accuracy_table(panel, "exact_accuracy", ax)
+        ax.set_title(title, fontsize=10)
+        ax.label_outer()
+    figures.finish(figure, "Exact accuracy in percent:\nmean over seeds ± half its 95 % interval")
     return figure
 
 
@@ -139,6 +165,46 @@ def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
     figures.hide_rest(axes, len(runs))
     figures.finish(figure, f"{title}\nmean over {len(set(history['seed']))} seeds, 95 % interval, and each seed")
     return figure
+
+
+def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Figure | None:
+    """Draw the gradients' norms at the first updates, before and after clipping; None where no run has noted them.
+
+    A row of Axes for each label, a column for each parameter.
+    """
+    runs = rows[rows["length"] == length].drop_duplicates("run").sort_values("clip", na_position="first", kind="stable")
+    noted = {run["label"]: read_gradients(histories[run["study"], run["run"]]) for run in runs.to_dict("records")}
+    noted = {label: table for label, table in noted.items() if len(table)}
+    if not noted:
+        return None
+    names = list(dict.fromkeys(name for table in noted.values() for name in table["parameter"]))
+    figure, axes = figures.new_figure(len(noted), len(names), height=2.3, share_x=False)
+    for ax, parameter in zip(axes[0], names, strict=True):
+        ax.set_title(f"gradient of {parameter}", fontsize=10)
+    for line, (name, table) in zip(axes, noted.items(), strict=True):
+        clipped = (table["when"] == "after clipping").any()
+        table = table[table["iteration"] <= (CLIPPED_UPDATES if clipped else EXPLODING_UPDATES)]
+        for ax, parameter in zip(line, names, strict=True):
+            figures.gradient_norms(table[table["parameter"] == parameter], ax)
+        line[0].set_ylabel(f"{name}{'' if clipped else ', not clipped'}\nL2 norm", fontsize=8)
+    for ax in axes[-1]:
+        ax.set_xlabel("updates")
+    figures.finish(figure, f"length {length}: each seed, and their median")
+    return figure
+
+
+def read_gradients(history: pd.DataFrame) -> pd.DataFrame:
+    """Pick the gradients' norms out of a history.
+
+    Returns:
+        Columns ``iteration``, ``seed``, ``value``, ``parameter``, and ``when``: "before clipping", or "after clipping"
+        where that made a difference.
+    """
+    parts = history["name"].str.partition(".")
+    when = parts[0].map({"gradient_norm": "before clipping", "clipped_gradient_norm": "after clipping"})
+    table = history.assign(parameter=parts[2], when=when)[when.notna()]
+    sums = table.groupby("when")["value"].sum()
+    return table if sums.nunique() > 1 else table[table["when"] == "before clipping"]
 
 
 def draw_updates_until(rows: pd.DataFrame, histories: Histories, criterion: float) -> Figure:
@@ -309,20 +375,25 @@ def analyse(
 
     histories = read_histories(rows, outputs, complaints)
     known = rows[[run in histories for run in zip(rows["study"], rows["run"], strict=True)]]
-    drawings: dict[str, Callable[[], Figure]] = {
+    drawings: dict[str, Callable[[], Figure | None]] = {
         "accuracy": partial(draw_accuracy, rows),
+        "overview": partial(draw_overview, rows),
         "retained_bits": partial(draw_bits, rows),
     }
     if len(known):
         drawings["updates_until"] = partial(draw_updates_until, known, histories, criterion)
         drawings["reporting"] = partial(draw_reporting, known, histories)
+    for length in sorted(known["length"].unique()):
+        drawings[f"gradients_{length}"] = partial(draw_gradients, known, histories, length)
     for title, panel in panels(known):
         for name, runs in panel.groupby("label", sort=False):
             words = [str(name), *panel["study"].unique()[len(studies) == 1 :], *panel["task.sampling"].unique()]
             drawings[slug("loss", *words)] = partial(draw_loss, runs, histories, f"{name}, {title}")
     for name, draw in drawings.items():
-        save(draw(), target / name)
-        yield f"{target / name}.png, .pdf"
+        figure = draw()
+        if figure is not None:
+            save(figure, target / name)
+            yield f"{target / name}.png, .pdf"
 
 
 def analyse_all(options: Options) -> int:

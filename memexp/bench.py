@@ -4,13 +4,17 @@ Three contestants train the digit-sum study (300 rows, batch 8, Adam) in one pro
 
     plain loop     the study as usually written: one example at a time through a DataLoader, a Python loop
                    over time steps, gate by gate; one seed
-    torch's layer  nn.RNN or nn.LSTM on slices of whole tensors; one seed
+    torch's layer  nn.RNN, nn.LSTM or nn.GRU on slices of whole tensors; one seed. A cell that torch has no layer
+                   for goes without this contestant, and without parity
     memexp         this package's runner, S seeds in lockstep; it also keeps running loss and accuracy
 
 An update is: fetch the batch, forward pass, cross-entropy, backward pass, step of Adam. The contestants take
 turns, a chunk of updates each, for several rounds; the median over the rounds is reported, so that whatever
 else the machine does hits all alike. Time is that of the processor (`time.process_time`): with one thread it
 is what the clock on the wall shows while nothing else runs, and it leaves out what other processes take away.
+
+``gru`` is the GRU that resets after the recurrent product (model.reset_after=true) in all three contestants, because
+that is the one nn.GRU computes; ``gru_reset_before`` is the book's, which is also memexp's default.
 Axis letters as in `memexp.models`.
 """
 
@@ -21,6 +25,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter as wall_clock
@@ -33,7 +38,8 @@ from memexp import baselines, machine
 from memexp.config import ranged
 from memexp.errors import RecordError
 from memexp.files import write_atomically
-from memexp.models import LSTM, SRN, Cell, SequenceClassifier
+from memexp.models import GRU, LSTM, SRN, MinGRU, MinLSTM, ResidualSRN
+from memexp.networks import MakeCell, SequenceClassifier
 from memexp.options import run_command
 from memexp.runner import Runner
 from memexp.tasks.digit_sum import DigitSum
@@ -41,12 +47,23 @@ from memexp.tasks.digit_sum import DigitSum
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODELS: dict[str, type[Cell]] = {"srn": SRN, "lstm": LSTM}
+MODELS: dict[str, MakeCell] = {
+    "srn": SRN,
+    "residual_srn": ResidualSRN,
+    "lstm": LSTM,
+    "lstm_peephole": partial(LSTM, variant="peephole"),
+    "lstm_coupled": partial(LSTM, variant="coupled"),
+    "gru": partial(GRU, reset_after=True),
+    "gru_reset_before": GRU,
+    "mingru": MinGRU,
+    "minlstm": MinLSTM,
+}
 BATCH_SIZE, EMBEDDING_SIZE, HIDDEN_SIZE, LEARNING_RATE = 8, 32, 32, 1e-3  # the book's
 LOOP, LAYER, MEMEXP = "plain loop", "torch's layer", "memexp"
 NEVER = 1 << 62
 
 Points = dict[str, tuple[int, ...]]
+LAYER_MODELS = ("srn", "lstm", "gru")  # those that torch has a layer for
 GROWTH: Points = {
     "length": (10, 20, 35, 60, 100),
     "hidden_size": (16, 32, 64, 128, 256),
@@ -64,9 +81,10 @@ Record = dict[str, Any]
 class Options:
     """Time one update of training, per seed, side by side and on one thread.
 
-    The contestants are the study as usually written (plain loop), torch's own layer, and memexp. Prints a table and
-    writes a CSV. 'of bound' is the time that the matrix products alone would take at the machine's peak rate, as a
-    share of the time measured. For steady numbers, let nothing else run.
+    The contestants are the study as usually written (plain loop), torch's own layer if it has one ("-" if not), and
+    memexp. Prints a table and writes a CSV. gru is the one that resets after the recurrent product, as nn.GRU does;
+    gru_reset_before is the book's. 'of bound' is the time that the matrix products alone would take at the machine's
+    peak rate, as a share of the time measured. For steady numbers, let nothing else run.
     """
 
     models: list[str] = ranged(one_of=tuple(MODELS), default=[*MODELS], about="which models")
@@ -75,7 +93,7 @@ class Options:
     rounds: int = ranged(1, default=7, about="turns; their median counts")
     updates: int = ranged(1, default=38, about="updates of a turn; 38 are an epoch")
     output: str = ranged(default="images/bench.csv", about="where the table goes")
-    growth: bool = ranged(default=False, about="also measure how the cost grows with length, hidden size and seeds")
+    growth: bool = ranged(default=False, about="also measure how the cost of srn, lstm and gru grows with the sizes")
     figure: str = ranged(default="images/bench_growth.png", about="where the figure of that goes, and its CSV")
     folders: int = ranged(0, default=0, about="also time how this many run folders are collected into one table")
     quick: bool = ranged(default=False, about="a run of seconds, to see that all works; its times mean little")
@@ -107,31 +125,38 @@ def build_task(length: int, seeds: int) -> DigitSum:
         return DigitSum(length, range(seeds), BATCH_SIZE, Path(folder))
 
 
-def build_model(cell: type[Cell], task: DigitSum, hidden_size: int = HIDDEN_SIZE) -> SequenceClassifier:
+def build_model(make_cell: MakeCell, task: DigitSum, hidden_size: int = HIDDEN_SIZE) -> SequenceClassifier:
     """Build the book's model for the seeds of a task."""
-    return SequenceClassifier(cell, task.seeds, task.symbols, task.classes, EMBEDDING_SIZE, hidden_size)
+    S = len(task.seeds)
+    model = SequenceClassifier(make_cell, S, task.symbols, task.classes, EMBEDDING_SIZE, [hidden_size])
+    model.initialise(task.seeds)
+    return model
 
 
-def loop_contestant(cell: type[Cell], length: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
+def loop_contestant(make_cell: MakeCell, length: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
     """Enter the study as usually written."""
     task = build_task(length, 1)
-    network = baselines.loop_classifier(build_model(cell, task, hidden_size), 0)
+    network = baselines.loop_classifier(build_model(make_cell, task, hidden_size), 0)
     batches = baselines.loaded(task.rows("train"), BATCH_SIZE)
     return Contestant(LOOP, 1, baselines.training(network, batches, LEARNING_RATE, clock))
 
 
-def layer_contestant(cell: type[Cell], length: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
-    """Enter torch's own layer."""
+def layer_contestant(make_cell: MakeCell, length: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
+    """Enter torch's own layer.
+
+    Raises:
+        ConfigError: torch has none for the cell.
+    """
     task = build_task(length, 1)
-    network = baselines.torch_classifier(build_model(cell, task, hidden_size), 0)
+    network = baselines.torch_classifier(build_model(make_cell, task, hidden_size), 0)
     batches = baselines.sliced(task.rows("train"), BATCH_SIZE)
     return Contestant(LAYER, 1, baselines.training(network, batches, LEARNING_RATE, clock))
 
 
-def memexp_contestant(cell: type[Cell], length: int, seeds: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
+def memexp_contestant(make_cell: MakeCell, length: int, seeds: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
     """Enter memexp's runner, as `memexp.experiment` sets it up."""
     task = build_task(length, seeds)
-    model = build_model(cell, task, hidden_size)
+    model = build_model(make_cell, task, hidden_size)
     runner = Runner(model, torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True))
 
     def seconds(updates: int) -> float:
@@ -170,27 +195,44 @@ def peak_flops(size: int = 512, repeats: int = 40) -> float:
     return 2 * size**3 / best
 
 
-def update_flops(gates: int, length: int, batch: int, embedding: int, hidden: int, symbols: int, classes: int) -> int:
+def update_flops(
+    gates: int,
+    length: int,
+    batch: int,
+    embedding: int,
+    hidden: int,
+    symbols: int,
+    classes: int,
+    recurrent_gates: bool = True,
+) -> int:
     """Count the floating-point operations that the products of one update of one seed need.
 
-    3 * (2 L B G D D  +  2 V M G D  +  2 B D K): the recurrent products of all time steps, the table E W of
-    the V different inputs, and the head; a product [n, m] x [m, p] is 2 n m p operations, and its backward
-    pass is two products of that size. Looking up the table and elementwise operations are not counted.
+    3 * (2 L B G D D  +  2 V M G D  +  2 B D K): the recurrent products of all time steps (none if the gates do not
+    see the state), the table E W of the V different inputs, and the head; a product [n, m] x [m, p] is 2 n m p
+    operations, and its backward pass is two products of that size. Looking up the table and elementwise operations
+    are not counted.
     """
     L, B, G, M, D, V, K = length, batch, gates, embedding, hidden, symbols, classes
-    return 3 * (2 * L * B * G * D * D + 2 * V * M * G * D + 2 * B * D * K)
+    recurrent = 2 * L * B * G * D * D if recurrent_gates else 0
+    return 3 * (recurrent + 2 * V * M * G * D + 2 * B * D * K)
 
 
-def bound_ms(cell: type[Cell], length: int, peak: float, hidden_size: int = HIDDEN_SIZE) -> float:
+def bound_ms(make_cell: MakeCell, length: int, peak: float, hidden_size: int = HIDDEN_SIZE) -> float:
     """Return the milliseconds that one update of one seed takes at the peak rate."""
+    cell = make_cell(1, 1, 1)
     sizes = (length, BATCH_SIZE, EMBEDDING_SIZE, hidden_size, DigitSum.symbols, DigitSum.classes)
-    return update_flops(len(cell.gates), *sizes) / peak * 1e3
+    return update_flops(len(cell.gates), *sizes, cell.recurrent_gates) / peak * 1e3
 
 
-def parity(cell: type[Cell], length: int, seeds: int) -> tuple[float, float]:
+def has_torch_layer(make_cell: MakeCell) -> bool:
+    """Say whether torch has a layer that computes what a cell does."""
+    return not baselines.no_torch_layer(make_cell(1, 1, 1))
+
+
+def parity(make_cell: MakeCell, length: int, seeds: int) -> tuple[float, float]:
     """Return the largest `baselines.differences` over the seeds of a group: float64, the first batch."""
     task = build_task(length, seeds)
-    model = build_model(cell, task).double()
+    model = build_model(make_cell, task).double()
     rows = task.rows("train").slice(0, BATCH_SIZE)
     data = rows.inputs, rows.targets
     found = [baselines.differences(model, k, baselines.torch_classifier(model, k), *data) for k in range(seeds)]
@@ -199,15 +241,17 @@ def parity(cell: type[Cell], length: int, seeds: int) -> tuple[float, float]:
 
 def compare(name: str, length: int, seeds: Sequence[int], rounds: int, updates: int, peak: float) -> list[Record]:
     """Time all contestants on one model and length; return a row of the table for each."""
-    cell = MODELS[name]
-    contestants = [loop_contestant(cell, length), layer_contestant(cell, length)]
-    contestants += [memexp_contestant(cell, length, S) for S in seeds]
+    make_cell = MODELS[name]
+    has_layer = has_torch_layer(make_cell)
+    contestants = [loop_contestant(make_cell, length)]
+    contestants += [layer_contestant(make_cell, length)] if has_layer else []
+    contestants += [memexp_contestant(make_cell, length, S) for S in seeds]
     times = measure(contestants, rounds, updates)
-    bound = bound_ms(cell, length, peak)
+    bound = bound_ms(make_cell, length, peak)
     records = []
     for contestant, ms in zip(contestants, times, strict=True):
-        own = contestant.name == MEMEXP
-        outputs, gradients = parity(cell, length, contestant.seeds) if own else (None, None)
+        compared = has_layer and contestant.name == MEMEXP
+        outputs, gradients = parity(make_cell, length, contestant.seeds) if compared else (None, None)
         record = {
             "model": name,
             "length": length,
@@ -215,7 +259,7 @@ def compare(name: str, length: int, seeds: Sequence[int], rounds: int, updates: 
             "seeds": contestant.seeds,
             "ms_per_update_and_seed": ms,
             "times_faster_than_loop": times[0] / ms,
-            "times_faster_than_layer": times[1] / ms,
+            "times_faster_than_layer": times[1] / ms if has_layer else None,
             "share_of_bound": bound / ms,
             "output_difference": outputs,
             "gradient_difference": gradients,
@@ -227,15 +271,16 @@ def compare(name: str, length: int, seeds: Sequence[int], rounds: int, updates: 
 def grow(points: Points, rounds: int, updates: int, peak: float) -> list[Record]:
     """Time memexp and torch's layer along length, hidden size and S, the other two held at `GROWTH_BASE`."""
     records = []
-    for name, cell in MODELS.items():
+    for name in LAYER_MODELS:
+        make_cell = MODELS[name]
         for axis, values in points.items():
             _say(f"{name}, growth with {GROWTH_LABELS[axis]}")
             settings = [{**GROWTH_BASE, axis: value} for value in values]
-            contestants = [memexp_contestant(cell, s["length"], s["seeds"], s["hidden_size"]) for s in settings]
-            contestants += [layer_contestant(cell, s["length"], s["hidden_size"]) for s in settings]
+            contestants = [memexp_contestant(make_cell, s["length"], s["seeds"], s["hidden_size"]) for s in settings]
+            contestants += [layer_contestant(make_cell, s["length"], s["hidden_size"]) for s in settings]
             times = measure(contestants, rounds, updates)
             for setting, contestant, ms in zip(settings * 2, contestants, times, strict=True):
-                share = bound_ms(cell, setting["length"], peak, setting["hidden_size"]) / ms
+                share = bound_ms(make_cell, setting["length"], peak, setting["hidden_size"]) / ms
                 own = {"contestant": contestant.name, "ms_per_update_and_seed": ms, "share_of_bound": share}
                 where = {"axis": axis, "value": setting[axis], **setting, "seeds": contestant.seeds}
                 records.append({"model": name, **where, **own})
@@ -266,7 +311,8 @@ def table(records: Sequence[Record]) -> str:
     lines = [[title.replace("_", " ") for title in head.split()]]
     for r in records:
         what = [str(r[column]) for column in ("model", "length", "contestant", "seeds")]
-        faster = [f"{r[f'times_faster_than_{other}']:.1f}" for other in ("loop", "layer")]
+        times = [r[f"times_faster_than_{other}"] for other in ("loop", "layer")]
+        faster = ["-" if factor is None else f"{factor:.1f}" for factor in times]
         ms, share = r["ms_per_update_and_seed"], r["share_of_bound"]
         lines.append([*what, f"{ms:.3f}", *faster, f"{100 * share:.1f} %"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -278,13 +324,18 @@ def table(records: Sequence[Record]) -> str:
 
 
 def parity_lines(records: Sequence[Record]) -> str:
-    """Format the largest differences from torch's layer, a line for each model and length."""
-    lines = []
+    """Format the largest differences from torch's layer, a line for each model and length; then name who has none."""
+    compared, alone = [], []
     for name, length in dict.fromkeys((r["model"], r["length"]) for r in records):
         rows = [r for r in records if (r["model"], r["length"], r["contestant"]) == (name, length, MEMEXP)]
-        outputs, gradients = (max(r[f"{what}_difference"] for r in rows) for what in ("output", "gradient"))
-        lines.append(f"{name}, length {length}: outputs {outputs:.1e}, gradients {gradients:.1e}")
-    return "\n".join(["largest difference of memexp from torch's layer (float64, every seed):", *lines])
+        if rows[0]["output_difference"] is None:
+            alone.append(name)
+        else:
+            outputs, gradients = (max(r[f"{what}_difference"] for r in rows) for what in ("output", "gradient"))
+            compared.append(f"{name}, length {length}: outputs {outputs:.1e}, gradients {gradients:.1e}")
+    head = ["largest difference of memexp from torch's layer (float64, every seed):"] if compared else []
+    tail = [f"torch has no layer for {', '.join(dict.fromkeys(alone))}"] if alone else []
+    return "\n".join([*head, *compared, *tail])
 
 
 def write_csv(path: Path, records: Sequence[Record]) -> None:
@@ -322,6 +373,14 @@ def collection(folders: int) -> str:
         times.append(wall_clock())
     collected, summarised = (after - before for before, after in itertools.pairwise(times))
     return f"{folders} run folders, {len(rows)} rows: collected in {collected:.1f} s, summarised in {summarised:.1f} s"
+
+
+def quick_look(length: int = 35, seeds: Sequence[int] = (1, 10), rounds: int = 5, updates: int = 8) -> str:
+    """Measure the cells that torch has a layer for, in half a minute; return the table and the parity lines."""
+    machine.prepare()
+    peak = peak_flops()
+    rows = [row for name in LAYER_MODELS for row in compare(name, length, seeds, rounds, updates, peak)]
+    return f"torch {torch.__version__}, one thread\n\n{table(rows)}\n\n{parity_lines(rows)}"
 
 
 def _say(what: str) -> None:

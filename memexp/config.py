@@ -35,6 +35,12 @@ def ranged(
     return field(default=default, metadata=metadata)
 
 
+INITIALISERS = (
+    "xavier", "xavier_zero_bias", "zeros", "orthogonal", "torch", "chrono", "truncated_normal", "xavier_4",
+    "fan_in_uniform", "he_normal", "glorot_uniform", "file",
+)  # fmt: skip
+
+
 @dataclass
 class ModelConfig:
     """The settings that every model has."""
@@ -42,9 +48,27 @@ class ModelConfig:
     _target_: str = MISSING
     name: str = MISSING
     embedding_size: int = ranged(1)
-    hidden_size: int = ranged(1)
-    initialiser: str = ranged(one_of=("xavier", "xavier_zero_bias", "zeros", "orthogonal", "torch", "chrono"))
+    hidden_size: Any = MISSING
+    parameters: int | None = ranged(1)
+    bidirectional: bool = MISSING
+    initial_state: str = ranged(one_of=("zero", "learned", "input"))
+    initialiser: str = ranged(one_of=INITIALISERS)
+    files: list[str] = MISSING
     forget_bias: float = ranged()
+
+
+@dataclass
+class LSTMConfig(ModelConfig):
+    """The settings of an LSTM."""
+
+    variant: str = ranged(one_of=("none", "no_input_gate", "no_forget_gate", "no_output_gate", "coupled", "peephole"))
+
+
+@dataclass
+class GRUConfig(ModelConfig):
+    """The settings of a GRU."""
+
+    reset_after: bool = MISSING
 
 
 @dataclass
@@ -71,8 +95,11 @@ class Config:
     epochs: int = ranged(1)
     lr: float = ranged(above=0)
     batch_size: int = ranged(1)
-    clip_norm: float | None = ranged(above=0)
-    clip_scope: str = ranged(one_of=("global", "tensor"))
+    optimizer: str = ranged(one_of=("adam", "sgd"))
+    reduction: str = ranged(one_of=("mean", "sum"))
+    clip: float | None = ranged(above=0)
+    clip_by: str = ranged(one_of=("global", "tensor", "value"))
+    gradient_norms: bool = MISSING
     eval_steps: int = ranged(1)
     log_steps: int = ranged(1)
     checkpoint_seconds: float = ranged(0)
@@ -81,6 +108,7 @@ class Config:
     datasets_dir: str = MISSING
     outputs_dir: str = MISSING
     images_dir: str | None = MISSING
+    report: bool = MISSING
 
 
 def check(config: DictConfig) -> DictConfig:
@@ -168,7 +196,27 @@ def _study(config: DictConfig) -> str | None:
     return f"study={name!r} cannot be a folder's name; use letters, digits, - and _"
 
 
-RULES: tuple[Callable[[DictConfig], str | None], ...] = (_distractors, _study)
+def _hidden_size(config: DictConfig) -> str | None:
+    given = config.model.hidden_size
+    widths = list(given) if isinstance(given, ListConfig) else [given]
+    if widths and all(isinstance(w, int) and not isinstance(w, bool) and w >= 1 for w in widths):
+        return None
+    return (
+        f"model.hidden_size={given} is not possible; give the units of the layer (32) or, for stacked layers, "
+        "of each one ([32,32,64])"
+    )
+
+
+def _files(config: DictConfig) -> str | None:
+    if (config.model.initialiser == "file") == bool(config.model.files):
+        return None
+    return (
+        f"model.initialiser={config.model.initialiser} and model.files={list(config.model.files)} do not go together; "
+        "give both, as model.initialiser=file model.files=[weights.txt], or neither"
+    )
+
+
+RULES: tuple[Callable[[DictConfig], str | None], ...] = (_distractors, _study, _hidden_size, _files)
 
 
 def run_name(_root_: DictConfig) -> str:
@@ -198,6 +246,8 @@ def register() -> None:
     store.store(name="schema", node=Config)
     store.store(group="schema", name="digit_sum", node=DigitSumConfig)
     store.store(group="schema", name="model", node=ModelConfig)
+    store.store(group="schema", name="lstm", node=LSTMConfig)
+    store.store(group="schema", name="gru", node=GRUConfig)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("choices", lambda group: "|".join(choices(group)), replace=True)
 

@@ -1,24 +1,27 @@
 """One run, from config to record: the only place that builds objects from a config."""
 
+import dataclasses
 import logging
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
 
 import memexp
 from memexp import machine, progress, records
-from memexp.config import check
+from memexp.config import ModelConfig, check
 from memexp.errors import MemexpError, RecordError
-from memexp.models import Cell, SequenceClassifier
+from memexp.networks import SequenceClassifier, widths_for
 from memexp.runner import Runner
 from memexp.tasks.task import Rows, Task
 
@@ -39,17 +42,35 @@ def build_task(config: DictConfig) -> Task:
 
 
 def build_model(config: DictConfig, task: Task) -> SequenceClassifier:
-    """Build the model that a checked config asks for, for a task's sizes, on the CPU."""
-    cell: type[Cell] = get_class(config.model._target_)
-    settings = {str(key): value for key, value in config.model.items() if key not in ("_target_", "name")}
-    return SequenceClassifier(
-        cell,
-        seeds=list(config.seeds),
-        symbols=task.symbols,
-        classes=task.classes,
-        longest=task.longest,
-        **settings,
-    )
+    """Build the model that a checked config asks for, for a task's sizes, on the CPU.
+
+    Raises:
+        ConfigError: the settings do not fit the cell, or a file of weights does not fit the layers.
+    """
+    settings, seeds = config.model, list(config.seeds)
+    shared = {field.name for field in dataclasses.fields(ModelConfig)}
+    own = {str(key): value for key, value in settings.items() if key not in shared}  # of this cell alone
+    make_cell = partial(get_class(settings._target_), **own)
+
+    def build(widths: Sequence[int]) -> SequenceClassifier:
+        return SequenceClassifier(
+            make_cell, len(seeds), task.symbols, task.classes, settings.embedding_size, widths,
+            settings.bidirectional, settings.initial_state,
+        )  # fmt: skip
+
+    given = settings.hidden_size
+    widths = list(given) if isinstance(given, ListConfig) else [given]
+    if settings.parameters is not None:
+        widths = widths_for(settings.parameters, len(widths), build)
+    model = build(widths)
+    model.initialise(seeds, settings.initialiser, settings.forget_bias, task.longest, settings.files)
+    return model
+
+
+def build_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Build the optimizer that a checked config asks for."""
+    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+    return kinds[config.optimizer](model.parameters(), lr=config.lr, fused=True)
 
 
 def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, Any]:
@@ -102,12 +123,13 @@ def _train_and_score(
     device: str,
     show_bar: bool,
 ) -> dict[str, Any]:
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
     runner = Runner(
         model,
-        optimizer,
-        clip_norm=config.clip_norm,
-        clip_scope=config.clip_scope,
+        build_optimizer(config, model),
+        reduction=config.reduction,
+        clip=config.clip,
+        clip_by=config.clip_by,
+        watched=model.watched if config.gradient_norms else {},
         identity=(folder / records.CONFIG).read_text(),
     )
     updates = config.epochs * task.updates_per_epoch
@@ -179,7 +201,8 @@ def _summary(
         "torch": torch.__version__,
         "device_used": device,
         "parameters": model.parameter_count,
-        "state_size": len(model.cell.states) * config.model.hidden_size,
+        "state_size": model.state_size,
+        "hidden_sizes": model.widths,
         "updates": runner.iteration,
         "seconds": runner.seconds + time.monotonic() - started,
         "exact_over": distribution.source,
@@ -207,7 +230,7 @@ def target_statistics(rows: Rows, classes: int) -> tuple[float, float]:
 def _log_summary(summary: dict[str, Any]) -> None:
     for seed in summary["seeds"]:
         if seed["diverged_at"] is not None:
-            log.warning("seed %d stopped: the loss of update %d is not finite; try a smaller lr or clip_norm=1",
+            log.warning("seed %d stopped: the loss of update %d is not finite; try a smaller lr or clip=1",
                         seed["seed"], seed["diverged_at"])  # fmt: skip
     done = [seed for seed in summary["seeds"] if seed["diverged_at"] is None]
     if done:

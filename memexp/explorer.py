@@ -1,10 +1,11 @@
 """One HTML file in which a study's trained models can be explored, offline: ``python -m memexp.explorer study=book``.
 
-The page is `explorer.html`, plain JavaScript; here the weights and scores of the runs are put into it. The page
+The page is `explorer.html`, plain JavaScript; here the layers, weights and scores of the runs are put into it. The page
 repeats the cells of `memexp.models`: a new cell needs one function there.
 """
 
 import base64
+import dataclasses
 import json
 import math
 from dataclasses import dataclass
@@ -13,14 +14,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from hydra.utils import get_class
-from torch import Tensor
+from omegaconf import DictConfig
+from torch import Tensor, nn
 
-from memexp import checkpoints, records, tables
-from memexp.config import ranged
-from memexp.errors import Complaints, ConfigError, RecordError
+from memexp import analysis, gates, records, tables
+from memexp.config import ModelConfig, ranged
+from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.files import write_atomically
-from memexp.models import Cell
+from memexp.networks import Direction, SequenceClassifier
 from memexp.options import run_command
 from memexp.studies import find_study
 
@@ -28,8 +29,6 @@ PAGE = Path(__file__).with_name("explorer.html")
 DATA = "@DATA@"  # in the page, where the exported runs go
 SEEDS_SHOWN = 2  # of each run, unless asked otherwise: an LSTM of the book takes 49 KB a seed
 
-#: The weights of one seed, in the order in which the page reads them.
-WEIGHTS = ("embedding", "cell.W", "cell.U", "cell.b", "head_weight", "head_bias")
 SCORES = ("dev_accuracy", "test_accuracy", "exact_accuracy")
 
 
@@ -75,7 +74,7 @@ def export_study(folder: Path, seeds: list[int] | None, complaints: Complaints) 
     for name in [] if rows.empty else rows["run"].unique():
         try:
             runs.append(export_run(folder / name, rows[rows["run"] == name], seeds, complaints))
-        except RecordError as error:
+        except MemexpError as error:
             complaints.add(f"left out: {folder.name}/{name}: {error}")
     if runs:
         _label(runs, rows[rows["run"].isin([run["name"] for run in runs])])
@@ -92,7 +91,8 @@ def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None, compla
         complaints: where the seeds that have to be left out are named.
 
     Raises:
-        RecordError: it is of another task, its checkpoint is damaged, or it has none of the seeds.
+        RecordError: it is of another task, it is damaged, or it has none of the seeds.
+        MemexpError: its model cannot be built again, see `memexp.gates.load_run`.
     """
     first = rows.iloc[0]
     if first["task.name"] != "digit_sum":
@@ -102,45 +102,59 @@ def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None, compla
     wanted = there[:SEEDS_SHOWN] if seeds is None else [seed for seed in seeds if seed in there]
     for seed in sorted(set(seeds or []) - set(there)):
         complaints.add(f"left out: {study}/{folder.name} has no seed {seed}; it has {', '.join(map(str, there))}")
-    weights = _load_weights(folder / records.BEST, len(there))
+    run = gates.load_run(folder)
     exported = []
     for seed in wanted:
-        flat = torch.cat([weights[name][there.index(seed)].flatten() for name in WEIGHTS])
+        place = there.index(seed)
+        flat = torch.cat([parameter[place].flatten() for parameter in run.model.parameters()]).detach()
         if not flat.isfinite().all():
             complaints.add(f"left out: {study}/{folder.name}: the weights of seed {seed} are not finite")
             continue
-        exported.append(_export_seed(rows.iloc[there.index(seed)], flat))
+        exported.append(_export_seed(rows.iloc[place], flat))
     if not exported:
         raise RecordError("no seed to show")
-    kind = _cell(str(first["model._target_"]))
-    V, M = weights["embedding"].shape[1:]
-    D, K = weights["head_weight"].shape[1:]
     return {
         "name": folder.name,
         "length": int(first["length"]),
-        "cell": kind.__name__,
-        "gates": len(kind.gates),
-        "states": len(kind.states),
-        "sizes": {"V": V, "M": M, "D": D, "K": K},
+        **describe(run.model, run.config.model),
         "exact_over": str(first["exact_over"]),
         "seeds": exported,
     }
 
 
-def _cell(target: str) -> type[Cell]:
-    try:
-        kind: type[Cell] = get_class(target)
-    except Exception as error:  # hydra has no one error for a class that is not there
-        raise RecordError(f"there is no cell {target}") from error
-    return kind
+def describe(model: SequenceClassifier, config: DictConfig) -> dict[str, Any]:
+    """Say what the page has to know about a model: its tensors and layers.
+
+    The weights of one seed are flat, in the order of ``model.parameters()``: those of the model itself, then those of
+    each direction of each layer. The description lists the same tensors, by name and sizes, in the same order.
+    """
+    shared = {field.name for field in dataclasses.fields(ModelConfig)}
+    settings = {str(key): value for key, value in config.items() if key not in shared}  # of this cell alone
+    prefixes = {direction: prefix for prefix, direction in model.directions}
+    layers = [[_describe(d, prefixes[d], settings) for d in layer] for layer in model.stack]
+    return {"tensors": _sizes(model, recurse=False), "layers": layers}
 
 
-def _load_weights(path: Path, seeds: int) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = checkpoints.load(path, "weights")["weights"]
-    absent = [name for name in WEIGHTS if name not in weights or len(weights[name]) != seeds]
-    if absent:
-        raise RecordError(f"{path.name} does not hold {absent[0]} for {seeds} seeds")
-    return weights
+def _describe(direction: Direction, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Describe one direction of a layer; ``name`` is what the names of its parts begin with in a trace."""
+    cell = direction.cell
+    return {
+        "name": name,
+        "cell": type(cell).__name__,
+        "settings": settings,
+        "gates": list(cell.gates),
+        "states": len(cell.states),
+        "input_size": cell.W.shape[2],
+        "hidden_size": cell.hidden_size,
+        "backwards": direction.backwards,
+        "tensors": _sizes(direction),
+    }
+
+
+def _sizes(module: nn.Module, recurse: bool = True) -> dict[str, list[int]]:
+    """List the sizes of a module's parameters, for one seed; those that a cell does not have are absent."""
+    named = module.named_parameters(recurse=recurse)
+    return {name.removeprefix("cell."): list(parameter.shape[1:]) for name, parameter in named}
 
 
 def _export_seed(row: pd.Series, weights: Tensor) -> dict[str, Any]:
@@ -154,12 +168,11 @@ def _export_seed(row: pd.Series, weights: Tensor) -> dict[str, Any]:
 
 
 def _label(runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
-    """Label runs by cell and by what else differs among them, apart from their length."""
+    """Label runs as the figures do, by model and by what else differs among them, apart from their length."""
     settings = [name for name in tables.varied(rows) if name not in ("model.name", "length")]
-    first = rows.drop_duplicates("run").set_index("run").to_dict("index")
+    first = rows.drop_duplicates("run").set_index("run")
     for run in runs:
-        values = [f"{s.rpartition('.')[2].replace('_', ' ')} {first[run['name']][s]}" for s in settings]
-        run["label"] = ", ".join([run["cell"], *values])
+        run["label"] = analysis.label(first.loc[run["name"]], settings)
     places = [(run["label"], run["length"]) for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:  # the same settings twice, for example with other seeds

@@ -21,9 +21,10 @@ from memexp.tables import interval
 Looks = dict[str, dict[str, Any]]
 """Label -> colour and marker. Axes of one figure must share theirs, so that a label looks the same in all of them."""
 
-MARKERS = "osD^vPX*<>"
+MARKERS = "osD^vPX*<>hpd"  # more than colours, so that the two together name more labels than either alone
 PERCENT = PercentFormatter(1.0, symbol=" %")
 LINES = ("-", "--", "-.", ":")
+SMALLEST_NORM = 1e-6  # of a gradient that is worth telling from 0
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text readable where it crosses a line
 NEVER_APART = 0.075  # of the axis: the height of a line of small text
 FLOOR: dict[str, Any] = {"color": "0.35", "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
@@ -120,6 +121,34 @@ def accuracy_against_length(
     return ax
 
 
+def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
+    """Draw an accuracy as a table, labels down and lengths across: mean and half the 95 % interval, in percent.
+
+    Args:
+        rows: columns ``label``, ``length`` and the score; a row for each seed.
+        score: the column.
+        ax: where to draw.
+    """
+    labels, lengths = list(dict.fromkeys(rows["label"])), sorted(rows["length"].unique())
+    means = pd.DataFrame(np.nan, index=labels, columns=lengths)
+    texts = pd.DataFrame("", index=labels, columns=lengths)
+    for (label, length), own in rows.groupby(["label", "length"], sort=False):
+        mean, low, high = interval(own[score].tolist(), bounds=(-np.inf, np.inf))
+        means.loc[label, length] = 100 * mean
+        spread = f" ± {50 * (high - low):.0f}" if np.isfinite(low) else ""
+        texts.loc[label, length] = f"{100 * mean:.0f}{spread}"
+    sns.heatmap(
+        means, annot=texts, fmt="", vmin=0, vmax=100, cmap="viridis", cbar=False, linewidths=1, ax=ax,
+        annot_kws={"fontsize": 8.5},
+    )  # fmt: skip
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.set_xlabel("length of the sequence (digits)")
+    ax.set_ylabel("")
+    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    return ax
+
+
 def bits_against_length(
     rows: pd.DataFrame, ax: Axes, all_bits: float, one_digit_bits: float, looks: Looks | None = None
 ) -> Axes:
@@ -158,9 +187,36 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
             linestyle="-" if split == "train" else "--",
         )
     ax.set_xlim(0, history["iteration"].max())
-    shared = ax.get_ylim()[1] if ax.get_shared_y_axes().get_siblings(ax)[1:] else 0.0
-    ax.set_ylim(0, max(shared, 1.02 * history["value"].max()))  # no line is cut off, whichever Axes came first
+    _raise_top(ax, 1.02 * history["value"].max())
     ax.xaxis.set_major_formatter(_thousands)
+    return ax
+
+
+def _raise_top(ax: Axes, top: float) -> None:
+    """Let the y axis go from 0 to ``top``, or higher if Axes that share it need that: no line is cut off."""
+    shared = len(ax.get_shared_y_axes().get_siblings(ax)) > 1
+    ax.set_ylim(0, max(ax.get_ylim()[1] if shared else 0.0, top))
+
+
+def gradient_norms(history: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw a gradient's norm before and after clipping against updates (6.8, 6.9): each seed, and the median.
+
+    Args:
+        history: columns ``iteration``, ``seed``, ``value``, and ``when``: "before clipping" or "after clipping".
+        ax: where to draw; its y axis is logarithmic down to `SMALLEST_NORM` and linear below, so that 0 has a place.
+    """
+    for (when, look), line in zip(style(["before clipping", "after clipping"]).items(), LINES, strict=False):
+        table = history[history["when"] == when].pivot(index="iteration", columns="seed", values="value")
+        if table.empty:
+            continue
+        ax.plot(table.index, table.to_numpy(), color=look["color"], alpha=0.25, linewidth=0.7)
+        ax.plot(table.index, table.median(axis=1), color=look["color"], linewidth=1.8, linestyle=line, label=when)
+    _raise_top(ax, 2 * float(history["value"].max()))
+    top = ax.get_ylim()
+    ax.set_yscale("symlog", linthresh=SMALLEST_NORM)
+    ax.set_yticks([0, *(10.0**power for power in range(-6, 10, 3))])
+    ax.set_ylim(top)
+    ax.set_xlim(1, history["iteration"].max())
     return ax
 
 

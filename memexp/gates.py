@@ -25,7 +25,7 @@ from memexp.analysis import save, write, write_table
 from memexp.config import check, ranged
 from memexp.errors import ConfigError, RecordError
 from memexp.experiment import build_model, build_task
-from memexp.models import SequenceClassifier
+from memexp.networks import SequenceClassifier
 from memexp.options import run_command
 from memexp.runner import Runner
 from memexp.studies import find_study
@@ -105,6 +105,8 @@ def load_run(folder: Path) -> LoadedRun:
         config = check(OmegaConf.create(summary["config"]))
         task = build_task(config)
         model = build_model(config, task)
+    except ConfigError as error:
+        raise RecordError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, OmegaConfBaseException) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise RecordError(f"{path} is damaged ({reason}); delete the run's folder to train it anew") from error
@@ -192,11 +194,11 @@ def averages(
     """
     if rows.weights is None:
         raise ValueError("the rows have no weights: averages are over a distribution")
-    L, D = rows.inputs.shape[1], model.cell.U.shape[-1]
+    L, widest = rows.inputs.shape[1], max(model.widths)
     mass = torch.zeros(L, len(KINDS), dtype=torch.float64)
     sums: dict[str, Tensor] = {}  # of the values and of their sizes: [2, L, kinds, D], float64
     shares: dict[str, Tensor] = {}  # under 0.1 and over 0.9: [2, D], float64
-    step = max(1, CHUNK // (L * D))
+    step = max(1, CHUNK // (L * widest))
     for inputs, weights in zip(torch.split(rows.inputs, step), torch.split(rows.weights, step), strict=True):
         weighted = F.one_hot(token_kinds(inputs), len(KINDS)) * weights[:, None, None]  # [B, L, kinds]
         by_kind = weighted.permute(1, 2, 0)  # [L, kinds, B]
@@ -208,7 +210,7 @@ def averages(
             both = torch.stack([totals, totals if size is values else by_kind @ size.transpose(0, 1)])
             outside = torch.stack([weights @ far.double().flatten(1) for far in (size < 0.1, size > 0.9)])
             sums[name] = sums.get(name, 0) + both
-            shares[name] = shares.get(name, 0) + outside.view(2, L, D).mean(1)
+            shares[name] = shares.get(name, 0) + outside.view(2, L, -1).mean(1)
     means = pd.concat([_means_table(name, sums[name] / mass[:, :, None], mass) for name in sums], ignore_index=True)
     return means, pd.concat([_shares_table(name, shares[name]) for name in shares], ignore_index=True)
 
@@ -264,17 +266,20 @@ def show_sequence(model: SequenceClassifier, tokens: list[int], about: str, opti
     with torch.no_grad():
         probabilities = model(inputs)[0, 0].softmax(-1).numpy()
     trace = as_arrays(model.trace(inputs, options.names or None))
-    order, note = None, ""
+    orders: dict[str, np.ndarray] = {}
+    note = ""
     if options.order == "time":
-        order = heatmaps.units_by_time(as_arrays(model.trace(inputs, ["hidden_state"]))["hidden_state"])
+        whole = as_arrays(model.trace(inputs))
+        states = {name: whole[f"{name[: name.rfind('.') + 1]}hidden_state"] for name in trace}  # of the part's own cell
+        orders = {name: heatmaps.units_by_time(state) for name, state in states.items()}
         note = "\nunits sorted by when their hidden state changes most"
     verdict = describe(tokens, probabilities)
     print(f"{about}: {verdict}")
     title = f"{about}\n{' '.join(map(str, tokens))}\n{verdict}{note}"
     own = folder / folder_name(tokens)
-    save(heatmaps.sheet(trace, tokens, title, order), own / "sheet")
+    save(heatmaps.sheet(trace, tokens, title, orders), own / "sheet")
     for name, values in trace.items():
-        save(heatmaps.single(values, name, tokens, title, order), own / name)
+        save(heatmaps.single(values, name, tokens, title, orders.get(name)), own / name)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {**trace, "tokens": np.array(tokens), "probabilities": probabilities}
     np.savez(buffer, **arrays)

@@ -33,7 +33,8 @@ def is_gate(name: str) -> bool:
 
 def title_of(name: str) -> str:
     """Turn the name of a part into words: ``input_gate`` -> ``Input gate``."""
-    return name.replace("_", " ").capitalize()
+    *where, what = name.replace("_", " ").split(".")
+    return f"{', '.join(where)}: {what}".capitalize() if where else what.capitalize()
 
 
 def colour_scale(name: str, values: np.ndarray) -> dict[str, Any]:
@@ -105,16 +106,16 @@ def _colour_bar(picture: AxesImage, label: str, ax: Axes) -> None:
 
 
 def sheet(
-    trace: Mapping[str, np.ndarray], tokens: Sequence[int], title: str, order: np.ndarray | None = None
+    trace: Mapping[str, np.ndarray], tokens: Sequence[int], title: str, orders: Mapping[str, np.ndarray] | None = None
 ) -> Figure:
-    """Draw all parts of a trace, name -> [L, D], on one sheet, in the order of the dict."""
+    """Draw all parts of a trace, name -> [L, D], on one sheet, in the order of the dict; each with its ``order``."""
     width = _heatmap_width(len(tokens))
     columns = min(len(trace), max(1, min(3, int(WIDEST // width))))
     rows = math.ceil(len(trace) / columns)
     figure = Figure(figsize=(max(4.8, width * columns), max(4.0, 2.7 * rows) + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for place, (name, values) in enumerate(trace.items()):
-        heatmap(values, name, tokens, axes.flat[place], order)
+        heatmap(values, name, tokens, axes.flat[place], (orders or {}).get(name))
     for ax in axes.flat[len(trace) :]:
         ax.set_visible(False)
     for place, ax in enumerate(axes.flat[: len(trace)]):  # axis labels only at the outer Axes

@@ -33,7 +33,7 @@ LOCK = ".lock"
 HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 
 #: Settings that do not change what a run computes; two configs that differ only in these are the same run.
-NOT_IDENTITY = ("device", "study", "datasets_dir", "outputs_dir", "images_dir", "checkpoint_seconds")
+NOT_IDENTITY = ("device", "study", "datasets_dir", "outputs_dir", "images_dir", "report", "checkpoint_seconds")
 
 
 class History:

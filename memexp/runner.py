@@ -5,7 +5,7 @@ the best checkpoint, the gradient norm, the stop at a loss that is not finite. A
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,20 +33,30 @@ class History(Protocol):
         ...
 
 
-def clip_gradients(parameters: list[nn.Parameter], max_norm: float, scope: str = "global") -> None:
-    """Scale down the gradients of each seed whose L2 norm exceeds ``max_norm`` (6.2.2).
+def clip_gradients(parameters: list[nn.Parameter], largest: float, by: str = "global") -> None:
+    """Scale down the gradients of each seed that are too large (6.2.2).
 
     Args:
         parameters: with gradients [S, ...].
-        max_norm: the norm allowed.
-        scope: ``global``: the norm over all parameters of a seed (as torch); ``tensor``: of each parameter (the book).
+        largest: what is allowed.
+        by: ``global``: the L2 norm over all parameters of a seed (as torch); ``tensor``: that of each parameter (the
+            book); ``value``: the size of every single number, which changes the gradient's direction too.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
+    if by == "value":
+        for gradient in gradients:
+            gradient.clamp_(-largest, largest)
+        return
     squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients])  # [parameters, S]
-    norms = (squares.sum(0, keepdim=True) if scope == "global" else squares).sqrt().expand_as(squares)
+    norms = (squares.sum(0, keepdim=True) if by == "global" else squares).sqrt().expand_as(squares)
     for gradient, norm in zip(gradients, norms, strict=True):
-        scale = (max_norm / (norm + 1e-6)).clamp(max=1)
+        scale = (largest / (norm + 1e-6)).clamp(max=1)
         gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+def gradient_norms(parameters: Mapping[str, nn.Parameter]) -> dict[str, list[float]]:
+    """Return the L2 norm of each parameter's gradient, for each seed."""
+    return {name: p.grad.flatten(1).norm(dim=1).tolist() for name, p in parameters.items() if p.grad is not None}
 
 
 class Runner:
@@ -56,8 +66,11 @@ class Runner:
         model: maps tokens [S or 1, B, L] to logits [S, B, K]; its parameters have a leading axis S.
         optimizer: over the model's parameters.
         metric: chooses the best weights on dev.
-        clip_norm: clip gradients to this L2 norm; None for no clipping.
-        clip_scope: see `clip_gradients`.
+        reduction: the loss of a batch is the ``mean`` over its rows, or their ``sum``.
+        clip: clip gradients to this; None for no clipping.
+        clip_by: see `clip_gradients`.
+        watched: parameters whose gradients' norms are noted at every update, as ``gradient_norm.<name>`` and
+            ``clipped_gradient_norm.<name>``.
         identity: says which run this is; a checkpoint of another one is refused.
 
     Attributes:
@@ -73,13 +86,16 @@ class Runner:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         metric: type[Mean] = Accuracy,
-        clip_norm: float | None = None,
-        clip_scope: str = "global",
+        reduction: str = "mean",
+        clip: float | None = None,
+        clip_by: str = "global",
+        watched: Mapping[str, nn.Parameter] | None = None,
         identity: str = "",
     ) -> None:
         self.identity = identity
         self.model, self.optimizer, self.metric = model, optimizer, metric
-        self.clip_norm, self.clip_scope = clip_norm, clip_scope
+        self.reduction, self.clip, self.clip_by = reduction, clip, clip_by
+        self.watched = watched or {}
         self._parameters = list(model.parameters())
         self.device, S = self._parameters[0].device, self._parameters[0].shape[0]
         self.iteration = 0
@@ -131,7 +147,7 @@ class Runner:
             self._note_start(batch(0), history)
             self._evaluate_dev(dev, history)
         while self.iteration < updates and (self._unread or any(self._active())):
-            self._update(batch(self.iteration))
+            self._update(batch(self.iteration), history)
             last = self.iteration == updates
             note, look = last or self.iteration % log_steps == 0, last or self.iteration % eval_steps == 0
             if note or look or len(self._unread) == UNREAD_UPDATES:
@@ -149,19 +165,26 @@ class Runner:
             if stop:
                 raise KeyboardInterrupt
 
-    def _update(self, rows: Rows) -> None:
+    def _update(self, rows: Rows, history: History) -> None:
         """Do one update; the losses of the seeds are summed, so that their gradients stay apart."""
         rows = rows.to(self.device)
         for parameter in self._parameters:
             parameter.grad = None
         logits = self.model(rows.inputs)
         nats = CrossEntropy.rowwise(logits, rows.targets)  # [S, B]
-        (nats.sum() / nats.shape[1]).backward()  # type: ignore[no-untyped-call]
-        if self.clip_norm is not None:
-            clip_gradients(self._parameters, self.clip_norm, self.clip_scope)
+        rows_of_a_seed = nats.shape[1] if self.reduction == "mean" else 1
+        (nats.sum() / rows_of_a_seed).backward()  # type: ignore[no-untyped-call]
+        self._note_gradients("gradient_norm", history)
+        if self.clip is not None:
+            clip_gradients(self._parameters, self.clip, self.clip_by)
+        self._note_gradients("clipped_gradient_norm", history)
         self.optimizer.step()
         self.iteration += 1
         self._unread.append((logits.detach(), rows.targets))
+
+    def _note_gradients(self, what: str, history: History) -> None:
+        for name, norms in gradient_norms(self.watched).items():
+            history.add(self.iteration + 1, "train", f"{what}.{name}", norms, self._active())
 
     def _read_updates(self) -> None:
         """Score what the last updates answered, and see whose loss was not finite.
@@ -259,9 +282,10 @@ class Runner:
         other = {name: tuple(p.shape) for name, p in weights.items()}
         for name in sorted(own.keys() | other.keys()):
             if own.get(name) != other.get(name):
+                hint = getattr(getattr(self.model, "cell", None), "loading_hint", "")
                 raise RecordError(
                     f"{path} is of another model: {name} is {other.get(name, 'missing')} there, "
-                    f"{own.get(name, 'missing')} in this one"
+                    f"{own.get(name, 'missing')} in this one{hint and f'; {hint}'}"
                 )
         self.model.load_state_dict(weights)
 

@@ -31,6 +31,7 @@ class Job:
     folder: Path
     length: int = 0
     images: Path | None = None  # where the figures of its study go
+    report: bool = False  # write the report on its study too
     complete: bool = False
     error: str = ""  # why it cannot be run, or did not get through
 
@@ -59,6 +60,7 @@ def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]
             job.folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
             job.name, job.length = job.folder.name, config.length
             job.images = None if config.images_dir is None else Path(config.images_dir)
+            job.report = config.report
             if folders.setdefault(job.folder, overrides) is not overrides:
                 if folders[job.folder] == overrides:
                     continue  # the same value given twice
@@ -155,18 +157,18 @@ def stopped_seeds(folder: Path) -> str:
     if not stopped:
         return ""
     rest = "all of them" if len(stopped) == len(seeds) else "the other seeds are complete"
-    return f"the loss of seeds {stopped} was not finite ({rest}); try a smaller lr or clip_norm=1"
+    return f"the loss of seeds {stopped} was not finite ({rest}); try a smaller lr or clip=1"
 
 
 def show_table(folders: list[Path]) -> None:
-    """Print the table of these complete runs; write that of their whole study to results.csv."""
+    """Print the table of these complete runs, study by study; write that of each whole study to results.csv."""
     from memexp import tables  # pandas and scipy are slow to import: not before they are needed
 
-    rows, _ = records.collect(folders)
-    if rows.empty:
-        return
-    say(f"\n{tables.shown(tables.results(rows))}\n(mean over seeds and its 95 % interval)\n")
     for study in sorted({Path(os.path.relpath(folder.parent)) for folder in folders}):
+        rows, _ = records.collect([folder for folder in folders if Path(os.path.relpath(folder.parent)) == study])
+        if rows.empty:
+            continue
+        say(f"\n{tables.shown(tables.results(rows))}\n(mean over seeds and its 95 % interval)\n")
         try:
             say(f"all runs of the study, seed by seed: {write_results(study)}")
         except MemexpError as error:
@@ -185,6 +187,10 @@ def draw(jobs: Sequence[Job]) -> bool:
                 pass
             less = f"; left out: {complaints.count} (python -m memexp.analysis says why)" if complaints.count else ""
             say(f"figures and tables: {images / study.name}{less}")
+            if any(job.report for job in jobs if job.folder.parent.name == study.name):
+                from memexp.report import write_report
+
+                say(f"report: {write_report(study.name, study.parent, images, complaints)}")
         except MemexpError as error:
             say(str(error))
             well = False

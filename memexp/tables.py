@@ -10,12 +10,14 @@ from scipy import stats
 
 SCORES = {"dev": "dev_accuracy", "test": "test_accuracy", "exact": "exact_accuracy"}
 
+SIZES = ("parameters", "state_size")
+
 #: Columns of `memexp.records.collect` that are neither settings nor what identifies a row.
 NOT_SETTINGS = (
     "run", "label", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates",
     "seconds", "exact_over", "target_entropy_bits", "chance_accuracy", "best_iteration", "diverged_at", "retained_bits",
-    "study", "device", "datasets_dir", "outputs_dir", "images_dir", "checkpoint_seconds", "task.name", "task._target_",
-    "model._target_",
+    "study", "device", "datasets_dir", "outputs_dir", "images_dir", "report", "checkpoint_seconds", "task.name",
+    "task._target_", "model._target_",
 )  # fmt: skip
 
 
@@ -57,13 +59,14 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
         rows: as `memexp.records.collect` returns; the same seed of the same setting counts once.
 
     Returns:
-        Columns: the varied settings, ``seeds``, ``stopped`` (seeds whose loss was not finite), and for each score
-        ``<score>``, ``<score>_low``, ``<score>_high``; ``seconds``.
+        Columns: the varied settings, ``parameters`` and ``state_size`` of one seed, ``seeds``, ``stopped`` (seeds whose
+        loss was not finite), and for each score ``<score>``, ``<score>_low``, ``<score>_high``; ``seconds``.
     """
     by = varied(rows)
     table = []
     for key, group in rows.drop_duplicates([*by, "seed"]).groupby(by, sort=True, dropna=False):
         row: dict[str, object] = dict(zip(by, key, strict=True))
+        row |= {size: group[size].iloc[0] for size in SIZES if size in group}
         stopped = group["diverged_at"].notna()
         row["seeds"] = int((~stopped).sum())
         row["stopped"] = int(stopped.sum())
@@ -77,7 +80,10 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Turn a table of `results` into text: percent, with the interval in brackets."""
     extra = [c for c in table.columns if str(c).endswith(("_low", "_high"))]
-    text = table.rename(columns={"model.name": "model"}).drop(columns=[*SCORES, "seconds", *extra])
+    text = table.rename(columns={"model.name": "model"}).drop(
+        columns=[*SCORES, "state_size", "seconds", *extra], errors="ignore"
+    )
+    text = text.astype(object).where(text.notna(), "")  # a setting that this model does not have
     for name in SCORES:
         text[f"{name} %"] = [
             f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else f"{100 * mean:.1f}"

@@ -69,6 +69,39 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
     assert wrong.stderr.count("\n") == 1
 
 
+def test_labels_leave_out_what_does_nothing():
+    row = pd.Series(
+        {
+            "model.name": "lstm",
+            "model.variant": "no_forget_gate",
+            "model.reset_after": float("nan"),
+            "clip": None,
+            "clip_by": "tensor",
+            "model.initial_state": "zero",
+            "model.bidirectional": True,
+            "model.hidden_size": (4, 5),
+        }
+    )
+    settings = [name for name in row.index if name not in ("model.name", "clip")]
+    assert analysis.label(row, settings) == "LSTM, no forget gate, bidirectional, hidden size (4, 5)"
+    assert analysis.label(pd.Series({**row, "clip": 5.0}), ["clip", "clip_by"]) == "LSTM, clip 5, tensor"
+
+
+def test_gradients_after_clipping_are_drawn_only_where_they_differ():
+    table = [
+        (1, 0, "train", f"{what}.U", value) for what, value in (("gradient_norm", 9), ("clipped_gradient_norm", 5))
+    ]
+    history = pd.DataFrame([*table, (1, 0, "train", "loss", 2.0)], columns=records.HISTORY_COLUMNS)
+    norms = analysis.read_gradients(history)
+    assert norms[["parameter", "when", "value"]].to_numpy().tolist() == [
+        ["U", "before clipping", 9],
+        ["U", "after clipping", 5],
+    ]
+    same = history.assign(value=2.0)
+    assert analysis.read_gradients(same)["when"].tolist() == ["before clipping"]
+    assert analysis.read_gradients(history[history["name"] == "loss"]).empty
+
+
 def test_what_can_be_drawn_is_drawn(memexp: CommandLine, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     assert memexp("-m", "length=4,5", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
     study = tmp_path / "outputs" / "book"

@@ -1,6 +1,7 @@
 """The page is tested in a real browser without a screen, from disk, against torch's numbers."""
 
 import copy
+import itertools
 import json
 import os
 import shutil
@@ -24,9 +25,23 @@ from memexp import CONF_DIR, checkpoints, explorer
 from memexp.config import choices
 from memexp.errors import Complaints
 from memexp.experiment import build_model, build_task
-from memexp.models import SequenceClassifier
+from memexp.models import LSTM
+from memexp.networks import SequenceClassifier
 
 MODELS = pytest.mark.parametrize("name", ["srn", "lstm"])
+
+#: The sweeps of the study of small networks, key -> values: every model, every variant, stacked and bidirectional ones.
+GRIDS = [
+    {"model": choices("model"), "model.hidden_size": ["[6]"]},
+    {"model": ["lstm"], "model.hidden_size": ["[6]"], "model.variant": [v for v in LSTM.VARIANTS if v != "none"]},
+    {"model": ["gru"], "model.hidden_size": ["[6]"], "model.reset_after": ["True"]},
+    {"model": ["gru", "lstm"], "model.hidden_size": ["[3,5]"], "model.bidirectional": ["False", "True"],
+     "model.initial_state": ["input", "learned"]},
+    {"model": ["minlstm"], "model.hidden_size": ["[6]"], "model.bidirectional": ["True"],
+     "model.initial_state": ["input"]},
+]  # fmt: skip
+NETWORKS = [dict(zip(grid, values, strict=True)) for grid in GRIDS for values in itertools.product(*grid.values())]
+SHARED = {"length": "4", "epochs": "1", "seeds": "1", "lr": "0.05"}
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --window-size=1600,1000"
@@ -48,12 +63,29 @@ def explore(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished study of SRN and LSTM, three seeds each; the test of damage copies it."""
     folder = tmp_path_factory.mktemp("explorer")
-    subprocess.run(
-        [sys.executable, "-m", "memexp", "-m", "study=small", "length=4", "model=srn,lstm", "epochs=1", "seeds=3",
-         "lr=0.05"],
-        cwd=folder, check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
+    train(folder, "study=small", "length=4", "model=srn,lstm", "epochs=1", "seeds=3", "lr=0.05")
     return folder
+
+
+def train(folder: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "memexp", "-m", "hydra/launcher=basic", "images_dir=null", *arguments]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def networks(folder: Path) -> Path:
+    """The page of the study of small networks."""
+    grids = ["{" + ",".join(f'{key}:"{",".join(values)}"' for key, values in grid.items()) + "}" for grid in GRIDS]
+    shared = [f"{key}={value}" for key, value in SHARED.items()]
+    train(folder, "study=networks", f"hydra.sweeper.grids=[{','.join(grids)}]", *shared)
+    done = explore(folder, "study=networks")
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder / "images" / "networks" / "explorer.html"
+
+
+def name_of(network: dict[str, str]) -> str:
+    settings = {**network, **SHARED}
+    return ",".join(f"{key}={settings[key]}" for key in sorted(settings))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +125,8 @@ def opened(browser: webdriver.Chrome, page: Path) -> Iterator[webdriver.Chrome]:
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
-    assert {urlsplit(url).path for url in asked if not url.startswith("data:")} == {urlsplit(page.as_uri()).path}
+    pages = {urlsplit(path.as_uri()).path for path in page.parents[1].glob("*/explorer.html")}
+    assert {urlsplit(url).path for url in asked if not url.startswith(("data:", "about:"))} <= pages
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
 
 
@@ -128,7 +161,10 @@ def run_of(folder: Path, name: str) -> Path:
 
 
 def load(folder: Path, name: str) -> SequenceClassifier:
-    run = run_of(folder, name)
+    return load_folder(folder, run_of(folder, name))
+
+
+def load_folder(folder: Path, run: Path) -> SequenceClassifier:
     config = OmegaConf.create(json.loads((run / "summary.json").read_text())["config"])
     config.datasets_dir = str(folder / "datasets")
     model = build_model(config, build_task(config))
@@ -166,6 +202,28 @@ def test_typed_sequences_give_torchs_probabilities(opened: webdriver.Chrome, fol
         check_probabilities(opened, model, digits, seed)
         assert find(opened, ".answer .digit").text == str(int(by_torch(model, digits, seed).argmax()))
     assert not torch.equal(by_torch(model, "6701", seed), by_torch(model, "6701", 1 - seed))
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: ",".join(network.values()))
+def test_every_network_computes_what_torch_does(
+    opened: webdriver.Chrome, folder: Path, networks: Path, network: dict[str, str]
+):
+    open_page(opened, networks, "#" + urlencode({"run": name_of(network), "lang": "en"}))
+    assert not find(opened, "#message").is_displayed()
+    model = load_folder(folder, folder / "outputs" / "networks" / name_of(network))
+    both = network.get("model.bidirectional") == "True"
+    for typed in ("6", "6701", "0987654321"):
+        enter(opened, "a", typed)
+        check_probabilities(opened, model, typed)
+        trace = model.trace(torch.tensor([[[int(digit) for digit in typed]]]))
+        script = "return panels.map((panel) => [panel.part, panel.values.map((row) => [...row])])"
+        panels = opened.execute_script(script)
+        assert [name for name, _ in panels] == [*["class_probabilities"][both:], *trace]
+        for (_, values), part in zip(panels[not both :], trace.values(), strict=True):
+            torch.testing.assert_close(torch.tensor(values), part[0, 0], rtol=0, atol=1e-5)
+    for step in (9, 8):
+        find(opened, "#step").send_keys(Keys.ARROW_LEFT)
+        check_probabilities(opened, model, typed if both else typed[:step])
 
 
 @MODELS
@@ -283,6 +341,66 @@ def test_state_scales_are_symmetric_and_never_clip(opened: webdriver.Chrome, fol
     assert find(opened, ".scale[data-part=forget_gate]").text.split() == ["0", "1"]
 
 
+def test_a_network_that_reads_both_ways_answers_in_the_end(opened: webdriver.Chrome, folder: Path, networks: Path):
+    (network,) = [n for n in NETWORKS if n["model"] == "lstm" and [*n.values()][-2:] == ["True", "learned"]]
+    model = load_folder(folder, folder / "outputs" / "networks" / name_of(network))
+    open_page(opened, networks, "#" + urlencode({"run": name_of(network), "a": "6701", "b": "170", "step": "2"}))
+    for which, digits in (("A", "6701"), ("B", "170")):
+        check_probabilities(opened, model, digits, which=which)
+        assert find(opened, f".answer[data-sequence={which}] .when").text == (
+            f"after all {len(digits)} digits, read from both ends"
+        )
+    answers = " / ".join(str(int(by_torch(model, digits, 0).argmax())) for digits in ("6701", "170"))
+    assert find(opened, "#now").text == f"2 of 4, digit 7; answers {answers} in the end"
+    assert len(opened.find_elements(By.CSS_SELECTOR, "canvas")) == 3 * 2 * 2 * 6
+    assert title_and_about(opened, "layer_1.backwards.forget_gate") == (
+        "Layer 1, backwards: Forget gate", "How much of the cell is kept: 1 keeps all, 0 erases"
+    )  # fmt: skip
+    hidden = title_and_about(opened, "layer_1.hidden_state")
+    assert hidden[0] == "Layer 1, forwards: Hidden state"
+    assert hidden[1].startswith("Feeds the next step and the layer above")
+    assert title_and_about(opened, "layer_2.hidden_state")[1].startswith("Feeds the next step and the answer")
+    find(opened, "#language").click()
+    assert title_and_about(opened, "layer_2.backwards.forget_gate")[0] == "第 2 层，反向：遗忘门"
+
+
+def title_and_about(browser: webdriver.Chrome, part: str) -> tuple[str, str]:
+    card = f'.part[data-part="{part}"]'
+    return find(browser, f"{card} h2").text, find(browser, f"{card} .about").text
+
+
+@pytest.mark.parametrize(
+    ("network", "part", "about"),
+    [
+        ({"model": "gru"}, "update_gate", "Weighs the old state"),
+        ({"model": "gru"}, "reset_gate", "How much of the old state the candidate sees"),
+        ({"model": "gru", "model.reset_after": "True"}, "reset_gate", "How much the candidate gets of what"),
+        ({"model": "mingru"}, "update_gate", "Weighs the new state"),
+        ({"model": "residual_srn"}, "candidate", "What is added to the old state"),
+        ({"model": "lstm", "model.variant": "coupled"}, "input_gate", "How much of the candidate is written: 1 − "),
+    ],
+)
+def test_a_line_says_what_a_part_does(
+    opened: webdriver.Chrome, networks: Path, network: dict[str, str], part: str, about: str
+):
+    open_page(opened, networks, "#" + urlencode({"run": name_of({**network, "model.hidden_size": "[6]"})}))
+    assert title_and_about(opened, part)[1].startswith(about)
+    unexplained = "return panels.filter((p) => !partWords(p.part)[1]).map((p) => p.part)"
+    for _ in range(2):
+        assert opened.execute_script(unexplained) == []
+        find(opened, "#language").click()
+
+
+def test_networks_are_labelled_by_their_settings(opened: webdriver.Chrome, networks: Path):
+    open_page(opened, networks)
+    labels = [option.text for option in Select(find(opened, "#model")).options]
+    assert len(labels) == len(set(labels)) == len(NETWORKS)
+    assert not [label for label in labels if "nan" in label or "(length" in label]
+    assert sum("GRU, hidden size (6,), reset after" in label for label in labels) == 1
+    assert sum("LSTM, hidden size (3, 5), bidirectional, learned" in label for label in labels) == 1
+    assert sum("LSTM, hidden size (6,), peephole" in label for label in labels) == 1
+
+
 def test_a_link_holds_everything(opened: webdriver.Chrome, page: Path):
     choose(opened, "model", "SRN")
     choose(opened, "seed", "1")
@@ -333,27 +451,35 @@ def test_chinese(opened: webdriver.Chrome, page: Path):
     assert find(opened, "h1").text == "门控浏览器"
     open_page(opened, page, query="?lang=zh")
     assert find(opened, ".part[data-part=forget_gate] h2").text == "遗忘门"
-    words = "return Object.keys(WORDS[arguments[0]]).concat(Object.keys(WORDS[arguments[0]].parts))"
+    words = "const w = WORDS[arguments[0]]; return [w, w.parts, w.about].flatMap((entry) => Object.keys(entry))"
     assert opened.execute_script(words, "en") == opened.execute_script(words, "zh")
 
 
-@pytest.mark.parametrize("width", [360, 1600])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_fits_any_screen(opened: webdriver.Chrome, width: int, scheme: str):
+@pytest.mark.parametrize("width", [360, 800, 1600])
+@pytest.mark.parametrize(("scheme", "both"), [("light", False), ("dark", True)])
+def test_fits_any_screen(opened: webdriver.Chrome, networks: Path, width: int, scheme: str, both: bool):
+    if both:
+        (network, *_) = [n for n in NETWORKS if n.get("model.bidirectional") == "True"]
+        open_page(opened, networks, "#" + urlencode({"run": name_of(network)}))
     screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     feature = {"name": "prefers-color-scheme", "value": scheme}
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     try:
+        fits(opened, width)
         enter(opened, "b", "12" * 50)
-        assert opened.execute_script("return document.documentElement.scrollWidth") <= width
-        edges = "return [...document.querySelectorAll('main *')].map((e) => e.getBoundingClientRect().right)"
-        assert max(opened.execute_script(edges)) <= width
+        fits(opened, width)
         colour = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (sum(int(c) for c in colour[4:-1].split(",")) < 200) == (scheme == "dark")
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def fits(browser: webdriver.Chrome, width: int) -> None:
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    edges = "return [...document.querySelectorAll('main *')].map((e) => e.getBoundingClientRect().right)"
+    assert max(browser.execute_script(edges)) <= width
 
 
 def test_every_model_has_its_cell_in_the_page(opened: webdriver.Chrome):
@@ -384,7 +510,7 @@ def test_damaged_and_unfinished_runs_are_named_and_left_out(folder: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["study=smal"], "study 'smal' does not exist (did you mean small?); there are: small"),
+        (["study=smal"], "study 'smal' does not exist (did you mean small?); there are: "),
         (["study=small", "outputs_dir=nowhere"], "nowhere has no study yet"),
         (["sudy=small"], "unknown key 'sudy' (did you mean study?)"),
         (["study=small", "seeds=[a]"], "seeds: 'a' is not a seed"),
@@ -418,7 +544,10 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert "seeds=null" in capsys.readouterr().out
 
 
-def test_runs_are_labelled_by_what_differs(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_runs_are_labelled_by_what_differs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
     study = tmp_path / "small"
     shutil.copytree(folder / "outputs" / "small", study)
     run = run_of(folder, "lstm")
@@ -429,15 +558,18 @@ def test_runs_are_labelled_by_what_differs(folder: Path, tmp_path: Path, capsys:
         (study / name / "summary.json").write_text(json.dumps(summary))
     labels = {r["name"]: r["label"] for r in explorer.export_study(study, None, Complaints())}
     assert labels == {
-        run_of(folder, "srn").name: "SRN, initialiser xavier",
-        run.name: f"LSTM, initialiser xavier ({run.name})",
-        "copy": "LSTM, initialiser xavier (copy)",
-        "other": "LSTM, initialiser chrono",
+        run_of(folder, "srn").name: "SRN, xavier",
+        run.name: f"LSTM, xavier ({run.name})",
+        "copy": "LSTM, xavier (copy)",
+        "other": "LSTM, chrono",
     }
     assert capsys.readouterr().err == ""
 
 
-def test_seeds_that_stopped_or_are_not_finite(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_seeds_that_stopped_or_are_not_finite(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
     study = tmp_path / "small"
     run = study / "run"
     shutil.copytree(run_of(folder, "srn"), run)
@@ -445,7 +577,7 @@ def test_seeds_that_stopped_or_are_not_finite(folder: Path, tmp_path: Path, caps
     summary["seeds"][0] |= {"diverged_at": 3, "dev_accuracy": None, "test_accuracy": None, "exact_accuracy": None}
     (run / "summary.json").write_text(json.dumps(summary))
     content = checkpoints.load(run / "best.pt", "weights")
-    content["weights"]["cell.U"][1] = torch.nan
+    content["weights"]["layers.0.0.cell.U"][1] = torch.nan
     checkpoints.save(run / "best.pt", content)
     (exported,) = explorer.export_study(study, None, Complaints())
     (seed,) = exported["seeds"]

@@ -142,3 +142,28 @@ def test_no_loss_curve_is_cut_off_by_axes_that_share_a_scale():
         table = [(0, 0, "dev", 1.0), (100, 0, "dev", top)]
         figures.loss_curves(pd.DataFrame(table, columns=["iteration", "seed", "split", "value"]), ax)
     assert grid[0].get_ylim() == (0, pytest.approx(9.18))
+
+
+def test_gradient_norms_have_room_for_zero_and_for_an_explosion():
+    table = [
+        (iteration, seed, value * (seed + 1), when)
+        for when, values in (("before clipping", (1.0, 2000.0, 0.0)), ("after clipping", (1.0, 5.0, 0.0)))
+        for iteration, value in enumerate(values, 1)
+        for seed in range(3)
+    ]
+    ax = figures.gradient_norms(pd.DataFrame(table, columns=["iteration", "seed", "value", "when"]), axes())
+    assert ax.get_legend_handles_labels()[1] == ["before clipping", "after clipping"]
+    assert ax.get_yscale() == "symlog"
+    assert ax.get_ylim() == (0, 12000)
+    assert ax.get_xlim() == (1, 3)
+    median = next(line for line in ax.lines if line.get_label() == "before clipping")
+    assert np.asarray(median.get_ydata()).tolist() == [2, 4000, 0]
+
+
+def test_the_table_of_accuracies_has_mean_and_half_the_interval():
+    ax = figures.accuracy_table(rows(), "exact_accuracy", axes())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["SRN", "LSTM"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "35"]
+    half = 100 * 12.706 * 0.1  # Student's t with one degree of freedom, standard error 0.1
+    assert ax.texts[0].get_text() == f"50 ± {half:.0f}"
+    assert len(ax.texts) == 3  # the LSTM has no run of length 35

@@ -5,15 +5,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import KINDS, classifier, randomise
+from matplotlib.figure import Figure
 
-from memexp import checkpoints, gates, records
+from memexp import checkpoints, gates, heatmaps, records
 from memexp.errors import ConfigError, RecordError
-from memexp.models import LSTM, SRN, Cell, SequenceClassifier
+from memexp.models import LSTM
+from memexp.networks import SequenceClassifier
 from memexp.tasks.digit_sum import enumerate_distribution
 from memexp.tasks.task import Rows
 
@@ -61,46 +65,19 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-def random_model(cell: type[Cell], hidden_size: int = 3) -> SequenceClassifier:
+def random_model(kind: str, **shape: object) -> SequenceClassifier:
     """One seed, float64, weights from N(0, 1)."""
-    model = SequenceClassifier(cell, [0], 10, 19, embedding_size=2, hidden_size=hidden_size).double()
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    model = classifier(KINDS[kind], [0], classes=19, embedding_size=2, **{"widths": [3], **shape})
+    randomise(model, torch.Generator().manual_seed(5), scale=1)
     return model
-
-
-def by_hand(model: SequenceClassifier, tokens: list[int]) -> dict[str, np.ndarray]:
-    """Step through the equations of the book, (6.3.1), in numpy: name -> [L, D]."""
-    E, W, U, b = (p.detach().numpy()[0] for p in (model.embedding, model.cell.W, model.cell.U, model.cell.b))
-    h = c = np.zeros(U.shape[-1])
-    steps = []
-    for token in tokens:
-        pre = [E[token] @ W[g] + h @ U[g] + b[g] for g in range(len(W))]
-        if len(pre) == 1:
-            h = np.tanh(pre[0])
-            steps.append({"hidden_state": h})
-            continue
-        i, f, o = (1 / (1 + np.exp(-pre[g])) for g in range(3))
-        candidate = np.tanh(pre[3])
-        c = f * c + i * candidate
-        h = o * np.tanh(c)
-        steps.append(dict(zip(PARTS, (i, f, o, candidate, c, h), strict=True)))
-    return {name: np.array([step[name] for step in steps]) for name in steps[0]}
 
 
 # --- one sequence ---
 
 
-@pytest.mark.parametrize("cell", [SRN, LSTM])
-def test_a_trace_equals_the_equations_done_by_hand(cell: type[Cell]):
-    model, tokens = random_model(cell), [6, 7, 0, 3, 1]
-    trace = gates.as_arrays(model.trace(torch.tensor(tokens)[None, None]))
-    wanted = by_hand(model, tokens)
-    assert list(trace) == list(wanted)
-    for name, values in wanted.items():
-        np.testing.assert_allclose(trace[name], values, rtol=1e-12, err_msg=name)
+def test_arrays_are_those_of_the_first_row_of_the_first_seed():
+    part = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5)  # [S, B, L, D]
+    assert gates.as_arrays({"cell_state": part})["cell_state"].tolist() == part[0, 0].tolist()
 
 
 def test_zero_weights_leave_gates_half_open_and_cells_empty(run_folder: Path, command: Command):
@@ -160,37 +137,42 @@ def test_each_token_has_a_kind():
     ]
 
 
-@pytest.mark.parametrize("cell", [SRN, LSTM])
-def test_averages_equal_brute_force(cell: type[Cell], monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("SRN", {}), ("LSTM", {}), ("GRU reset before", {"widths": [2, 3], "bidirectional": True})],
+)
+def test_averages_equal_brute_force(kind: str, shape: dict[str, object], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gates, "CHUNK", 4 * 3 * 700)  # 1,900 inputs in three chunks, the last one smaller
-    model, rows = random_model(cell), enumerate_distribution(4, 1)
+    model, rows = random_model(kind, **shape), enumerate_distribution(4, 1)
     means, saturation = gates.averages(model, rows)
+    trace = {name: part[0].numpy() for name, part in model.trace(rows.inputs[None]).items()}  # [B, L, D]
     assert rows.weights is not None
     sums: dict[tuple[str, int, str], np.ndarray] = {}
     mass: dict[tuple[int, str], float] = {}
     under: dict[str, np.ndarray] = {}
-    for row, weight in zip(rows.inputs.tolist(), rows.weights.tolist(), strict=True):
+    for place, (row, weight) in enumerate(zip(rows.inputs.tolist(), rows.weights.tolist(), strict=True)):
         kinds = ["first digit", "second digit", *("distractor" if digit else "zero" for digit in row[2:])]
         for step, kind in enumerate(kinds, 1):
             mass[step, kind] = mass.get((step, kind), 0) + weight
-        for name, values in by_hand(model, row).items():
+        for name, values in ((name, part[place]) for name, part in trace.items()):
             under[name] = under.get(name, 0) + weight * (abs(values) < 0.1).mean(0)
             for step, kind in enumerate(kinds, 1):
                 both = np.stack([values[step - 1], abs(values[step - 1])])
                 sums[name, step, kind] = sums.get((name, step, kind), 0) + weight * both
-    assert len(means) == len(sums) * 3
+    assert len(means) == sum(total.shape[1] for total in sums.values())
     for (name, step, kind), total in sums.items():
         own = means[(means["part"] == name) & (means["time_step"] == step) & (means["kind"] == kind)]
-        assert own["unit"].tolist() == [0, 1, 2]
-        assert own["probability"].tolist() == pytest.approx([mass[step, kind]] * 3)
+        assert own["unit"].tolist() == [*range(total.shape[1])]
+        assert own["probability"].unique().tolist() == pytest.approx([mass[step, kind]])
         np.testing.assert_allclose(own[["mean", "mean_size"]].to_numpy().T, total / mass[step, kind], rtol=1e-9)
+    assert saturation["part"].unique().tolist() == list(trace)
     for name, share in under.items():
         assert saturation.loc[saturation["part"] == name, "share_under_0.1"].tolist() == pytest.approx(share.tolist())
 
 
 def test_saturation_of_gates_that_are_known():
     """Unit 0 of the input gate is open at zeros only, unit 1 always half open, unit 2 always closed."""
-    model = SequenceClassifier(LSTM, [0], 10, 19, embedding_size=1, hidden_size=3, initialiser="zeros")
+    model = classifier(LSTM, [0], embedding_size=1, widths=[3], initialiser="zeros")
     with torch.no_grad():
         model.embedding.zero_()
         model.embedding[0, 1:] = -5
@@ -204,7 +186,7 @@ def test_saturation_of_gates_that_are_known():
 
 def test_averages_need_probabilities():
     with pytest.raises(ValueError, match="no weights"):
-        gates.averages(random_model(SRN), Rows(torch.zeros(2, 4, dtype=torch.long), torch.zeros(2)))
+        gates.averages(random_model("SRN"), Rows(torch.zeros(2, 4, dtype=torch.long), torch.zeros(2)))
 
 
 # --- runs ---
@@ -216,7 +198,7 @@ def test_a_run_is_rebuilt_seed_by_seed(run_folder: Path):
     assert (run.study, run.name, run.config.length) == ("book", RUN, 4)
     for name, parameter in run.best(1).named_parameters():
         assert torch.equal(parameter[0], weights[name][1])
-    fresh = SequenceClassifier(LSTM, [0, 1], 10, 19)
+    fresh = classifier(LSTM, [0, 1], classes=19, embedding_size=32, widths=[32])
     for own, both in zip(run.untrained(1).parameters(), fresh.parameters(), strict=True):
         assert torch.equal(own[0], both[1])
 
@@ -244,6 +226,25 @@ def test_everything_is_drawn_and_written(trained: Path, monkeypatch: pytest.Monk
     before, _ = gates.averages(untrained, enumerate_distribution(4, 1), ["forget_gate"])
     own = means[(means["training"] == "before") & (means["part"] == "forget_gate")]
     assert own["mean"].tolist() == pytest.approx(before["mean"].tolist(), rel=1e-5)
+
+
+def test_stacked_layers_and_both_directions_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each part's units in the order of its own cell's; the layers have different numbers of them."""
+    model = random_model("GRU reset after", widths=[2, 3], bidirectional=True)
+    drawn: dict[str, list[int]] = {}
+
+    def sheet(trace: dict[str, np.ndarray], tokens: object, title: object, orders: dict[str, np.ndarray]) -> Figure:
+        drawn.update({name: order.tolist() for name, order in orders.items()})
+        return heatmaps.sheet(trace, tokens, title, orders)
+
+    monkeypatch.setattr(gates, "heatmaps", SimpleNamespace(**{**vars(heatmaps), "sheet": sheet}))
+    gates.show_sequence(model, [6, 7, 0, 3], "GRU", gates.Options(order="time"), tmp_path)
+    whole = model.trace(torch.tensor([[[6, 7, 0, 3]]]))
+    assert {path.stem for path in (tmp_path / "6703").glob("*.png")} == {"sheet", *whole}
+    for name, part in whole.items():
+        state = whole[name.removesuffix(name.split(".")[-1]) + "hidden_state"][0, 0].numpy()
+        assert drawn[name] == heatmaps.units_by_time(state).tolist()
+        assert len(drawn[name]) == part.shape[-1]
 
 
 def test_another_length_is_allowed_with_a_warning(
@@ -326,10 +327,14 @@ def test_an_unfinished_run(run_folder: Path, command: Command):
 def test_a_damaged_record(run_folder: Path, command: Command):
     path = run_folder / records.SUMMARY
     summary = json.loads(path.read_text())
-    for key, value in (("_target_", "memexp.models.None"), ("hidden_size", "many")):
+    for key, value, complaint in (
+        ("_target_", "memexp.models.None", " is damaged"),
+        ("embedding_size", "many", " is damaged"),
+        ("hidden_size", "many", ": model.hidden_size=many is not possible"),
+    ):
         spoilt = {**summary["config"]["model"], key: value}
         path.write_text(json.dumps({**summary, "config": {**summary["config"], "model": spoilt}}))
-        assert f"{path} is damaged" in command("length=4")
+        assert f"{path}{complaint}" in command("length=4")
     path.write_text("{")
     assert "summary.json is damaged" in command("length=4")
 

@@ -1,180 +1,258 @@
 import math
+from functools import partial
 
 import pytest
 import torch
-from conftest import random_cell
+from conftest import KINDS, TORCH_KINDS, MakeCell, assert_same, by_hand, random_cell, torchs_layer
+from torch import Tensor
 
-from memexp.baselines import TORCH_LAYERS, torch_layer
 from memexp.errors import ConfigError
-from memexp.models import LSTM, SRN, Cell, SequenceClassifier
+from memexp.models import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
 
 W = [[0.1, 0.2], [0.1, 0.2]]
 U = [[0.0, 0.1], [0.1, 0.0]]
 B = [0.1, 0.1]
 
 
+def numbers(*values: object) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def book_cell(kind: type[Cell]) -> Cell:
     """The example weights of the book (6.1.2, 6.3.1), the same for every gate."""
     cell = kind(1, 2, 2).double()
     with torch.no_grad():
-        cell.W[:] = torch.tensor(W)
-        cell.U[:] = torch.tensor(U)
-        cell.b[:] = torch.tensor(B)
+        cell.W[:], cell.U[:], cell.b[:] = numbers(*W), numbers(*U), numbers(*B)
     return cell
 
 
-def test_srn_matches_the_books_example_by_hand():
-    outputs, (h,) = book_cell(SRN)(torch.tensor([[[[1.0, 0.0], [0.0, 2.0]]]], dtype=torch.float64))
+def random_run(
+    kind: MakeCell, shape: tuple[int, ...], generator: torch.Generator
+) -> tuple[Cell, Tensor, State, list[Tensor]]:
+    """A random cell of S seeds, inputs [S, B, L, M], a state to start from, and all that a gradient may be taken at."""
+    S, batch, L, M, D = shape
+    cell = random_cell(kind, S, M, D, generator)
+    draw = {"generator": generator, "dtype": torch.float64, "requires_grad": True}
+    inputs, state = torch.randn(S, batch, L, M, **draw), tuple(torch.randn(S, batch, D, **draw) for _ in cell.states)
+    return cell, inputs, state, [inputs, *state, *cell.parameters()]
+
+
+# --- examples done by hand ---
+
+
+def test_srn_matches_the_books_example():
+    outputs, (h,) = book_cell(SRN)(numbers([[[1, 0], [0, 2]]]))
     a, b = math.tanh(0.1 + 0.1), math.tanh(0.2 + 0.1)
     c, d = math.tanh(0.2 + 0.1 * b + 0.1), math.tanh(0.4 + 0.1 * a + 0.1)
-    # the example weights are read from float32 literals
-    torch.testing.assert_close(outputs, torch.tensor([[[[a, b], [c, d]]]], dtype=torch.float64), atol=1e-8, rtol=0)
+    torch.testing.assert_close(outputs, numbers([[[a, b], [c, d]]]), atol=1e-15, rtol=0)
     assert torch.equal(h[0, 0], outputs[0, 0, 1])
 
 
-def test_lstm_matches_the_books_example_by_hand():
-    outputs, (h, c) = book_cell(LSTM)(torch.tensor([[[[1.0, 0.0]]]], dtype=torch.float64))
+def test_lstm_matches_the_books_example():
+    outputs, (h, c) = book_cell(LSTM)(numbers([[[1, 0]]]))
     gate = [1 / (1 + math.exp(-z)) for z in (0.2, 0.3)]
     cell = [g * math.tanh(z) for g, z in zip(gate, (0.2, 0.3), strict=True)]
     hidden = [g * math.tanh(z) for g, z in zip(gate, cell, strict=True)]
-    torch.testing.assert_close(c[0, 0], torch.tensor(cell, dtype=torch.float64), atol=1e-8, rtol=0)
-    torch.testing.assert_close(h[0, 0], torch.tensor(hidden, dtype=torch.float64), atol=1e-8, rtol=0)
+    torch.testing.assert_close(c[0, 0], numbers(*cell), atol=1e-15, rtol=0)
+    torch.testing.assert_close(h[0, 0], numbers(*hidden), atol=1e-15, rtol=0)
     assert torch.equal(outputs[0, 0, 0], h[0, 0])
 
 
-@pytest.mark.parametrize("kind", [SRN, LSTM])
+def odds(share: float) -> float:
+    """What a sigmoid turns into this share."""
+    return math.log(share / (1 - share))
+
+
+HALF = math.atanh(0.5)
+GATES = {"input_gate": odds(0.2), "forget_gate": odds(0.75), "output_gate": odds(0.6), "candidate": HALF}
+PEEP = {"P": [[odds(0.2) / 0.8], [odds(0.75) / 0.8], [odds(0.6) / 0.7]]}  # I and F see c = 0.8, O the new 0.7
+
+
+@pytest.mark.parametrize(
+    ("kind", "biases", "more", "expected"),
+    [
+        ("SRN", {"hidden_state": HALF}, {}, [0.5]),
+        ("ResidualSRN", {"candidate": HALF}, {}, [0.8 + 0.5]),
+        ("MinGRU", {"update_gate": odds(0.25), "candidate": 2.0}, {}, [0.75 * 0.8 + 0.25 * 2]),
+        (
+            "MinLSTM",
+            {"input_gate": odds(0.2), "forget_gate": odds(0.6), "candidate": 2.0},
+            {},
+            [(0.6 * 0.8 + 0.2 * 2) / 0.8],
+        ),
+        ("LSTM", GATES, {}, [0.6 * math.tanh(0.7), 0.75 * 0.8 + 0.2 * 0.5]),
+        ("LSTM no_input_gate", GATES, {}, [0.6 * math.tanh(1.1), 0.75 * 0.8 + 0.5]),
+        ("LSTM no_forget_gate", GATES, {}, [0.6 * math.tanh(0.9), 0.8 + 0.2 * 0.5]),
+        ("LSTM no_output_gate", GATES, {}, [math.tanh(0.7), 0.7]),
+        ("LSTM coupled", GATES, {}, [0.6 * math.tanh(0.725), 0.75 * 0.8 + 0.25 * 0.5]),
+        ("LSTM peephole", {"candidate": HALF}, PEEP, [0.6 * math.tanh(0.7), 0.7]),
+    ],
+)
+def test_one_step_of_known_gates(
+    kind: str, biases: dict[str, float], more: dict[str, list[list[float]]], expected: list[float]
+):
+    """One unit that holds 0.8; weights are 0 and biases such that every gate is a round number."""
+    cell = KINDS[kind](1, 1, 1).double()
+    with torch.no_grad():
+        for place, gate in enumerate(cell.gates):
+            cell.b[0, place] = biases.get(gate, 0.0)
+        for name, values in more.items():
+            cell.get_parameter(name)[0] = numbers(*values)
+    for context in (torch.enable_grad, torch.no_grad):
+        with context():
+            _, last = cell(numbers([[[3.0]]]), (numbers([[0.8]]),) * len(cell.states))
+        assert [part.item() for part in last] == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("reset_after", "c", "seen"),
+    [
+        (False, None, [0.25 * 0.4, 0.75 * 0.8]),  # (R h) U_H: the gates of the units that are read
+        (True, [0.0, 0.0], [0.75 * 0.4, 0.25 * 0.8]),  # R (h U_H): those of the units that read
+        (True, [0.2, 0.4], [0.75 * (0.4 + 0.2), 0.25 * (0.8 + 0.4)]),
+    ],
+)
+def test_where_the_reset_gate_acts(reset_after: bool, c: list[float] | None, seen: list[float]):
+    """Two units read each other: h = [0.8, 0.4], U_H swaps them, R = [0.75, 0.25], Z = [0.5, 0.9]."""
+    cell = GRU(1, 1, 2, reset_after=reset_after).double()
+    with torch.no_grad():
+        cell.b[0, :2] = numbers([odds(0.75), odds(0.25)], [odds(0.5), odds(0.9)])
+        cell.U[0, 2] = numbers([0, 1], [1, 0])
+        if c is not None:
+            cell.c[0, 0] = numbers(*c)
+    one, other = map(math.tanh, seen)
+    expected = numbers(0.5 * 0.8 + 0.5 * one, 0.9 * 0.4 + 0.1 * other)
+    for context in (torch.enable_grad, torch.no_grad):
+        with context():
+            _, (h,) = cell(numbers([[[3.0]]]), (numbers([[0.8, 0.4]]),))
+        torch.testing.assert_close(h[0, 0], expected, atol=1e-15, rtol=0)
+
+
+# --- whole sequences ---
+
+
+@pytest.mark.parametrize("kind", TORCH_KINDS)
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (2, 3, 5, 4, 6), (3, 2, 17, 7, 1), (2, 5, 1, 3, 4)])
-def test_cell_equals_torchs_layer(kind: type[Cell], shape: tuple[int, ...], generator: torch.Generator):
+def test_cell_equals_torchs_layer(kind: str, shape: tuple[int, ...], generator: torch.Generator):
     """Outputs, final states and all gradients, with a random initial state, in float64."""
-    S, batch, L, M, D = shape
-    cell = random_cell(kind, S, M, D, generator)
-    draw = {"generator": generator, "dtype": torch.float64}
-    inputs = torch.randn(S, batch, L, M, **draw).requires_grad_()
-    state = tuple(torch.randn(S, batch, D, **draw).requires_grad_() for _ in kind.states)
-    # gradients reach the outputs at every step and the final state, with different weights
-    weights = [torch.randn(S, batch, L, D, **draw), *(torch.randn(S, batch, D, **draw) for _ in state)]
+    cell, inputs, state, leaves = random_run(KINDS[kind], shape, generator)
+    theirs: list[list[Tensor]] = []
+    for k in range(shape[0]):
+        own = [part[k, None] for part in state]  # torch has an axis of layers
+        outputs, last = torchs_layer([[cell]], k)(inputs[k], tuple(own) if len(own) > 1 else own[0])
+        theirs.append([outputs, *(part[0] for part in (last if len(own) > 1 else [last]))])
     outputs, last = cell(inputs, state)
-    sum((a * b).sum() for a, b in zip((outputs, *last), weights, strict=True)).backward()
-
-    for k in range(S):
-        layer = torch_layer(cell, k)
-        own_inputs = inputs[k].detach().clone().requires_grad_()
-        own_state = [s[k][None].detach().clone().requires_grad_() for s in state]
-        theirs, their_last = layer(own_inputs, own_state[0] if kind is SRN else tuple(own_state))
-        their_last = (their_last,) if kind is SRN else their_last
-        results = (theirs, *(s[0] for s in their_last))
-        sum((a * b[k]).sum() for a, b in zip(results, weights, strict=True)).backward()
-
-        close = {"atol": 1e-10, "rtol": 0}
-        torch.testing.assert_close(outputs[k], theirs, **close)
-        for ours, other in zip(last, their_last, strict=True):
-            torch.testing.assert_close(ours[k], other[0], **close)
-        torch.testing.assert_close(inputs.grad[k], own_inputs.grad, **close)
-        for ours, other in zip(state, own_state, strict=True):
-            torch.testing.assert_close(ours.grad[k], other.grad[0], **close)
-        copy = random_cell(kind, 1, M, D, generator)  # a place for torch's gradients, in our layout
-        for place, name in enumerate(TORCH_LAYERS[kind][1]):
-            rows = slice(place * D, (place + 1) * D)
-            copy.W.data[0, kind.gates.index(name)] = layer.weight_ih_l0.grad[rows].T
-            copy.U.data[0, kind.gates.index(name)] = layer.weight_hh_l0.grad[rows].T
-            copy.b.data[0, kind.gates.index(name)] = layer.bias_ih_l0.grad[rows]
-        for name, parameter in cell.named_parameters():
-            torch.testing.assert_close(parameter.grad[k], copy.get_parameter(name).data[0], **close)
+    assert_same([outputs, *last], [torch.stack(results) for results in zip(*theirs, strict=True)], leaves, generator)
 
 
-def classifier(kind: type[Cell], seeds: list[int], **options: object) -> SequenceClassifier:
-    return SequenceClassifier(kind, seeds, symbols=10, classes=7, embedding_size=4, hidden_size=6, **options)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4, 6), (3, 2, 1, 5, 4), (1, 4, 11, 1, 1)])
+def test_cell_equals_its_equation(kind: str, shape: tuple[int, ...], generator: torch.Generator):
+    """Outputs, final states and all gradients; with and without gradients, which are two ways through the code."""
+    cell, inputs, state, leaves = random_run(KINDS[kind], shape, generator)
+    steps = [by_hand(cell, inputs[k], k, [part[k] for part in state]) for k in range(shape[0])]
+    hand = {name: torch.stack([own[name] for own in steps]) for name in ("hidden_state", *cell.states)}
+    theirs = [hand["hidden_state"], *(hand[name][:, :, -1] for name in cell.states)]
+    outputs, last = cell(inputs, state)
+    assert_same([outputs, *last], theirs, leaves, generator)
+    with torch.no_grad():
+        outputs, last = cell(inputs, state)
+    for own, their in zip([outputs, *last], theirs, strict=True):
+        torch.testing.assert_close(own, their, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("kind", [SRN, LSTM])
-def test_a_seed_in_a_group_is_the_seed_alone(kind: type[Cell], generator: torch.Generator):
-    group, alone = classifier(kind, [4, 9, 2]), classifier(kind, [9])
-    for name, parameter in group.named_parameters():
-        assert torch.equal(parameter[1], alone.get_parameter(name)[0])
-        assert not torch.equal(parameter[0], parameter[1]) or name == "head_bias"
-    tokens = torch.randint(10, (3, 2, 5), generator=generator)
-    torch.testing.assert_close(group(tokens)[1], alone(tokens[1:2])[0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cell_starts_from_zero_if_no_state_is_given(kind: str, generator: torch.Generator):
+    cell, inputs, state, _ = random_run(KINDS[kind], (2, 3, 5, 4, 6), generator)
+    given, _ = cell(inputs, tuple(torch.zeros_like(part) for part in state))
+    assert torch.equal(cell(inputs)[0], given)
 
 
-@pytest.mark.parametrize("kind", [SRN, LSTM])
-def test_shared_rows_are_the_same_rows_in_every_seed(kind: type[Cell], generator: torch.Generator):
-    model = classifier(kind, [0, 1, 2])
-    tokens = torch.randint(10, (1, 2, 5), generator=generator)
-    assert model(tokens).shape == (3, 2, 7)
-    torch.testing.assert_close(model(tokens), model(tokens.expand(3, 2, 5)))
+@pytest.mark.parametrize("kind", [MinGRU, MinLSTM])
+@pytest.mark.parametrize("L", [1, 2, 7, 8, 33])
+def test_the_parallel_form_equals_the_steps(kind: type[Cell], L: int, generator: torch.Generator):
+    cell = random_cell(kind, 2, 4, 5, generator)
+    draw = {"generator": generator, "dtype": torch.float64, "requires_grad": True}
+    projected, h0 = torch.randn(2, len(cell.gates), L, 3, 5, **draw), torch.randn(2, 3, 5, **draw)
+    ways = [(outputs, *last) for outputs, last in (cell.run(projected, (h0,)), cell.unroll(projected, (h0,)))]
+    assert_same(*ways, [projected, h0], generator, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [SRN, LSTM])
-def test_forward_is_embedding_then_torchs_layer_then_head(kind: type[Cell], generator: torch.Generator):
-    model = classifier(kind, [3, 5]).double()
-    tokens = torch.randint(10, (1, 3, 5), generator=generator)
-    for k in range(2):
-        outputs, _ = torch_layer(model.cell, k)(model.embedding[k][tokens[0]])
-        logits = outputs[:, -1] @ model.head_weight[k] + model.head_bias[k]
-        torch.testing.assert_close(model(tokens)[k], logits, atol=1e-12, rtol=0)
+def test_minlstm_with_both_gates_shut_shares_what_there_is():
+    """What its gates see may be so small that both are 0 in float32: F + I must not divide by 0."""
+    cell = MinLSTM(1, 1, 1)
+    with torch.no_grad():
+        cell.b[0, :2] = -200.0
+        cell.b[0, 2] = 2.0
+    outputs, _ = cell(torch.zeros(1, 1, 1, 1), (torch.tensor([[[1.0]]]),))
+    assert outputs.item() == 0.5 * 1 + 0.5 * 2
+    outputs.sum().backward()
+    assert cell.b.grad.flatten().tolist() == [0.25, -0.25, 0.5]  # of both gates' odds and of the candidate
 
 
-def test_trace_of_zero_weights_is_known():
-    model = classifier(LSTM, [0, 1])
-    for parameter in model.cell.parameters():
-        parameter.data.zero_()
-    trace = model.trace(torch.zeros(1, 3, 5, dtype=torch.long))
-    assert {name: (part.shape, part.unique().tolist()) for name, part in trace.items()} == {
-        "input_gate": ((2, 3, 5, 6), [0.5]),
-        "forget_gate": ((2, 3, 5, 6), [0.5]),
-        "output_gate": ((2, 3, 5, 6), [0.5]),
-        "candidate": ((2, 3, 5, 6), [0.0]),
-        "cell_state": ((2, 3, 5, 6), [0.0]),
-        "hidden_state": ((2, 3, 5, 6), [0.0]),
-    }
+# --- variants of the LSTM ---
 
 
-@pytest.mark.parametrize("kind", [SRN, LSTM])
-def test_trace_ends_where_forward_ends_and_changes_nothing(kind: type[Cell], generator: torch.Generator):
-    model = classifier(kind, [0, 1, 2])
-    tokens = torch.randint(10, (3, 2, 5), generator=generator)
-    before = model(tokens)
-    last = model.trace(tokens)["hidden_state"][:, :, -1]
-    torch.testing.assert_close(last @ model.head_weight + model.head_bias[:, None], before)
-    assert torch.equal(model(tokens), before)
+@pytest.mark.parametrize("variant", ["no_input_gate", "no_forget_gate", "no_output_gate", "coupled", "peephole"])
+def test_a_variant_is_an_lstm_of_known_weights(variant: str, generator: torch.Generator):
+    """A gate left out is one with weights 0 and bias 40; coupled: W_I = -W_F, ...; peephole: P = 0 is the LSTM."""
+    shape = (2, 3, 5, 4, 6)
+    own, inputs, state, _ = random_run(partial(LSTM, variant=variant), shape, generator)
+    full = random_cell(LSTM, 2, 4, 6, generator)
+    with torch.no_grad():
+        if variant == "peephole":
+            own.P.zero_()
+        for place, gate in enumerate(full.gates):
+            for name in ("W", "U", "b"):
+                target = full.get_parameter(name)[:, place]
+                if gate in own.gates:
+                    target[:] = own.get_parameter(name)[:, own.gates.index(gate)]
+                elif variant == "coupled":
+                    target[:] = -own.get_parameter(name)[:, own.gates.index("forget_gate")]
+                else:
+                    target[:] = 40 if name == "b" else 0
+    shared = [inputs, *state]
+    results = [(outputs, *last) for outputs, last in (own(inputs, state), full(inputs, state))]
+    assert_same(*results, shared, generator, atol=1e-12)
 
 
-def test_trace_filters_by_name():
-    tokens = torch.zeros(1, 1, 3, dtype=torch.long)
-    assert list(classifier(LSTM, [0]).trace(tokens, ["forget_gate"])) == ["forget_gate"]
-    with pytest.raises(ConfigError, match="SRN has no forget_gate; it has hidden_state"):
-        classifier(SRN, [0]).trace(tokens, ["forget_gate"])
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ConfigError, match="model.variant=gru: .* it has none, no_input_gate, .*, coupled, peephole"):
+        LSTM(1, 2, 3, variant="gru")
 
 
-def test_parameter_count_is_that_of_one_seed():
-    # embedding 10x4; 4 gates of 4x6 + 6x6 + 6; head 6x7 + 7
-    assert classifier(LSTM, [0, 1]).parameter_count == 40 + 4 * (24 + 36 + 6) + 42 + 7
-    assert classifier(SRN, [0, 1, 2]).parameter_count == 40 + (24 + 36 + 6) + 42 + 7
+# --- one step ---
+
+PARTS = {
+    "SRN": "hidden_state",
+    "ResidualSRN": "candidate hidden_state",
+    "GRU reset before": "reset_gate update_gate candidate hidden_state",
+    "GRU reset after": "reset_gate update_gate candidate hidden_state",
+    "LSTM": "input_gate forget_gate output_gate candidate cell_state hidden_state",
+    "LSTM no_input_gate": "forget_gate output_gate candidate cell_state hidden_state",
+    "LSTM no_forget_gate": "input_gate output_gate candidate cell_state hidden_state",
+    "LSTM no_output_gate": "input_gate forget_gate candidate cell_state hidden_state",
+    "LSTM coupled": "input_gate forget_gate output_gate candidate cell_state hidden_state",
+    "LSTM peephole": "input_gate forget_gate output_gate candidate cell_state hidden_state",
+    "MinGRU": "update_gate candidate hidden_state",
+    "MinLSTM": "input_gate forget_gate candidate hidden_state",
+}
 
 
-@pytest.mark.parametrize("options", [{"initialiser": "chrono", "longest": 9}, {"forget_bias": 1.0}])
-def test_what_needs_a_forget_gate_is_refused_without_one(options: dict[str, object]):
-    with pytest.raises(ConfigError, match="need a forget gate; SRN has none"):
-        classifier(SRN, [0], **options)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_step_computes_from_nothing(kind: str):
+    """Weights of 0: every gate is half open, and nothing is in the cell."""
+    cell = KINDS[kind](2, 3, 4)
+    state, parts = cell.step(torch.zeros(2, len(cell.gates), 5, 4), cell.initial_state(5))
+    assert [(name, part.unique().tolist()) for name, part in parts.items()] == [
+        (name, [0.5 if name.endswith("_gate") else 0.0]) for name in PARTS[kind].split()
+    ]
+    assert all(part.shape == (2, 5, 4) for part in (*state, *parts.values()))
 
 
-def test_forget_bias_is_added_to_the_forget_gate_alone():
-    plain, raised = classifier(LSTM, [0, 1]), classifier(LSTM, [0, 1], forget_bias=1.5)
-    difference = raised.cell.b - plain.cell.b
-    forget = LSTM.gates.index("forget_gate")
-    torch.testing.assert_close(difference[:, forget], torch.full((2, 6), 1.5))
-    assert not difference[:, [g for g in range(4) if g != forget]].any()
-
-
-def test_chrono_spreads_the_forget_biases_and_mirrors_the_input_biases():
-    model = SequenceClassifier(LSTM, [0, 1], 10, 7, 4, 2000, "chrono", longest=20)
-    bias = model.cell.b.detach()
-    forget, gate = LSTM.gates.index("forget_gate"), LSTM.gates.index("input_gate")
-    assert torch.equal(bias[:, forget], -bias[:, gate])
-    steps = bias[:, forget].exp()  # uniform on 1..19
-    assert 1 <= steps.min() < 1.1
-    assert 18.9 < steps.max() <= 19
-    assert abs(float(steps.mean()) - 10) < 0.3
-    book = SequenceClassifier(LSTM, [0, 1], 10, 7, 4, 2000)
-    others = [g for g in range(4) if g not in (forget, gate)]
-    assert torch.equal(bias[:, others], book.cell.b[:, others])
+def test_a_residual_connection_keeps_what_came_before():
+    """Weights of 0: an SRN forgets at once, its residual sister never."""
+    state = (torch.full((1, 2, 3), 0.7),)
+    x = torch.zeros(1, 1, 2, 3)
+    assert not SRN(1, 1, 3).step(x, state)[0][0].any()
+    assert torch.equal(ResidualSRN(1, 1, 3).step(x, state)[0][0], state[0])

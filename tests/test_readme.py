@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import CommandLine
 
 HOME = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
@@ -35,3 +36,17 @@ def test_both_languages_show_the_same_pictures_and_numbers():
     rows = [re.findall(r"^\|.*\d.*\|$", text, re.M) for text in texts]
     numbers = [[re.findall(r"\d+(?:\.\d+)?", row) for row in table] for table in rows]
     assert numbers[0] == numbers[1]
+
+
+def test_the_cell_of_the_readme_works_as_written(memexp: CommandLine, tmp_path: Path):
+    text = (HOME / READMES[0]).read_text(encoding="utf-8")
+    (code,), (yaml,) = re.findall(r"```python\n(.*?)```", text, re.S), re.findall(r"```yaml\n(.*?)```", text, re.S)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "mycells.py").write_text(code)
+    (tmp_path / "conf" / "model" / "leaky_srn.yaml").write_text(yaml)
+    (command,) = [line for line in commands(READMES[0]) if "leaky" in line]
+    arguments = command.removeprefix("python -m memexp ").split()
+    done = memexp(*arguments, "epochs=1", "seeds=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "outputs" / "leaky").glob("*model=leaky_srn*/summary.json"))) == 2
+    assert (tmp_path / "images" / "leaky" / "accuracy.png").exists()

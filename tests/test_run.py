@@ -227,7 +227,12 @@ NAME = "epochs=20,eval_steps=30,length=4,log_steps=50,model=srn,seeds=2"
 
 def start(tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "memexp", *arguments]
-    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+    def listen() -> None:  # to Ctrl-C, which a shell turns off for what it starts in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(command, cwd=tmp_path, text=True, preexec_fn=listen, **pipes)
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:

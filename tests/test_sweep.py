@@ -95,4 +95,4 @@ def test_seeds_that_stopped_are_shown_in_the_table_and_fail_the_sweep(
     assert sweep.run([job(tmp_path, 5, complete=True)], launch) == 1  # skipped, it is what it was
     assert "the loss of seeds [3] was not finite" in capsys.readouterr().out
     assert "the loss of seeds [3] was not finite (the other seeds are complete)" in shown
-    assert " lstm       5" in shown
+    assert " lstm      5" in shown

@@ -1,0 +1,351 @@
+"""The report on the chapter: ``python -m memexp.report``, and at the end of ``python -m memexp experiment=chapter6``.
+
+Every figure of the chapter under the book's number, what the book says of it, and what was measured. All numbers come
+from the records of the study; only the speed of the layers is measured while the report is written.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import markdown
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from memexp import analysis, tables
+from memexp.config import ranged
+from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.options import run_command
+from memexp.progress import duration
+from memexp.studies import find_study
+
+GRADIENTS = "gradient_explosion"  # the study of section 6.2
+SEQUENCE = [6, 7, 0, 0, 1, 0, 0, 0, 0, 0]  # figure 6.13
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222;background:#fff}
+img{max-width:100%;height:auto}table{border-collapse:collapse;font-size:.85em;display:block;overflow-x:auto}
+td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}pre{background:#f4f4f4;padding:.6em;overflow-x:auto}"""
+
+
+@dataclass
+class Options:
+    """Write the report on the chapter: report.md and report.html, from the records of experiment=chapter6."""
+
+    study: str = ranged(default="chapter6", about="the study of experiment=chapter6")
+    speed: bool = ranged(default=True, about="measure the speed of the layers too (half a minute)")
+    outputs_dir: str = ranged(default="outputs", about="where the run folders are")
+    images_dir: str = ranged(default="images", about="where the report goes")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the entries are made of: the rows of the chapter's study and of the gradient explosion, their histories."""
+
+    rows: pd.DataFrame
+    gradients: pd.DataFrame
+    histories: analysis.Histories
+    outputs: Path
+    images: Path
+
+    def of(self, *labels: str) -> pd.DataFrame:
+        """Return the rows of the study with one of these labels.
+
+        Raises:
+            RecordError: there are none.
+        """
+        found = self.rows[self.rows["label"].isin(labels)]
+        if found.empty:
+            raise RecordError(f"no complete run of {', '.join(labels)}")
+        return found
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure or a table of the chapter."""
+
+    number: str
+    title: str
+    book: str  # what the book says of it
+    draw: Callable[[Material], Figure | Path] | None
+    measured: Callable[[Material], str]
+
+
+def across(material: Material, label: str) -> str:
+    """Say how the exact accuracy of a model changes with the length."""
+    own = material.of(label)
+    by_length = {str(length): group["exact_accuracy"].tolist() for length, group in own.groupby("length")}
+    parts = []
+    for length, values in by_length.items():
+        mean, low, high = tables.interval(values)
+        parts.append(f"{100 * mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}] at {length}")
+    return f"Exact accuracy of the {label}: {', '.join(parts)}."
+
+
+def compared(material: Material, one: str, other: str) -> str:
+    """Say how much better one model is than another at each length, and whether the seeds settle it."""
+    table = analysis.compare_models(material.of(one, other), material.outputs)
+    parts = []
+    for row in table.to_dict("records"):
+        sign = 1 if row["one"] == one else -1
+        difference = 100 * sign * float(row["exact_difference"])
+        parts.append(f"{difference:+.1f} points at {row['length']} (p = {float(row['p_holm']):.2g})")
+    return (
+        f"{one} less {other}, exact accuracy: {', '.join(parts)}. "
+        f"(p: Mann and Whitney over {table['seeds'].max()} seeds each, Holm-corrected for the {len(table)} lengths.)"
+    )
+
+
+def overfitting(material: Material, label: str) -> str:
+    """Say what becomes of the train and dev loss."""
+    parts = []
+    for run in material.of(label).drop_duplicates("run").sort_values("length").to_dict("records"):
+        history = material.histories[run["study"], run["run"]]
+        loss = history[history["name"] == "loss"].groupby(["split", "iteration"])["value"].mean()
+        parts.append(
+            f"{run['length']}: train {loss['train'].iloc[-1]:.2f}, dev at its lowest {loss['dev'].min():.2f}, "
+            f"at the end {loss['dev'].iloc[-1]:.2f}"
+        )
+    return (
+        f"Mean loss over seeds, in nats, by length: {'; '.join(parts)}. Where dev rises while train goes to 0 the "
+        "model overfits the 300 rows; that is not forgetting (with new rows at every update it does not happen)."
+    )
+
+
+def explosion(material: Material, clipped: bool) -> str:
+    """Say how large the gradients become, and what the models score."""
+    parts = []
+    rows = material.gradients[material.gradients["clip"].notna() == clipped]
+    for run in rows.drop_duplicates("run").to_dict("records"):
+        norms = analysis.read_gradients(material.histories[run["study"], run["run"]])
+        before = norms[(norms["when"] == "before clipping") & (norms["parameter"] == "U")]
+        first = before[before["iteration"] <= analysis.EXPLODING_UPDATES]
+        largest = first.groupby("seed")["value"].max()
+        late = before[before["iteration"] > before["iteration"].max() // 2].groupby("seed")["value"].median()
+        mean, low, high = tables.interval(rows.loc[rows["run"] == run["run"], "test_accuracy"].tolist())
+        how = f"clipped by {run['clip_by']} to {run['clip']:g}" if clipped else "not clipped"
+        parts.append(
+            f"{how}: the norm of U's gradient reaches {largest.min():.3g} to {largest.max():.3g} within "
+            f"{analysis.EXPLODING_UPDATES} updates (smallest and largest of {len(largest)} seeds), and has a median of "
+            f"{np.median(late):.2g} in the second half of training; test accuracy {100 * mean:.1f} % "
+            f"[{100 * low:.1f}, {100 * high:.1f}]"
+        )
+    return "; ".join(parts) + ". (10 % is what always answering 9 scores.)"
+
+
+def gate_sheet(material: Material) -> Path:
+    """Draw the gates of the LSTM of length 10 on the book's sequence; return where the sheet is."""
+    from memexp import gates  # with it comes torch
+
+    own = material.of("LSTM")
+    run = gates.load_run(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
+    options = gates.Options(length=10, seed=run.config.seeds[0], images_dir=str(material.images))
+    about = f"LSTM trained on length 10, seed {options.seed} ({run.study})"
+    gates.show_sequence(run.best(options.seed), SEQUENCE, about, options, material.images / "gates")
+    return material.images / "gates" / gates.folder_name(SEQUENCE) / "sheet.png"
+
+
+def gate_statistics(material: Material) -> str:
+    """Say what the forget gate does on average, before and after training."""
+    from memexp import gates
+
+    own = material.of("LSTM")
+    run = gates.load_run(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
+    parts = []
+    for name, model in (
+        ("before training", run.untrained(run.config.seeds[0])),
+        ("after", run.best(run.config.seeds[0])),
+    ):
+        means, _ = gates.averages(model, run.task.distribution(), ["forget_gate"])
+        by_kind = means.groupby("kind").apply(lambda own: np.average(own["mean"], weights=own["probability"]))
+        parts.append(f"{name} {', '.join(f'{kind} {value:.2f}' for kind, value in by_kind.items())}")
+    return (
+        "The forget gate's mean over all units and all 7,300 inputs, by what is read: "
+        f"{'; '.join(parts)}. One hand-picked row shows what one unit can do, these means what the layer does."
+    )
+
+
+def explosion_figure(material: Material, clipped: bool) -> Figure:
+    """Draw the gradients' norms of the runs that were clipped, or of the one that was not."""
+    rows = material.gradients[material.gradients["clip"].notna() == clipped]
+    figure = analysis.draw_gradients(rows, material.histories, int(rows["length"].iloc[0]))
+    if figure is None:
+        raise RecordError("the runs have not noted their gradients' norms")
+    return figure
+
+
+def speed(_: Material) -> str:
+    """Measure own layers against torch's, side by side."""
+    from memexp import bench
+
+    return f"```\n{bench.quick_look()}\n```"
+
+
+def accuracy_figure(material: Material, *labels: str) -> Figure:
+    """Draw dev, test and exact accuracy against length of some of the models."""
+    return analysis.draw_accuracy(material.of(*labels))
+
+
+def loss_figure(material: Material, label: str) -> Figure:
+    """Draw the loss curves of a model."""
+    return analysis.draw_loss(material.of(label), material.histories, label)
+
+
+ENTRIES = (
+    Entry(
+        "Figure 6.6", "loss of the SRN",
+        "Train loss goes down at every length, dev loss the less the longer the sequence.",
+        lambda m: loss_figure(m, "SRN"), lambda m: overfitting(m, "SRN"),
+    ),
+    Entry(
+        "Figure 6.7", "accuracy of the SRN",
+        "The longer the sequence, the lower the accuracy: the SRN cannot keep what lies far back.",
+        lambda m: accuracy_figure(m, "SRN"), lambda m: across(m, "SRN"),
+    ),
+    Entry(
+        "Figure 6.8", "gradient explosion",
+        "With plain SGD, a learning rate of 0.2 and a summed loss the norms of the gradients of W, U and b shoot up in "
+        "the first updates, then drop to almost 0: the hidden units are saturated and nothing is learned any more.",
+        lambda m: explosion_figure(m, False), lambda m: explosion(m, False),
+    ),
+    Entry(
+        "Figure 6.9", "gradient clipping",
+        "Clipped to a norm of 5, the gradients stay bounded and training goes on.",
+        lambda m: explosion_figure(m, True), lambda m: explosion(m, True),
+    ),
+    Entry(
+        "Figure 6.11", "loss of the LSTM",
+        "The LSTM's losses go down at every length, and dev loss stays below the SRN's.",
+        lambda m: loss_figure(m, "LSTM"), lambda m: overfitting(m, "LSTM"),
+    ),
+    Entry(
+        "Figure 6.12", "accuracy of the LSTM",
+        "The LSTM's accuracy is higher than the SRN's and falls more slowly: it remembers longer.",
+        lambda m: accuracy_figure(m, "SRN", "LSTM"),
+        lambda m: f"{across(m, 'LSTM')}\n\n{compared(m, 'LSTM', 'SRN')} This is the comparison on 300 sorted rows; on "
+        "the same rows shuffled, or on new ones, it comes out otherwise (README).",
+    ),
+    Entry(
+        "Figure 6.13", "gates and cell state of the LSTM",
+        "Input, forget and output gate and cell state for 6 7 0 0 1 0 0 0 0 0: the gates react to the digits, and the "
+        "cell keeps what was written.",
+        gate_sheet, gate_statistics,
+    ),
+    Entry(
+        "Exercise 6.1", "residual connection between hidden states",
+        "Asks for an SRN with a residual connection, as a remedy for vanishing gradients.",
+        lambda m: accuracy_figure(m, "SRN", "residual SRN"), lambda m: compared(m, "residual SRN", "SRN"),
+    ),
+    Entry(
+        "Exercise 6.2", "own layers and built-in ones",
+        "Asks for a faster LSTM, and finds the built-in layers' outputs equal and their speed far greater than that of "
+        "its own loop.",
+        None, speed,
+    ),
+    Entry(
+        "Exercise 6.3", "bidirectional layers",
+        "Asks for a bidirectional network in the same study.",
+        lambda m: accuracy_figure(m, "SRN", "LSTM", "SRN, bidirectional", "LSTM, bidirectional"),
+        lambda m: f"{across(m, 'SRN, bidirectional')} {across(m, 'LSTM, bidirectional')} The cell that reads backwards "
+        "meets the two digits last, so nothing has to be remembered for long: this task says nothing about the memory "
+        "of a bidirectional network.",
+    ),
+    Entry(
+        "Exercise 6.4", "GRU",
+        "Asks for the GRU in the same study.",
+        lambda m: accuracy_figure(m, "SRN", "LSTM", "GRU"),
+        lambda m: f"{across(m, 'GRU')}\n\n{compared(m, 'GRU', 'LSTM')}",
+    ),
+)  # fmt: skip
+
+
+def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Material:
+    """Collect what the report is made of.
+
+    Raises:
+        MemexpError: the study does not exist or has no complete run.
+    """
+    rows = analysis.load_study(find_study(outputs, study), complaints)
+    gradients = pd.DataFrame(columns=[*rows.columns])
+    try:
+        gradients = analysis.load_study(find_study(outputs, GRADIENTS), complaints)
+    except MemexpError as error:
+        complaints.add(str(error))
+    histories = analysis.read_histories(pd.concat([rows, gradients], ignore_index=True), outputs, complaints)
+    return Material(rows, gradients, histories, outputs, images / study)
+
+
+def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterator[str]:
+    """Yield the report, paragraph by paragraph, and draw its figures."""
+    rows = material.rows
+    seconds = pd.concat([rows, material.gradients]).drop_duplicates(["study", "run"])["seconds"].sum()
+    yield "# Chapter 6, measured"
+    yield (
+        f"{rows['run'].nunique()} runs of {rows['seed'].nunique()} seeds each, {duration(float(seconds))} of one core "
+        "in all; accuracies are exact, over every possible input, mean over seeds with the 95 % interval. Made by "
+        "`python -m memexp experiment=chapter6`, or again from its records by `python -m memexp.report`."
+    )
+    for entry in ENTRIES:
+        if entry.measured is speed and not with_speed:
+            continue
+        yield f"## {entry.number}: {entry.title}"
+        yield f"**The book.** {entry.book}"
+        try:
+            if entry.draw is not None:
+                drawn = entry.draw(material)
+                path = material.images / f"{analysis.slug(entry.number)}.png"
+                if isinstance(drawn, Path):
+                    path = drawn
+                else:
+                    analysis.save(drawn, path.with_suffix(""))
+                yield f"![{entry.number}: {entry.title}]({path.relative_to(material.images).as_posix()})"
+            yield f"**Measured.** {entry.measured(material)}"
+        except (RecordError, KeyError, IndexError) as error:
+            complaints.add(f"{entry.number} left out: {error}")
+            yield "**Measured.** Nothing: the runs are missing."
+
+
+def as_html(report: str, folder: Path) -> str:
+    """Turn the Markdown into one HTML page with its pictures inside."""
+
+    def embed(match: re.Match[str]) -> str:
+        picture = base64.b64encode((folder / match[1]).read_bytes()).decode()
+        return f'src="data:image/png;base64,{picture}"'
+
+    body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(report, extensions=["tables", "fenced_code"]))
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+    head += "<title>Chapter 6, measured</title>"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def write_report(study: str, outputs: Path, images: Path, complaints: Complaints, with_speed: bool = True) -> str:
+    """Write report.md and report.html; say where.
+
+    Raises:
+        MemexpError: there is nothing to report, or the report cannot be written.
+    """
+    material = load(study, outputs, images, complaints)
+    report = "\n\n".join(text(material, with_speed, complaints)) + "\n"
+    analysis.write(material.images / "report.md", report.encode())
+    analysis.write(material.images / "report.html", as_html(report, material.images).encode())
+    return f"{material.images}/report.md, report.html"
+
+
+def make(options: Options) -> int:
+    """Do what the options ask for; return the exit code: 1 if something had to be left out."""
+    complaints = Complaints()
+    folders = Path(options.outputs_dir), Path(options.images_dir)
+    print(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
+    return 1 if complaints.count else 0
+
+
+def main() -> None:
+    """Run ``python -m memexp.report``."""
+    run_command("report", Options, make)
+
+
+if __name__ == "__main__":
+    main()

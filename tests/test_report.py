@@ -1,0 +1,68 @@
+"""The report on the chapter, from a real, tiny run of all of it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import CommandLine
+
+from memexp import records, report
+from memexp.errors import Complaints
+
+
+@pytest.fixture(scope="module")
+def chapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which experiment=chapter6 has been run, two seeds and one epoch each."""
+    folder = tmp_path_factory.mktemp("chapter")
+    command = [sys.executable, "-m", "memexp", "experiment=chapter6", "epochs=1", "seeds=2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "report: images/chapter6/report.md, report.html" in done.stdout
+    return folder
+
+
+def test_every_figure_of_the_chapter_is_there(chapter: Path):
+    text = (chapter / "images/chapter6/report.md").read_text()
+    titles = re.findall(r"^## (.*?):", text, re.M)
+    figures = [f"Figure 6.{number}" for number in (6, 7, 8, 9, 11, 12, 13)]
+    assert titles == [*figures, *(f"Exercise 6.{number}" for number in (1, 2, 3, 4))]
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == len(titles) - 1  # exercise 6.2 is a table
+    assert all((chapter / "images/chapter6" / picture).stat().st_size > 5000 for picture in pictures)
+    assert text.count("**The book.**") == text.count("**Measured.**") == len(titles)
+    assert "Nothing: the runs are missing" not in text
+
+
+def test_numbers_are_those_of_the_records(chapter: Path):
+    text = (chapter / "images/chapter6/report.md").read_text()
+    rows, _ = records.collect(records.run_folders(chapter / "outputs/chapter6"))
+    own = rows[(rows["model.name"] == "gru") & (rows["length"] == 35)]["exact_accuracy"]
+    section = text[text.index("## Exercise 6.4") :]
+    assert re.search(rf"{100 * own.mean():.1f} % \[[\d.]+, [\d.]+\] at 35", section)
+    gradients, _ = records.collect(records.run_folders(chapter / "outputs/gradient_explosion"))
+    free = gradients[gradients["clip"].isna()]
+    history = pd.read_csv(chapter / "outputs/gradient_explosion" / free["run"].iloc[0] / records.HISTORY)
+    largest = history[history["name"] == "gradient_norm.U"].groupby("seed")["value"].max()
+    assert f"reaches {largest.min():.3g} to {largest.max():.3g} within" in text
+
+
+def test_the_page_needs_no_other_file(chapter: Path):
+    page = (chapter / "images/chapter6/report.html").read_text()
+    sources = re.findall(r'src="(.{20})', page)
+    assert len(sources) == 10
+    assert set(sources) == {"data:image/png;base6"}
+    assert "<h2>Figure 6.13: gates and cell state of the LSTM</h2>" in page
+
+
+def test_what_is_missing_is_said_and_the_rest_written(chapter: Path, tmp_path: Path, memexp: CommandLine):
+    images = tmp_path / "images"
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs/chapter6").symlink_to(chapter / "outputs/chapter6")
+    complaints = Complaints(quiet=True)
+    report.write_report("chapter6", tmp_path / "outputs", images, complaints, with_speed=False)
+    text = (images / "chapter6/report.md").read_text()
+    assert text.count("Nothing: the runs are missing") == 2  # both figures of the gradients
+    assert complaints.count == 3  # and that there is no such study
