@@ -41,8 +41,13 @@ def build_task(config: DictConfig) -> Task:
     )
 
 
-def build_model(config: DictConfig, task: Task) -> SequenceClassifier:
+def build_model(config: DictConfig, task: Task, initialise: bool = True) -> SequenceClassifier:
     """Build the model that a checked config asks for, for a task's sizes, on the CPU.
+
+    Args:
+        config: the checked config.
+        task: its task.
+        initialise: give the weights their values before the first update; not needed where others are loaded.
 
     Raises:
         ConfigError: the settings do not fit the cell, or a file of weights does not fit the layers.
@@ -63,7 +68,8 @@ def build_model(config: DictConfig, task: Task) -> SequenceClassifier:
     if settings.parameters is not None:
         widths = widths_for(settings.parameters, len(widths), build)
     model = build(widths)
-    model.initialise(seeds, settings.initialiser, settings.forget_bias, task.longest, settings.files)
+    if initialise:
+        model.initialise(seeds, settings.initialiser, settings.forget_bias, task.longest, settings.files)
     return model
 
 

@@ -104,7 +104,7 @@ def load_run(folder: Path) -> LoadedRun:
     try:
         config = check(OmegaConf.create(summary["config"]))
         task = build_task(config)
-        model = build_model(config, task)
+        model = build_model(config, task, initialise=False)
     except ConfigError as error:
         raise RecordError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, OmegaConfBaseException) as error:

@@ -282,7 +282,8 @@ class Runner:
         other = {name: tuple(p.shape) for name, p in weights.items()}
         for name in sorted(own.keys() | other.keys()):
             if own.get(name) != other.get(name):
-                hint = getattr(getattr(self.model, "cell", None), "loading_hint", "")
+                missing = name not in own or name not in other
+                hint = getattr(getattr(self.model, "cell", None), "loading_hint", "") if missing else ""
                 raise RecordError(
                     f"{path} is of another model: {name} is {other.get(name, 'missing')} there, "
                     f"{own.get(name, 'missing')} in this one{hint and f'; {hint}'}"

@@ -52,6 +52,11 @@ def varied(rows: pd.DataFrame) -> list[str]:
     return ["model.name", "length", *differ]
 
 
+def _as_word(value: object) -> object:
+    """Turn a list of widths and the like into a word, so that it can be sorted among others."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, tuple) else value
+
+
 def results(rows: pd.DataFrame) -> pd.DataFrame:
     """Summarise runs and seeds: a row for each setting, with mean and interval of each score over its seeds.
 
@@ -63,6 +68,7 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
         loss was not finite), and for each score ``<score>``, ``<score>_low``, ``<score>_high``; ``seconds``.
     """
     by = varied(rows)
+    rows = rows.assign(**{name: rows[name].map(_as_word) for name in by})
     table = []
     for key, group in rows.drop_duplicates([*by, "seed"]).groupby(by, sort=True, dropna=False):
         row: dict[str, object] = dict(zip(by, key, strict=True))

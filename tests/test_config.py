@@ -1,16 +1,34 @@
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from memexp import CONF_DIR
-from memexp.config import check, choices
+from memexp import CONF_DIR, sweep
+from memexp.config import INITIALISERS, LSTMConfig, ModelConfig, check, choices
 from memexp.errors import ConfigError
-from memexp.experiment import build_model, build_task
+from memexp.experiment import build_model, build_optimizer, build_task
+from memexp.initialisers import SCHEMES
+from memexp.models import LSTM
+from memexp.networks import INITIAL_STATES, SequenceClassifier
 
 
 def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return compose("config", list(overrides))
+
+
+def model_of(folder: Path, *overrides: str) -> SequenceClassifier:
+    config = check(composed("length=4", "seeds=2", f"datasets_dir={folder}", *overrides))
+    return build_model(config, build_task(config))
 
 
 def run_name(*overrides: str) -> str:
@@ -31,7 +49,9 @@ def test_the_defaults_are_the_books():
     assert (config.length, config.epochs, config.lr, config.batch_size) == (10, 500, 0.001, 8)
     assert (config.model.name, config.model.embedding_size, config.model.hidden_size) == ("lstm", 32, 32)
     assert (config.model.initialiser, config.model.forget_bias) == ("xavier", 0.0)
+    assert (config.model.bidirectional, config.model.initial_state, config.model.variant) == (False, "zero", "none")
     assert (config.task.sampling, config.task.shuffle, config.task.distractors) == ("fixed", False, 1)
+    assert (config.optimizer, config.reduction, config.clip) == ("adam", "mean", None)
 
 
 @pytest.mark.parametrize("task", choices("task"))
@@ -44,6 +64,86 @@ def test_every_choice_builds(task: str, model: str, tmp_path):
     assert logits.shape == (2, len(rows), built.classes)
 
 
+@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        (["model.embedding_size=7"], lambda m: m.embedding.shape == (2, 10, 7)),
+        (["model.hidden_size=5"], lambda m: m.widths == [5]),
+        (["model.hidden_size=[3,5]"], lambda m: m.widths == [3, 5]),
+        (["model.bidirectional=true"], lambda m: [len(layer) for layer in m.layers] == [2]),
+        (["model.initial_state=learned"], lambda m: m.layers[0][0].start is not None),
+        (["model.initial_state=input"], lambda m: m.layers[0][0].start_W is not None),
+        (["model.parameters=4000"], lambda m: 3600 < m.parameter_count <= 4000),
+        (
+            ["model.parameters=4000", "model.hidden_size=[1,1,1]"],
+            lambda m: len(set(m.widths)) == 1 and len(m.widths) == 3 and 3000 < m.parameter_count <= 4000,
+        ),
+        (["model.initialiser=zeros"], lambda m: not m.cell.W.any()),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, list) else "",
+)
+def test_options_of_every_model(
+    model: str, options: list[str], seen: Callable[[SequenceClassifier], bool], tmp_path: Path
+):
+    assert seen(model_of(tmp_path, f"model={model}", *options))
+
+
+def test_options_of_some_models(tmp_path: Path):
+    for variant in LSTM.VARIANTS:
+        assert model_of(tmp_path, "model=lstm", f"model.variant={variant}").cell.variant == variant
+    for after in (False, True):
+        assert model_of(tmp_path, "model=gru", f"model.reset_after={after}").cell.reset_after == after
+    plain, raised = (model_of(tmp_path, f"model.forget_bias={bias}").cell.b for bias in (0, 2))
+    torch.testing.assert_close((raised - plain).sum((0, 2)), torch.tensor([0.0, 2, 0, 0]) * 2 * 32)
+
+
+def test_every_initialiser_is_one_of_its_own(tmp_path: Path):
+    """Chrono needs to know how far the task reaches, and file a file."""
+    (tmp_path / "weights.txt").write_text("1 2\n" * 6)
+    sizes = ["model.embedding_size=4", "model.hidden_size=2", "length=9"]
+    seen = set()
+    for initialiser in INITIALISERS:
+        files = [f"model.files=[{tmp_path}/weights.txt]"] if initialiser == "file" else []
+        model = model_of(tmp_path, f"model.initialiser={initialiser}", *sizes, *files)
+        seen.add(tuple(torch.cat([parameter.flatten() for parameter in model.parameters()]).tolist()))
+    assert len(seen) == len(INITIALISERS)
+
+
+def test_the_schema_allows_what_the_code_knows():
+    def allowed(schema: type, key: str) -> tuple[str, ...]:
+        return next(field.metadata["one_of"] for field in dataclasses.fields(schema) if field.name == key)
+
+    assert sorted(INITIALISERS) == sorted([*SCHEMES, "chrono", "file"])
+    assert allowed(ModelConfig, "initial_state") == INITIAL_STATES
+    assert allowed(LSTMConfig, "variant") == tuple(LSTM.VARIANTS)
+
+
+def test_the_optimizers(tmp_path: Path):
+    model = model_of(tmp_path)
+    for name, kind in (("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)):
+        optimizer = build_optimizer(check(composed(f"optimizer={name}", "lr=0.5")), model)
+        assert type(optimizer) is kind
+        assert optimizer.param_groups[0]["lr"] == 0.5
+    assert optimizer.param_groups[0]["momentum"] == 0
+
+
+def test_as_many_parameters_as_the_books_lstm(tmp_path: Path):
+    """Experiment equal_parameters: for the LSTM it is the book's 32 units, for the SRN 72."""
+    budget = composed("experiment=equal_parameters").model.parameters
+    assert budget == model_of(tmp_path).parameter_count
+    assert model_of(tmp_path, f"model.parameters={budget}").widths == [32]
+    # 10 x 32 + (32 D + D D + D) + 19 D + 19 <= 9267: D D + 52 D <= 8928
+    assert model_of(tmp_path, "model=srn", f"model.parameters={budget}").widths == [72]
+
+
+def test_too_few_parameters_are_refused(tmp_path: Path):
+    with pytest.raises(
+        ConfigError, match="model.parameters=100 is too small: with one unit a layer .* has 494 already"
+    ):
+        model_of(tmp_path, "model.parameters=100")
+
+
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_experiment_composes_into_a_study_of_its_own(experiment: str):
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -51,6 +151,34 @@ def test_every_experiment_composes_into_a_study_of_its_own(experiment: str):
     assert config.study == experiment
     assert config.hydra.mode.name == "MULTIRUN"
     check(config)
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_run_of_an_experiment_can_be(experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Expanded as by a sweep; runs that differ in their length alone are built once."""
+    batch: list[list[str]] = []
+    models: list[SequenceClassifier] = []
+
+    def plan(found: list[list[str]], load: Callable[[list[str]], DictConfig]) -> Iterable[Any]:
+        batch.extend(found)
+        for overrides in {tuple(o for o in job if not o.startswith("length=")) for job in found}:
+            config = check(load([*overrides, "length=4", "seeds=1", f"datasets_dir={tmp_path}"]))
+            models.append(build_model(config, build_task(config)))
+        return []
+
+    monkeypatch.setattr(sweep, "plan", plan)
+    monkeypatch.setattr(sweep, "run", lambda jobs, launch: 0)
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", [f"experiment={experiment}"], return_hydra_config=True)
+        sweeper = instantiate(config.hydra.sweeper)
+        sweeper.config = config
+        sweeper.hydra_context = SimpleNamespace(config_loader=GlobalHydra.instance().config_loader())
+        sweeper.sweep([f"experiment={experiment}"])
+    assert len(models) > 1
+    promised = re.search(r"(\d+) runs", (CONF_DIR / f"experiment/{experiment}.yaml").read_text())
+    assert len(batch) == len({tuple(job) for job in batch})
+    if promised:
+        assert len(batch) == int(promised[1])
 
 
 def test_a_folders_name_carries_every_setting_but_those_that_change_nothing():
@@ -68,7 +196,7 @@ def test_a_long_or_odd_name_stays_a_folders_name():
     name = run_name(f"seeds={list(range(100))}".replace(" ", ""))
     assert len(name) <= 150
     assert name != run_name(f"seeds={list(range(101))}".replace(" ", ""))
-    assert "/" not in run_name("seeds=[1]", "clip_scope='a/b'")
+    assert "/" not in run_name("seeds=[1]", "clip_by='a/b'")
 
 
 def test_check_does_not_change_what_it_is_given():

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -230,21 +229,22 @@ def test_everything_is_drawn_and_written(trained: Path, monkeypatch: pytest.Monk
 
 def test_stacked_layers_and_both_directions_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each part's units in the order of its own cell's; the layers have different numbers of them."""
+    figures: dict[str, Figure] = {}
+    monkeypatch.setattr(gates, "save", lambda figure, path: figures.update({path.name: figure}))
     model = random_model("GRU reset after", widths=[2, 3], bidirectional=True)
-    drawn: dict[str, list[int]] = {}
-
-    def sheet(trace: dict[str, np.ndarray], tokens: object, title: object, orders: dict[str, np.ndarray]) -> Figure:
-        drawn.update({name: order.tolist() for name, order in orders.items()})
-        return heatmaps.sheet(trace, tokens, title, orders)
-
-    monkeypatch.setattr(gates, "heatmaps", SimpleNamespace(**{**vars(heatmaps), "sheet": sheet}))
     gates.show_sequence(model, [6, 7, 0, 3], "GRU", gates.Options(order="time"), tmp_path)
-    whole = model.trace(torch.tensor([[[6, 7, 0, 3]]]))
-    assert {path.stem for path in (tmp_path / "6703").glob("*.png")} == {"sheet", *whole}
-    for name, part in whole.items():
-        state = whole[name.removesuffix(name.split(".")[-1]) + "hidden_state"][0, 0].numpy()
-        assert drawn[name] == heatmaps.units_by_time(state).tolist()
-        assert len(drawn[name]) == part.shape[-1]
+    whole = gates.as_arrays(model.trace(torch.tensor([[[6, 7, 0, 3]]])))
+    orders = {
+        name: heatmaps.units_by_time(whole[name.replace(name.split(".")[-1], "hidden_state")]).tolist()
+        for name in whole
+    }
+    assert {len(order) for order in orders.values()} == {2, 3}
+    assert {tuple(order) for order in orders.values()} - {(0, 1), (0, 1, 2)}
+    shown = {name: [int(label.get_text()) for label in ax.get_yticklabels()]
+             for name, ax in zip(whole, figures["sheet"].axes, strict=False)}  # fmt: skip
+    assert shown == orders
+    for name, order in orders.items():
+        assert [int(label.get_text()) for label in figures[name].axes[0].get_yticklabels()] == order
 
 
 def test_another_length_is_allowed_with_a_warning(

@@ -29,6 +29,18 @@ def trace(length: int, units: int = 32) -> dict[str, np.ndarray]:
 # --- one heatmap ---
 
 
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("input_gate", "Input gate"),
+        ("layer_2.cell_state", "Layer 2: cell state"),
+        ("layer_1.backwards.hidden_state", "Layer 1, backwards: hidden state"),
+    ],
+)
+def test_the_name_of_a_part_becomes_words(name: str, title: str):
+    assert heatmaps.title_of(name) == title
+
+
 def test_a_gate_is_drawn_from_0_to_1_over_the_digits():
     values = np.array([[0.2, 0.3, 0.4]] * 5) + np.arange(5)[:, None] / 100  # [L, D]
     ax = heatmaps.heatmap(values, "forget_gate", DIGITS, axes())

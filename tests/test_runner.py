@@ -3,13 +3,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import KINDS, classifier
 from torch import Tensor, nn
 
 from memexp import checkpoints
 from memexp.errors import RecordError
 from memexp.metrics import Accuracy, CrossEntropy
-from memexp.models import LSTM, SRN, SequenceClassifier
-from memexp.runner import Runner, clip_gradients
+from memexp.models import LSTM, SRN
+from memexp.runner import Runner, clip_gradients, gradient_norms
 from memexp.tasks.digit_sum import DigitSum, enumerate_distribution
 from memexp.tasks.task import Rows
 
@@ -47,8 +48,19 @@ def task(folder: Path, seeds: list[int], **options: object) -> DigitSum:
 def runner(
     task: DigitSum, kind: type = SRN, dtype: torch.dtype = torch.float32, lr: float = 0.01, **options: object
 ) -> Runner:
-    model = SequenceClassifier(kind, task.seeds, 10, 19, 4, 6).to(dtype)
+    model = classifier(kind, task.seeds, classes=19).to(dtype)
     return Runner(model, torch.optim.Adam(model.parameters(), lr=lr, fused=True), **options)
+
+
+def sgd_runner(task: DigitSum, lr: float, **options: object) -> Runner:
+    """In float64; the norms of the cell's gradients are noted."""
+    model = classifier(LSTM, task.seeds, classes=19).double()
+    return Runner(model, torch.optim.SGD(model.parameters(), lr=lr), watched=model.watched, **options)
+
+
+def norms_of(notes: Notes, what: str) -> dict[tuple[int, str], list[float]]:
+    """The noted norms by (update, parameter)."""
+    return {(i, n.removeprefix(f"{what}.")): v for i, _, n, v, _ in notes.rows if n.startswith(f"{what}.")}
 
 
 def weights_of(runner: Runner) -> list[Tensor]:
@@ -121,7 +133,7 @@ def test_a_seed_in_a_group_trains_as_it_does_alone(tmp_path: Path, options: dict
     for name, seeds in (("group", [5, 2, 8]), ("alone", [2])):
         notes[name] = Notes()
         own = task(tmp_path, seeds, **options)
-        trained = runner(own, LSTM, torch.float64, clip_norm=0.5)
+        trained = runner(own, LSTM, torch.float64, clip=0.5)
         trained.train(own.batch, own.rows("dev"), 60, notes[name], eval_steps=7, log_steps=10)
         scores[name] = trained
     for group, alone in zip(notes["group"].rows, notes["alone"].rows, strict=True):
@@ -190,7 +202,7 @@ def test_a_step_is_torchs_own(tmp_path: Path):
     """One seed, ten updates: the same as autograd, Adam and the mean cross-entropy written out."""
     own = task(tmp_path, [3])
     ours = runner(own, LSTM, torch.float64)
-    reference = SequenceClassifier(LSTM, [3], 10, 19, 4, 6).double()
+    reference = classifier(LSTM, [3], classes=19).double()
     optimizer = torch.optim.Adam(reference.parameters(), lr=0.01)
     ours.train(own.batch, own.rows("dev"), 10, Notes())
     for i in range(10):
@@ -200,6 +212,23 @@ def test_a_step_is_torchs_own(tmp_path: Path):
         optimizer.step()
     for a, b in zip(weights_of(ours), reference.parameters(), strict=True):
         torch.testing.assert_close(a, b.detach(), atol=1e-12, rtol=0)
+
+
+def test_a_summed_loss_is_the_mean_times_the_rows(tmp_path: Path):
+    """So plain SGD at an eighth of the learning rate, with 8 rows in a batch, takes the same steps."""
+    own = task(tmp_path, [0, 1])
+    notes = {"mean": Notes(), "sum": Notes()}
+    trained = {"mean": sgd_runner(own, 0.08), "sum": sgd_runner(own, 0.01, reduction="sum")}
+    for name, each in trained.items():
+        each.train(own.batch, own.rows("dev"), 20, notes[name])
+    for a, b in zip(*map(weights_of, trained.values()), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+    mean, total = (norms_of(notes[name], "gradient_norm") for name in ("mean", "sum"))
+    assert len(mean) == 20 * 3
+    for key, norms in mean.items():
+        assert total[key] == pytest.approx([8 * norm for norm in norms], rel=1e-9)
+    losses = [[row[3] for row in own_notes.rows if row[1:3] == ("train", "loss")] for own_notes in notes.values()]
+    assert losses[1] == [pytest.approx(values) for values in losses[0]]  # what is noted is a mean either way
 
 
 def test_training_learns(tmp_path: Path):
@@ -246,6 +275,73 @@ def test_clipping_per_tensor_bounds_each_norm():
         norms = parameter.grad.flatten(1).norm(dim=1)
         assert norms[2].item() == pytest.approx(2.0, rel=1e-4)
         assert norms[0] < 0.1
+
+
+def test_clipping_by_value_bounds_every_number():
+    parameters = gradients()
+    before = [p.grad.clone() for p in parameters]
+    clip_gradients(parameters, 0.5, "value")
+    for parameter, gradient in zip(parameters, before, strict=True):
+        assert torch.equal(parameter.grad, gradient.clamp(-0.5, 0.5))
+        assert torch.equal(parameter.grad[0], gradient[0])  # small gradients stay
+        assert set(parameter.grad[2].unique().tolist()) >= {-0.5, 0.5}
+
+
+def test_gradients_of_none_are_left_alone():
+    parameters = [*gradients(), nn.Parameter(torch.zeros(3, 7))]
+    for by in ("global", "tensor", "value"):
+        clip_gradients(parameters, 2.0, by)
+        assert parameters[2].grad is None
+    assert gradient_norms({"used": parameters[0], "unused": parameters[2]}).keys() == {"used"}
+
+
+def test_a_gradients_norm_is_that_of_each_seed():
+    parameter = nn.Parameter(torch.zeros(2, 2, 2))
+    parameter.grad = torch.tensor([[[1.0, 2.0], [2.0, 0.0]], [[0.0, -3.0], [4.0, 0.0]]])
+    assert gradient_norms({"W": parameter}) == {"W": [3.0, 5.0]}
+
+
+@pytest.mark.parametrize("by", ["global", "tensor", "value"])
+def test_norms_are_noted_before_and_after_clipping_at_every_update(tmp_path: Path, by: str):
+    """Against autograd, torch's own clipping and a step by hand, one seed at a time."""
+    own, notes, clip, lr = task(tmp_path, [3, 7], sampling="fresh"), Notes(), 0.02, 0.5
+    trained = sgd_runner(own, lr, clip=clip, clip_by=by)
+    trained.train(own.batch, own.rows("dev"), 6, notes)
+    before, after = norms_of(notes, "gradient_norm"), norms_of(notes, "clipped_gradient_norm")
+    assert list(before) == list(after) == [(i, name) for i in range(1, 7) for name in ("W", "U", "b")]
+    for k, seed in enumerate(own.seeds):
+        model = classifier(LSTM, [seed], classes=19).double()
+        parameters = [*model.parameters()]
+        for update in range(1, 7):
+            rows = own.batch(update - 1)
+            model.zero_grad()
+            nn.functional.cross_entropy(model(rows.inputs[k : k + 1])[0], rows.targets[k]).backward()
+            norms = [model.cell.get_parameter(name).grad.norm().item() for name in ("W", "U", "b")]
+            assert [before[update, name][k] for name in ("W", "U", "b")] == pytest.approx(norms, rel=1e-9)
+            if by == "value":
+                nn.utils.clip_grad_value_(parameters, clip)
+            else:
+                for group in [parameters] if by == "global" else [[p] for p in parameters]:
+                    nn.utils.clip_grad_norm_(group, clip)
+            norms = [model.cell.get_parameter(name).grad.norm().item() for name in ("W", "U", "b")]
+            assert [after[update, name][k] for name in ("W", "U", "b")] == pytest.approx(norms, rel=1e-9)
+            with torch.no_grad():
+                for parameter in parameters:
+                    parameter -= lr * parameter.grad
+        for parameter, ours in zip(parameters, trained.model.parameters(), strict=True):
+            torch.testing.assert_close(ours[k], parameter[0], atol=1e-12, rtol=0)
+    assert all(after[1, name] < before[1, name] for name in ("W", "U", "b"))
+
+
+def test_norms_are_noted_only_if_asked_for_and_for_seeds_that_are_left(tmp_path: Path):
+    own, quiet, notes = task(tmp_path, [0, 1]), Notes(), Notes()
+    runner(own).train(own.batch, own.rows("dev"), 3, quiet)
+    assert {name for _, _, name, _, _ in quiet.rows} == {"loss", "accuracy"}
+    broken = sgd_runner(own, 0.1)
+    broken.model.head_weight.data[1] = torch.nan
+    broken.train(own.batch, own.rows("dev"), 4, notes, log_steps=2)
+    active = {i: on for i, _, name, _, on in notes.rows if name == "gradient_norm.W"}
+    assert active == {1: [True, True], 2: [True, True], 3: [True, False], 4: [True, False]}  # known since update 2
 
 
 # --- a loss that is not finite ---
@@ -330,11 +426,30 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path):
     own = task(tmp_path, [0, 1])
     runner(own, SRN).save_model(tmp_path / "best.pt")
     with pytest.raises(
-        RecordError, match=r"best.pt is of another model: cell.U is \(2, 1, 6, 6\) there, \(2, 4, 6, 6\) in"
+        RecordError,
+        match=r"best.pt is of another model: layers.0.0.cell.U is \(2, 1, 6, 6\) there, \(2, 4, 6, 6\) in this one$",
     ):
         runner(own, LSTM).load_model(tmp_path / "best.pt")
-    with pytest.raises(RecordError, match=r"is \(2, 10, 4\) there, \(3, 10, 4\)|cell.U is"):
+    with pytest.raises(RecordError, match=r"embedding is \(2, 10, 4\) there, \(3, 10, 4\) in this one$"):
         runner(task(tmp_path, [0, 1, 2]), SRN).load_model(tmp_path / "best.pt")
+    with pytest.raises(RecordError, match=r"cell.U is \(2, 1, 6, 6\) there, \(2, 3, 6, 6\) in this one$"):  # no hint
+        runner(own, KINDS["GRU reset after"]).load_model(tmp_path / "best.pt")
+
+
+@pytest.mark.parametrize(
+    ("saved", "wanted", "complaint"),
+    [
+        ("GRU reset before", "GRU reset after", r"cell.c is missing there, \(1, 1, 6\) in this one"),
+        ("GRU reset after", "GRU reset before", r"cell.c is \(1, 1, 6\) there, missing in this one"),
+    ],
+)
+def test_weights_of_the_other_kind_of_gru_are_refused_with_a_hint(
+    tmp_path: Path, saved: str, wanted: str, complaint: str
+):
+    own = task(tmp_path, [0])
+    runner(own, KINDS[saved]).save_model(tmp_path / "best.pt")
+    with pytest.raises(RecordError, match=complaint + r"; a GRU that resets after .*model.reset_after=true.* cannot"):
+        runner(own, KINDS[wanted]).load_model(tmp_path / "best.pt")
 
 
 def test_accuracy_is_the_default_metric(tmp_path: Path):

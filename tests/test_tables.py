@@ -66,3 +66,12 @@ def test_shown_in_percent():
     header, line = text.splitlines()
     assert header.split() == ["model", "length", "seeds", "dev", "%", "test", "%", "exact", "%", "time"]
     assert "50.0 [25.2, 74.8]" in line
+
+
+def test_a_list_of_widths_is_a_setting_like_any_other():
+    rows = pd.DataFrame(
+        {"model.name": "srn", "length": 5, "model.hidden_size": [(3, 5), 4], "seed": 0, "run": ["x", "y"],
+         "diverged_at": None, "dev_accuracy": 0.1, "test_accuracy": 0.2, "exact_accuracy": [0.3, 0.4], "seconds": 1.0}
+    )  # fmt: skip
+    table = tables.results(rows)
+    assert table[["model.hidden_size", "exact"]].to_numpy().tolist() == [[4, 0.4], ["[3,5]", 0.3]]
