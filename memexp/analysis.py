@@ -127,7 +127,7 @@ def draw_accuracy(rows: pd.DataFrame) -> Figure:
 def draw_overview(rows: pd.DataFrame) -> Figure:
     """Draw the exact accuracy of every label at every length as a table, an Axes for each panel."""
     parts = list(panels(rows))
-    height = 0.9 + 0.32 * rows["label"].nunique()
+    height = 0.9 + 0.32 * rows["label"].nunique() + 0.9 / len(parts)  # the last for the title
     figure, axes = figures.new_figure(len(parts), 1, width=3.2 + 0.75 * rows["length"].nunique(), height=height)
     for ax, (title, panel) in zip(axes.flat, parts, strict=True):
         figures.accuracy_table(panel, "exact_accuracy", ax)

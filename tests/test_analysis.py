@@ -136,3 +136,9 @@ def test_an_unwritable_images_folder_does_not_spoil_the_sweep(memexp: CommandLin
 def test_drawing_needs_no_torch():
     code = "import sys, memexp.analysis; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_run_of_one_seed_is_drawn_without_a_complaint(memexp: CommandLine, tmp_path: Path):
+    result = memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=1")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "images" / "book" / "overview.png").exists()

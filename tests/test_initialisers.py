@@ -25,6 +25,7 @@ def draw(scheme: str, role: str) -> torch.Tensor:
     return SCHEMES[scheme](role, SHAPES[role], Sizes(30, 60), Generator().manual_seed(1))
 
 
+@torch.no_grad()
 def assert_uniform(values: torch.Tensor, bound: float) -> None:
     assert values.abs().max() <= bound
     assert values.abs().max() > 0.95 * bound
@@ -136,6 +137,18 @@ def test_normal_schemes_have_their_variance(role: str):
 )
 def test_biases_of_zero(scheme: str):
     assert not draw(scheme, "bias").any()
+
+
+def test_bounds_follow_the_sizes_of_each_layer():
+    """Two layers that read both ways: the second has 2 x 16 inputs, the head 2 x 40."""
+    shape = {"widths": [16, 40], "bidirectional": True}
+    fan_in = classifier(LSTM, [0], **shape, initialiser="fan_in_uniform")
+    own = classifier(LSTM, [0], **shape, initialiser="torch")
+    for layer, (M, D) in enumerate([(4, 16), (32, 40)]):
+        for direction in (0, 1):
+            assert_uniform(fan_in.layers[layer][direction].cell.U, 1 / math.sqrt(M + D))
+            assert_uniform(own.layers[layer][direction].cell.U, 1 / math.sqrt(D))
+    assert_uniform(own.head_weight, 1 / math.sqrt(80))
 
 
 @pytest.mark.parametrize("initialiser", [*SCHEMES, "chrono"])

@@ -89,7 +89,7 @@ def test_help_explains_in_our_words(memexp: CommandLine):
     result = memexp("--help")
     assert result.returncode == 0
     assert "how long can a recurrent network remember?" in result.stdout
-    assert "model=lstm|srn" in result.stdout
+    assert "model=gru|lstm|mingru|minlstm|residual_srn|srn\n" in result.stdout
     assert "Powered by Hydra" not in result.stdout
 
 
@@ -101,10 +101,10 @@ def test_a_sweep_runs_both_models_and_closes_with_one_table(memexp: CommandLine,
     assert result.returncode == 0, result.stderr
     assert "4 of 4 runs to do" in result.stdout
     assert "[4/4]" in result.stdout
-    lines = [line.split()[:3] for line in result.stdout.splitlines()]
-    for model in ("lstm", "srn"):
+    lines = [line.split()[:4] for line in result.stdout.splitlines()]
+    for model, parameters in (("lstm", "9267"), ("srn", "3027")):
         for length in ("4", "5"):
-            assert [model, length, "2"] in lines
+            assert [model, length, parameters, "2"] in lines
     table = pd.read_csv(tmp_path / "outputs" / "book" / "results.csv")
     assert len(table) == 8
     assert set(table["model.name"]) == {"srn", "lstm"}
@@ -126,7 +126,7 @@ def test_a_run_that_cannot_be_does_not_harm_the_others(memexp: CommandLine, tmp_
     for complaint in (
         "length=2 is too small; it must be at least 3",
         "length=ten is not a whole number",
-        "model=gruu is unknown; allowed: lstm, srn",
+        "model=gruu is unknown (did you mean gru?); allowed: gru, lstm, ",
         "dev.txt, line 2: 5 digits, but length is 6",
     ):
         assert complaint in result.stdout
