@@ -10,6 +10,7 @@ import contextlib
 import csv
 import io
 import json
+import lzma
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -210,7 +211,7 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
 
 
 def read_history(folder: Path) -> "pd.DataFrame":
-    """Read the history of a run: columns `HISTORY_COLUMNS`.
+    """Read the history of a run, or the ``history.csv.xz`` that was made of it: columns `HISTORY_COLUMNS`.
 
     Raises:
         RecordError: it is missing or damaged.
@@ -218,12 +219,15 @@ def read_history(folder: Path) -> "pd.DataFrame":
     import pandas as pd
 
     path = folder / HISTORY
+    compressed = path.with_name(f"{HISTORY}.xz")  # an eighth of the size, for keeping
+    if compressed.exists() and not path.exists():
+        path = compressed
     types = {"iteration": int, "seed": int, "split": str, "name": str, "value": float}
     try:
         return pd.read_csv(path, dtype=types, usecols=list(HISTORY_COLUMNS))
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # pandas' own errors are ValueErrors
+    except (ValueError, EOFError, lzma.LZMAError) as error:  # pandas' own errors are ValueErrors
         reason = str(error).strip().splitlines()[0]
         raise RecordError(f"{path} is damaged ({reason}); delete the run's folder to train it anew") from error
 

@@ -6,7 +6,7 @@ from the records of the study; only the speed of the layers is measured while th
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from memexp.progress import duration
 from memexp.studies import find_study
 
 GRADIENTS = "gradient_explosion"  # the study of section 6.2
+HOW = {"global": "the norm of all gradients", "tensor": "the norm of each", "value": "every number"}
 SEQUENCE = [6, 7, 0, 0, 1, 0, 0, 0, 0, 0]  # figure 6.13
 
 STYLE = """
@@ -74,50 +75,53 @@ class Entry:
     measured: Callable[[Material], str]
 
 
-def across(material: Material, label: str) -> str:
-    """Say how the exact accuracy of a model changes with the length."""
-    own = material.of(label)
-    by_length = {str(length): group["exact_accuracy"].tolist() for length, group in own.groupby("length")}
-    parts = []
-    for length, values in by_length.items():
-        mean, low, high = tables.interval(values)
-        parts.append(f"{100 * mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}] at {length}")
-    return f"Exact accuracy of the {label}: {', '.join(parts)}."
+def table(rows: dict[str, dict[str, str]]) -> str:
+    """Write a table in Markdown: name of a row -> length -> what stands there."""
+    lengths = list(dict.fromkeys(length for row in rows.values() for length in row))
+    lines = [["", *lengths], *([name, *(row.get(length, "") for length in lengths)] for name, row in rows.items())]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def compared(material: Material, one: str, other: str) -> str:
-    """Say how much better one model is than another at each length, and whether the seeds settle it."""
-    table = analysis.compare_models(material.of(one, other), material.outputs)
-    parts = []
-    for row in table.to_dict("records"):
-        sign = 1 if row["one"] == one else -1
-        difference = 100 * sign * float(row["exact_difference"])
-        parts.append(f"{difference:+.1f} points at {row['length']} (p = {float(row['p_holm']):.2g})")
-    return (
-        f"{one} less {other}, exact accuracy: {', '.join(parts)}. "
-        f"(p: Mann and Whitney over {table['seeds'].max()} seeds each, Holm-corrected for the {len(table)} lengths.)"
-    )
+def accuracies(material: Material, *labels: str, pairs: Sequence[tuple[str, str]] = ()) -> str:
+    """Write a table of the exact accuracy of models at each length, and of the differences of pairs of them."""
+    rows = {}
+    for label in labels:
+        by_length = material.of(label).groupby("length")["exact_accuracy"]
+        scores = {str(length): [100 * mean for mean in tables.interval(group.tolist())] for length, group in by_length}
+        rows[f"{label}, %"] = {length: f"{m:.1f} [{low:.1f}, {high:.1f}]" for length, (m, low, high) in scores.items()}
+    for one, other in pairs:
+        compared = analysis.compare_models(material.of(one, other), material.outputs)
+        signs = [1 if row == one else -1 for row in compared["one"]]
+        rows[f"{one} less {other}, points"] = {
+            str(length): f"{100 * sign * difference:+.1f} (p = {p:.2g})"
+            for length, sign, difference, p in zip(
+                compared["length"], signs, compared["exact_difference"], compared["p_holm"], strict=True
+            )
+        }
+    note = "\n\np: Mann and Whitney over seeds, Holm-corrected for the lengths of the row." if pairs else ""
+    return f"Exact accuracy at each length.\n\n{table(rows)}{note}"
 
 
-def overfitting(material: Material, label: str) -> str:
-    """Say what becomes of the train and dev loss."""
-    parts = []
+def losses(material: Material, label: str) -> str:
+    """Write a table of what becomes of the train and dev loss."""
+    rows: dict[str, dict[str, str]] = {"train, at the end": {}, "dev, at its lowest": {}, "dev, at the end": {}}
     for run in material.of(label).drop_duplicates("run").sort_values("length").to_dict("records"):
         history = material.histories[run["study"], run["run"]]
         loss = history[history["name"] == "loss"].groupby(["split", "iteration"])["value"].mean()
-        parts.append(
-            f"{run['length']}: train {loss['train'].iloc[-1]:.2f}, dev at its lowest {loss['dev'].min():.2f}, "
-            f"at the end {loss['dev'].iloc[-1]:.2f}"
-        )
+        values = loss["train"].iloc[-1], loss["dev"].min(), loss["dev"].iloc[-1]
+        for row, value in zip(rows.values(), values, strict=True):
+            row[str(run["length"])] = f"{value:.2f}"
     return (
-        f"Mean loss over seeds, in nats, by length: {'; '.join(parts)}. Where dev rises while train goes to 0 the "
-        "model overfits the 300 rows; that is not forgetting (with new rows at every update it does not happen)."
+        f"Mean loss over seeds, in nats, at each length.\n\n{table(rows)}\n\nWhere dev rises while train goes to 0 "
+        "the model overfits the 300 rows; that is not forgetting. With new rows at every update (experiment=fresh) "
+        "there is nothing to overfit."
     )
 
 
 def explosion(material: Material, clipped: bool) -> str:
     """Say how large the gradients become, and what the models score."""
-    parts = []
+    parts, means = [], []
     rows = material.gradients[material.gradients["clip"].notna() == clipped]
     for run in rows.drop_duplicates("run").to_dict("records"):
         norms = analysis.read_gradients(material.histories[run["study"], run["run"]])
@@ -126,14 +130,16 @@ def explosion(material: Material, clipped: bool) -> str:
         largest = first.groupby("seed")["value"].max()
         late = before[before["iteration"] > before["iteration"].max() // 2].groupby("seed")["value"].median()
         mean, low, high = tables.interval(rows.loc[rows["run"] == run["run"], "test_accuracy"].tolist())
-        how = f"clipped by {run['clip_by']} to {run['clip']:g}" if clipped else "not clipped"
+        means.append(mean)
+        how = f"Clipped to {run['clip']:g}, {HOW[run['clip_by']]}" if clipped else "Not clipped"
         parts.append(
-            f"{how}: the norm of U's gradient reaches {largest.min():.3g} to {largest.max():.3g} within "
-            f"{analysis.EXPLODING_UPDATES} updates (smallest and largest of {len(largest)} seeds), and has a median of "
-            f"{np.median(late):.2g} in the second half of training; test accuracy {100 * mean:.1f} % "
+            f"- {how}: the norm of U's gradient{', before clipping,' if clipped else ''} reaches {largest.min():.3g} to {largest.max():.3g} "
+            f"within {analysis.EXPLODING_UPDATES} updates (smallest and largest of {len(largest)} seeds), and has a "
+            f"median of {np.median(late):.2g} in the second half of training; test accuracy {100 * mean:.1f} % "
             f"[{100 * low:.1f}, {100 * high:.1f}]"
         )
-    return "; ".join(parts) + ". (10 % is what always answering 9 scores.)"
+    guessing = "; none gets beyond that" if max(means) < 0.15 else ""
+    return "\n".join(["", "", *parts, "", f"10 % is what always answering 9 scores{guessing}."])
 
 
 def gate_sheet(material: Material) -> Path:
@@ -181,7 +187,7 @@ def speed(_: Material) -> str:
     """Measure own layers against torch's, side by side."""
     from memexp import bench
 
-    return f"```\n{bench.quick_look()}\n```"
+    return f"\n\n```\n{bench.quick_look()}\n```"
 
 
 def accuracy_figure(material: Material, *labels: str) -> Figure:
@@ -198,12 +204,12 @@ ENTRIES = (
     Entry(
         "Figure 6.6", "loss of the SRN",
         "Train loss goes down at every length, dev loss the less the longer the sequence.",
-        lambda m: loss_figure(m, "SRN"), lambda m: overfitting(m, "SRN"),
+        lambda m: loss_figure(m, "SRN"), lambda m: losses(m, "SRN"),
     ),
     Entry(
         "Figure 6.7", "accuracy of the SRN",
         "The longer the sequence, the lower the accuracy: the SRN cannot keep what lies far back.",
-        lambda m: accuracy_figure(m, "SRN"), lambda m: across(m, "SRN"),
+        lambda m: accuracy_figure(m, "SRN"), lambda m: accuracies(m, "SRN"),
     ),
     Entry(
         "Figure 6.8", "gradient explosion",
@@ -219,14 +225,14 @@ ENTRIES = (
     Entry(
         "Figure 6.11", "loss of the LSTM",
         "The LSTM's losses go down at every length, and dev loss stays below the SRN's.",
-        lambda m: loss_figure(m, "LSTM"), lambda m: overfitting(m, "LSTM"),
+        lambda m: loss_figure(m, "LSTM"), lambda m: losses(m, "LSTM"),
     ),
     Entry(
         "Figure 6.12", "accuracy of the LSTM",
         "The LSTM's accuracy is higher than the SRN's and falls more slowly: it remembers longer.",
         lambda m: accuracy_figure(m, "SRN", "LSTM"),
-        lambda m: f"{across(m, 'LSTM')}\n\n{compared(m, 'LSTM', 'SRN')} This is the comparison on 300 sorted rows; on "
-        "the same rows shuffled, or on new ones, it comes out otherwise (README).",
+        lambda m: f"{accuracies(m, 'SRN', 'LSTM', pairs=[('LSTM', 'SRN')])} This is the comparison on 300 sorted "
+        "rows; for the same rows shuffled, and for new ones, see experiment=shuffled and experiment=fresh.",
     ),
     Entry(
         "Figure 6.13", "gates and cell state of the LSTM",
@@ -237,7 +243,8 @@ ENTRIES = (
     Entry(
         "Exercise 6.1", "residual connection between hidden states",
         "Asks for an SRN with a residual connection, as a remedy for vanishing gradients.",
-        lambda m: accuracy_figure(m, "SRN", "residual SRN"), lambda m: compared(m, "residual SRN", "SRN"),
+        lambda m: accuracy_figure(m, "SRN", "residual SRN"),
+        lambda m: accuracies(m, "SRN", "residual SRN", pairs=[("residual SRN", "SRN")]),
     ),
     Entry(
         "Exercise 6.2", "own layers and built-in ones",
@@ -249,15 +256,15 @@ ENTRIES = (
         "Exercise 6.3", "bidirectional layers",
         "Asks for a bidirectional network in the same study.",
         lambda m: accuracy_figure(m, "SRN", "LSTM", "SRN, bidirectional", "LSTM, bidirectional"),
-        lambda m: f"{across(m, 'SRN, bidirectional')} {across(m, 'LSTM, bidirectional')} The cell that reads backwards "
-        "meets the two digits last, so nothing has to be remembered for long: this task says nothing about the memory "
-        "of a bidirectional network.",
+        lambda m: f"{accuracies(m, 'SRN', 'LSTM', 'SRN, bidirectional', 'LSTM, bidirectional')}\n\nThe cell that reads "
+        "backwards meets the two digits last, so nothing has to be remembered for long: this task says nothing about "
+        "the memory of a bidirectional network.",
     ),
     Entry(
         "Exercise 6.4", "GRU",
         "Asks for the GRU in the same study.",
         lambda m: accuracy_figure(m, "SRN", "LSTM", "GRU"),
-        lambda m: f"{across(m, 'GRU')}\n\n{compared(m, 'GRU', 'LSTM')}",
+        lambda m: accuracies(m, "SRN", "LSTM", "GRU", pairs=[("GRU", "LSTM"), ("GRU", "SRN")]),
     ),
 )  # fmt: skip
 
@@ -302,7 +309,8 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
                 else:
                     analysis.save(drawn, path.with_suffix(""))
                 yield f"![{entry.number}: {entry.title}]({path.relative_to(material.images).as_posix()})"
-            yield f"**Measured.** {entry.measured(material)}"
+            measured = entry.measured(material)
+            yield f"**Measured.**{'' if measured[0].isspace() else ' '}{measured}"
         except (RecordError, KeyError, IndexError) as error:
             complaints.add(f"{entry.number} left out: {error}")
             yield "**Measured.** Nothing: the runs are missing."

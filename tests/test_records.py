@@ -1,4 +1,5 @@
 import json
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,17 @@ def test_history_shorter_than_its_checkpoint_is_an_error(tmp_path: Path):
     (tmp_path / "history.csv").write_text("iteration")
     with pytest.raises(RecordError, match="shorter than its checkpoint says"):
         records.History(tmp_path / "history.csv", [3], 400)
+
+
+def test_a_compressed_history_is_read_too(tmp_path: Path):
+    content = b"iteration,seed,split,name,value\n0,3,dev,loss,1.5\n"
+    (tmp_path / "history.csv.xz").write_bytes(lzma.compress(content))
+    assert records.read_history(tmp_path).to_numpy().tolist() == [[0, 3, "dev", "loss", 1.5]]
+    (tmp_path / "history.csv.xz").write_bytes(lzma.compress(content)[:-20])
+    with pytest.raises(RecordError, match="history.csv.xz is damaged"):
+        records.read_history(tmp_path)
+    (tmp_path / "history.csv").write_bytes(content.replace(b"1.5", b"2.5"))
+    assert records.read_history(tmp_path)["value"].tolist() == [2.5]
 
 
 # --- json ---
