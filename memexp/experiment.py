@@ -1,8 +1,8 @@
 """One run, from config to record: the only place that builds objects from a config."""
 
 import dataclasses
+import inspect
 import logging
-import math
 import signal
 import threading
 import time
@@ -21,7 +21,7 @@ import memexp
 from memexp import machine, progress, records
 from memexp.config import ModelConfig, check
 from memexp.errors import MemexpError, RecordError
-from memexp.networks import SequenceClassifier, widths_for
+from memexp.networks import SequenceClassifier, SequenceLabeller, widths_for
 from memexp.runner import Runner
 from memexp.tasks.task import Rows, Task
 
@@ -32,8 +32,9 @@ def build_task(config: DictConfig) -> Task:
     """Build the task that a checked config asks for."""
     kind: Callable[..., Task] = get_class(config.task._target_)
     settings = {str(key): value for key, value in config.task.items() if key not in ("_target_", "name")}
+    if "length" in inspect.signature(kind).parameters:
+        settings["length"] = config.length
     return kind(
-        length=config.length,
         seeds=list(config.seeds),
         batch_size=config.batch_size,
         folder=Path(config.datasets_dir),
@@ -58,7 +59,7 @@ def build_model(config: DictConfig, task: Task, initialise: bool = True) -> Sequ
     make_cell = partial(get_class(settings._target_), **own)
 
     def build(widths: Sequence[int]) -> SequenceClassifier:
-        return SequenceClassifier(
+        return (SequenceLabeller if task.every_step else SequenceClassifier)(
             make_cell, len(seeds), task.symbols, task.classes, settings.embedding_size, widths,
             settings.bidirectional, settings.initial_state,
         )  # fmt: skip
@@ -132,6 +133,8 @@ def _train_and_score(
     runner = Runner(
         model,
         build_optimizer(config, model),
+        metric=task.metric,
+        extras=task.extras,
         reduction=config.reduction,
         clip=config.clip,
         clip_by=config.clip_by,
@@ -187,14 +190,13 @@ def _summary(
 ) -> dict[str, Any]:
     """Score each seed's best weights, on test once, and on the whole input distribution."""
     started = time.monotonic()
-    distribution = task.distribution()
-    entropy, chance = target_statistics(distribution, task.classes)
     scores = {
         f"{split}_{name}": values.tolist()
-        for split, rows in (("dev", task.rows("dev")), ("test", task.rows("test")), ("exact", distribution))
+        for split, rows in task.splits().items()
         for name, values in runner.evaluate(rows).items()
     }
-    scores["retained_bits"] = [entropy - nats / math.log(2) for nats in scores["exact_loss"]]
+    scores |= task.more_scores(scores)
+    tokens = task.batch(0).inputs[0].numel()  # that a seed reads in an update
     diverged, best = runner.diverged_at.tolist(), runner.best_iteration.tolist()
     seeds = []
     for k, seed in enumerate(config.seeds):
@@ -211,12 +213,11 @@ def _summary(
         "hidden_sizes": model.widths,
         "updates": runner.iteration,
         "seconds": runner.seconds + time.monotonic() - started,
-        "exact_over": distribution.source,
-        "target_entropy_bits": entropy,
-        "chance_accuracy": chance,
+        "tokens_per_second": runner.iteration * len(config.seeds) * tokens / max(runner.seconds, 1e-9),
+        **task.about(),
         "config": settings,
         "seeds": seeds,
-        "test_right": right_or_wrong(runner, task.rows("test"), list(config.seeds)),
+        **({} if task.every_step else {"test_right": right_or_wrong(runner, task.rows("test"), list(config.seeds))}),
     }
 
 
@@ -226,13 +227,6 @@ def right_or_wrong(runner: Runner, rows: Rows, seeds: list[int]) -> dict[str, st
     return {str(seed): "".join(map(str, own)) for seed, own in zip(seeds, right, strict=True)}
 
 
-def target_statistics(rows: Rows, classes: int) -> tuple[float, float]:
-    """Return the entropy of the answers in bits, and the accuracy of always giving the most likely one."""
-    weights = torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) if rows.weights is None else rows.weights
-    probability = torch.zeros(classes, dtype=torch.float64).index_add_(0, rows.targets, weights)
-    return float(torch.special.entr(probability).sum()) / math.log(2), float(probability.max())
-
-
 def _log_summary(summary: dict[str, Any]) -> None:
     for seed in summary["seeds"]:
         if seed["diverged_at"] is not None:
@@ -240,11 +234,10 @@ def _log_summary(summary: dict[str, Any]) -> None:
                         seed["seed"], seed["diverged_at"])  # fmt: skip
     done = [seed for seed in summary["seeds"] if seed["diverged_at"] is None]
     if done:
-        mean = {k: sum(s[k] for s in done) / len(done) for k in ("dev_accuracy", "test_accuracy", "exact_accuracy")}
         log.info(
-            "mean over %d seeds: dev %.1f %%, test %.1f %%, exact %.1f %% (%s); %s",
-            len(done), 100 * mean["dev_accuracy"], 100 * mean["test_accuracy"], 100 * mean["exact_accuracy"],
-            summary["exact_over"], progress.duration(summary["seconds"]),
+            "mean over %d seeds: %s; %s, %.0f tokens a second",
+            len(done), ", ".join(records.shown_scores(done)), progress.duration(summary["seconds"]),
+            summary["tokens_per_second"],
         )  # fmt: skip
 
 
@@ -262,9 +255,9 @@ def _reporter(runner: Runner, history: records.History, updates: int, folder: Pa
         if due and history.evaluated_at == iteration:
             due = False
             log.info(
-                "update %d of %d: train loss %.3f, dev loss %.3f, dev accuracy %.1f %%; %s",
+                "update %d of %d: train loss %.3f, dev loss %.3f, dev %s %.3f; %s",
                 iteration, updates, history.latest("train", "loss"), history.latest("dev", "loss"),
-                100 * history.latest("dev", "accuracy"), progress.duration(runner.seconds),
+                runner.metric.name, history.latest("dev", runner.metric.name), progress.duration(runner.seconds),
             )  # fmt: skip
 
     return report

@@ -255,6 +255,19 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def shown_scores(seeds: list[dict[str, Any]]) -> list[str]:
+    """Write the mean scores of seeds, in the order of the splits: ``dev 81.2 %`` or ``dev perplexity 5.31``."""
+    shown = []
+    for name in seeds[0]:
+        split, _, metric = str(name).rpartition("_")
+        values = [seed[name] for seed in seeds if seed[name] is not None]
+        if values and metric == "accuracy":
+            shown.append(f"{split} {100 * sum(values) / len(values):.1f} %")
+        elif values and metric == "perplexity":
+            shown.append(f"{split} perplexity {sum(values) / len(values):.2f}")
+    return shown
+
+
 def collect(folders: list[Path]) -> tuple["pd.DataFrame", list[str]]:
     """Collect run folders into one table, a row for each run and seed.
 
