@@ -23,7 +23,9 @@ from memexp.config import ModelConfig, check
 from memexp.errors import MemexpError, RecordError
 from memexp.networks import SequenceClassifier, SequenceLabeller, widths_for
 from memexp.runner import Runner
+from memexp.tasks.char_lm import CharLM
 from memexp.tasks.task import Rows, Task
+from memexp.writing import go_on
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +168,7 @@ def _train_and_score(
             log_steps=config.log_steps,
             checkpoint=folder / records.LAST,
             checkpoint_seconds=config.checkpoint_seconds,
-            progress=_reporter(runner, history, updates, folder, bar),
+            progress=_reporter(runner, history, updates, folder, bar, _scribe(task, model, updates, folder)),
             should_stop=stop.is_set,
         )
     history.flush()
@@ -241,7 +243,32 @@ def _log_summary(summary: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
-def _reporter(runner: Runner, history: records.History, updates: int, folder: Path, bar: Any) -> Callable[[int], None]:
+def _scribe(task: Task, model: SequenceClassifier, updates: int, folder: Path) -> Callable[[int], None]:
+    """Return what lets a language model write every so many epochs: the first seed, into `records.WRITTEN`."""
+    if not isinstance(task, CharLM) or not task.pred_period or not task.prefixes:
+        return lambda iteration: None
+    path = folder / records.WRITTEN
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def write(iteration: int) -> None:
+        epoch, place = divmod(iteration, task.updates_per_epoch)
+        if place or (epoch % task.pred_period and iteration != updates):
+            return
+        # a run that goes on from a checkpoint may have written this already
+        kept = [line for line in before if int(line.partition("\t")[0]) < epoch]
+        for prefix, codes in task.prefixes:
+            text = prefix + "".join(task.vocabulary[code] for code in go_on(model, codes, task.pred_chars))
+            log.info("epoch %d writes: %s", epoch, text)
+            kept.append(f"{epoch}\t{text}")
+        before[:] = kept
+        records.write_text(path, "".join(f"{line}\n" for line in kept))
+
+    return write
+
+
+def _reporter(
+    runner: Runner, history: records.History, updates: int, folder: Path, bar: Any, scribe: Callable[[int], None]
+) -> Callable[[int], None]:
     """Return what the runner calls after each update: it moves the bar, and logs the evaluation after every tenth."""
     note = progress.progress_file(folder, updates)
     tenth, due = max(1, updates // 10), False
@@ -249,6 +276,7 @@ def _reporter(runner: Runner, history: records.History, updates: int, folder: Pa
     def report(iteration: int) -> None:
         nonlocal due
         note(iteration)
+        scribe(iteration)
         if bar is not None:
             bar.update(1)
         due = due or iteration % tenth == 0

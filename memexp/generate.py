@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import Generator, Tensor
+from torch import Generator
 
 from memexp import checkpoints, machine, records
 from memexp.config import check, ranged
@@ -20,6 +20,7 @@ from memexp.networks import SequenceClassifier
 from memexp.options import run_command
 from memexp.studies import find_study
 from memexp.tasks.char_lm import encode
+from memexp.writing import go_on
 
 
 @dataclass
@@ -57,34 +58,6 @@ class Writer:
         codes = encode(prefix or " ", self.vocabulary)
         for code in go_on(self.model, codes, length, temperature, top_k, Generator().manual_seed(seed)):
             yield self.vocabulary[code]
-
-
-@torch.no_grad()
-def go_on(
-    model: SequenceClassifier,
-    codes: Tensor,
-    length: int,
-    temperature: float = 1.0,
-    top_k: int = 1,
-    generator: Generator | None = None,
-) -> Iterator[int]:
-    """Yield the symbols that follow, of the first seed.
-
-    Args:
-        model: with an answer at every step.
-        codes: what to go on from, [L].
-        length: how many symbols.
-        temperature: logits are divided by it before drawing.
-        top_k: draw among so many likeliest symbols; 1 is greedy.
-        generator: of the drawing.
-    """
-    logits, states = model.answer(codes[None, None])
-    for _ in range(length):
-        likeliest = logits[0, 0, -1].float().topk(min(top_k, logits.shape[-1]))
-        shares = (likeliest.values / temperature).softmax(-1).cpu()
-        code = likeliest.indices[torch.multinomial(shares, 1, generator=generator).item()]  # type: ignore[index]
-        yield int(code)
-        logits, states = model.answer(code.expand(1, 1, 1), states)
 
 
 def load_writer(folder: Path, weights: str, model_seed: int | None) -> Writer:

@@ -29,6 +29,7 @@ T = TypeVar("T")
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
 LOCK = ".lock"
+WRITTEN = "written.txt"  # what a language model wrote while it was trained: epoch, tab, text
 
 HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 

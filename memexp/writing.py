@@ -1,0 +1,36 @@
+"""Writing with a language model, symbol by symbol; the state is carried. Axis letters as in `memexp.models`."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from memexp.networks import SequenceClassifier
+
+
+@torch.no_grad()
+def go_on(
+    model: SequenceClassifier,
+    codes: Tensor,
+    length: int,
+    temperature: float = 1.0,
+    top_k: int = 1,
+    generator: Generator | None = None,
+) -> Iterator[int]:
+    """Yield the symbols that follow, of the first seed.
+
+    Args:
+        model: with an answer at every step.
+        codes: what to go on from, [L].
+        length: how many symbols.
+        temperature: logits are divided by it before drawing.
+        top_k: draw among so many likeliest symbols; 1 is greedy.
+        generator: of the drawing.
+    """
+    logits, states = model.answer(codes[None, None])
+    for _ in range(length):
+        likeliest = logits[0, 0, -1].float().topk(min(top_k, logits.shape[-1]))
+        shares = (likeliest.values / temperature).softmax(-1).cpu()
+        code = likeliest.indices[torch.multinomial(shares, 1, generator=generator).item()]  # type: ignore[index]
+        yield int(code)
+        logits, states = model.answer(code.expand(1, 1, 1), states)
