@@ -1,10 +1,11 @@
 """Texts for character language models: where they come from, and how they are cleaned."""
 
 import hashlib
+import http.client
 import re
-import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -73,7 +74,7 @@ def _read_file(path: Path) -> bytes:
             return archive.read(texts[0])
     except FileNotFoundError as error:
         raise DataError(f"task.corpus={path}: there is no such file; {known}") from error
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: encrypted
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {known}") from error
 
 
@@ -86,14 +87,13 @@ def fetch(text: Published, folder: Path) -> Path:
     path = folder / text.file
     by_hand = f"put the file there by hand: {path}, sha1 {text.sha1}"
     if path.exists():
-        content = path.read_bytes()
-        source = str(path)
+        content, source = _read_file(path), str(path)
     else:
         source = text.address
         try:
             with urllib.request.urlopen(text.address, timeout=TIMEOUT) as answer:
                 content = answer.read()
-        except (OSError, urllib.error.URLError) as error:
+        except (OSError, http.client.HTTPException) as error:  # no network, or cut off
             reason = getattr(error, "reason", error)
             raise DataError(f"cannot fetch {text.address} ({reason}); {by_hand}") from error
     found = hashlib.sha1(content, usedforsecurity=False).hexdigest()

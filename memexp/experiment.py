@@ -151,10 +151,10 @@ def _train_and_score(
     history = records.History(folder / records.HISTORY, list(config.seeds), history_bytes)
     log.info(
         "%s length=%d, %d seeds, %d updates, %d parameters a seed, on %s",
-        config.model.name, config.length, len(config.seeds), updates, model.parameter_count, device,
+        config.model.name, task.longest, len(config.seeds), updates, model.parameter_count, device,
     )  # fmt: skip
     with (
-        progress.bar(updates, f"{config.model.name} {config.length}") if show_bar else _no_bar() as bar,
+        progress.bar(updates, f"{config.model.name} {task.longest}") if show_bar else _no_bar() as bar,
         _interruptible() as stop,
     ):
         if bar is not None:

@@ -50,14 +50,14 @@ class Writer:
     vocabulary: list[str]
 
     def write(self, prefix: str, length: int, temperature: float, top_k: int, seed: int) -> Iterator[str]:
-        """Yield ``length`` characters that go on from a prefix, one by one, as soon as each is drawn.
+        """Return ``length`` characters that go on from a prefix, one by one, as soon as each is drawn.
 
         Raises:
             ConfigError: the prefix has characters that the model does not know.
         """
         codes = encode(prefix or " ", self.vocabulary)
-        for code in go_on(self.model, codes, length, temperature, top_k, Generator().manual_seed(seed)):
-            yield self.vocabulary[code]
+        written = go_on(self.model, codes, length, temperature, top_k, Generator().manual_seed(seed))
+        return (self.vocabulary[code] for code in written)
 
 
 def load_writer(folder: Path, weights: str, model_seed: int | None) -> Writer:
@@ -77,6 +77,8 @@ def load_writer(folder: Path, weights: str, model_seed: int | None) -> Writer:
     seed = seeds[0] if model_seed is None else model_seed
     if seed not in seeds:
         raise ConfigError(f"model_seed={seed}: {folder.name} has no such seed; it has {', '.join(map(str, seeds))}")
+    if weights == "last" and summary["seeds"][seeds.index(seed)]["diverged_at"] is not None:
+        raise RecordError(f"seed {seed} of {folder} stopped: its loss was not finite; give weights=best")
     path, kind = (folder / records.BEST, "weights") if weights == "best" else (folder / records.LAST, "training")
     content: dict[str, Any] = checkpoints.load(path, kind)
     content = content if weights == "best" else content["training"]
@@ -125,8 +127,9 @@ def write(options: Options) -> None:
         find_study(Path(options.outputs_dir), options.study), options.model
     )  # fmt: skip
     writer = load_writer(folder, options.weights, options.model_seed)
+    written = writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed)
     print(options.prefix, end="", flush=True)
-    for character in writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed):
+    for character in written:
         print(character, end="", flush=True)
     print()
 

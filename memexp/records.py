@@ -169,7 +169,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 def remove_stale(folder: Path) -> None:
     """Remove what a process that was killed while saving left half written; the folder's lock must be held."""
-    for name in (CONFIG, SUMMARY, BEST, LAST, HISTORY):
+    for name in (CONFIG, SUMMARY, BEST, LAST, HISTORY, WRITTEN):
         for path in folder.glob(f".{name}.*"):
             path.unlink(missing_ok=True)
 

@@ -162,11 +162,11 @@ class Runner:
             if look:
                 self._evaluate_dev(dev, history)
             self.seconds = spent_before + time.monotonic() - started
+            progress(self.iteration)  # before the checkpoint: a run that goes on from it does not report this again
             stop = should_stop()
             if checkpoint is not None and (last or stop or time.monotonic() - saved >= checkpoint_seconds):
                 self.save_checkpoint(checkpoint, history)
                 saved = time.monotonic()
-            progress(self.iteration)
             if stop:
                 raise KeyboardInterrupt
 
@@ -261,8 +261,11 @@ class Runner:
         for start in range(0, len(rows), EVALUATION_ROWS):
             part = rows.slice(start, start + EVALUATION_ROWS).to(self.device)
             logits, targets = self._answer(part)
+            weights = part.weights
+            if weights is not None and part.every_step:  # a row's weight, spread over its steps
+                weights = weights.repeat_interleave(part.targets.shape[-1]) / part.targets.shape[-1]
             for mean in means:
-                mean.update(logits, targets, part.weights)
+                mean.update(logits, targets, weights)
         return {mean.name: mean.compute() for mean in means}
 
     @torch.no_grad()

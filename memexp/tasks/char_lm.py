@@ -80,7 +80,7 @@ class CharLM:
         self.symbols = self.classes = len(self.vocabulary)
         self.extras = {"vocabulary": torch.tensor([ord(character) for character in self.vocabulary])}
         self.longest = num_steps
-        self.prefixes = [(prefix, encode(prefix, self.vocabulary)) for prefix in prefixes]
+        self.prefixes = [(prefix, encode(prefix or " ", self.vocabulary)) for prefix in prefixes]
         self.pred_chars, self.pred_period = pred_chars, pred_period
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
         held = round(held_out * len(text) / 2)  # characters of dev and of test
@@ -88,13 +88,17 @@ class CharLM:
         self.texts = {"train": text[:first], "dev": text[first:second], "test": text[second:]}
         self._codes = {split: encode(part, self.vocabulary) for split, part in self.texts.items()}
         # One character more than inputs, for the last target; up to L - 1 are left out at the start of an epoch.
-        usable = len(self.texts["train"]) - 1 - (num_steps - 1)
-        self.updates_per_epoch = usable // num_steps // batch_size
-        if self.updates_per_epoch < 1 or held < 2:
-            needed = math.ceil((batch_size * num_steps + num_steps) / (1 - held_out))
+        self._sequences = (first - 1 - (num_steps - 1)) // num_steps
+        self.updates_per_epoch = self._sequences // batch_size
+        if self.updates_per_epoch < 1:
+            needed = math.ceil((batch_size * num_steps + num_steps + 1) / (1 - held_out))
             raise ConfigError(
                 f"the text has {len(text)} characters; one batch of {batch_size} sequences of {num_steps} needs "
                 f"{needed}: give a longer text, a smaller batch_size or a smaller task.num_steps"
+            )
+        if held < 2:
+            raise ConfigError(
+                f"task.held_out={held_out} of the text's {len(text)} characters is too little for a dev and a test part"
             )
         self._epoch: tuple[int, Tensor] | None = None
 
@@ -114,7 +118,8 @@ class CharLM:
         L, B, updates = self.num_steps, self.batch_size, self.updates_per_epoch
         offset = int(torch.randint(L, (1,), generator=draw))
         if self.sampling == "random":
-            return offset + L * torch.randperm(updates * B, generator=draw).view(updates, B)
+            order = torch.randperm(self._sequences, generator=draw)  # those left over are others in every epoch
+            return offset + L * order[: updates * B].view(updates, B)
         rows = torch.arange(B) * updates * L  # row b reads a stretch of its own
         return offset + rows + L * torch.arange(updates)[:, None]
 
