@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from memexp import figures, records, statistics, tables
 from memexp.config import ranged
-from memexp.errors import Complaints, RecordError
+from memexp.errors import Complaints, ConfigError, RecordError
 from memexp.files import write_atomically
 from memexp.options import run_command
 from memexp.studies import find_study, study_names
@@ -207,6 +207,27 @@ def read_gradients(history: pd.DataFrame) -> pd.DataFrame:
     return table if sums.nunique() > 1 else table[table["when"] == "before clipping"]
 
 
+def draw_language(rows: pd.DataFrame, histories: Histories) -> Figure:
+    """Draw bits per character against updates of character language models, an Axes for each run, with the floors."""
+    runs = rows.drop_duplicates("run").to_dict("records")
+    columns = min(3, len(runs))
+    figure, axes = figures.new_figure(math.ceil(len(runs) / columns), columns, width=4.4, height=3.4)
+    for ax, run in zip(axes.flat, runs, strict=False):
+        history = histories[run["study"], run["run"]]
+        loss = history[history["name"] == "loss"]
+        figures.loss_curves(loss.assign(value=loss["value"] / math.log(2)), ax)
+        floors = {str(name).split("_")[1]: float(run[name]) for name in run if str(name).startswith("floor_")}
+        figures.floors(floors, ax)
+        ax.set_title(f"{run['label']} ({run['study']}): {run['test_bits']:.2f} on test", fontsize=10)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("bits per character")
+    for ax in axes[-1]:
+        ax.set_xlabel("updates")
+    figures.hide_rest(axes, len(runs))
+    figures.finish(figure, "Mean over seeds, 95 % interval, each seed;\ndashed: simple models on the test text")
+    return figure
+
+
 def draw_updates_until(rows: pd.DataFrame, histories: Histories, criterion: float) -> Figure:
     """Draw which share of seeds had reached a dev accuracy by which update, an Axes for each length, a row a panel."""
     parts, lengths = list(panels(rows)), sorted(rows["length"].unique())
@@ -365,16 +386,34 @@ def analyse(
         MemexpError: see `find_study`, `load_study` and `write`.
     """
     rows = pd.concat([load_study(find_study(outputs, name), complaints) for name in studies], ignore_index=True)
+    if rows["task.name"].nunique() > 1:
+        raise ConfigError(f"studies={studies}: these are of several tasks, which have no scores in common")
     target = images / "+".join(studies)
     write_table(target / "seeds.csv", rows)
     table = tables.results(rows)
     write_table(target / "results.csv", table, "%.4f")
     write(target / "results.md", tables.markdown(table).encode())
-    write_table(target / "comparison.csv", compare_models(rows, outputs), "%.4g")
-    yield f"{target}/seeds.csv, results.csv, results.md, comparison.csv"
+    language = rows["task.name"].iloc[0] == "char_lm"
+    if not language:
+        write_table(target / "comparison.csv", compare_models(rows, outputs), "%.4g")
+    yield f"{target}/seeds.csv, results.csv, results.md{'' if language else ', comparison.csv'}"
 
     histories = read_histories(rows, outputs, complaints)
     known = rows[[run in histories for run in zip(rows["study"], rows["run"], strict=True)]]
+    drawings: dict[str, Callable[[], Figure | None]] = {"bits": partial(draw_language, known, histories)}
+    if not language:
+        drawings = _digit_sum_drawings(rows, known, histories, criterion, alone=len(studies) == 1)
+    for name, draw in drawings.items() if len(known) or not language else ():
+        figure = draw()
+        if figure is not None:
+            save(figure, target / name)
+            yield f"{target / name}.png, .pdf"
+
+
+def _digit_sum_drawings(
+    rows: pd.DataFrame, known: pd.DataFrame, histories: Histories, criterion: float, alone: bool
+) -> dict[str, Callable[[], Figure | None]]:
+    """Return what draws each figure of the digit-sum study, by the figure's name; ``known`` are rows with a history."""
     drawings: dict[str, Callable[[], Figure | None]] = {
         "accuracy": partial(draw_accuracy, rows),
         "overview": partial(draw_overview, rows),
@@ -387,13 +426,9 @@ def analyse(
         drawings[f"gradients_{length}"] = partial(draw_gradients, known, histories, length)
     for title, panel in panels(known):
         for name, runs in panel.groupby("label", sort=False):
-            words = [str(name), *panel["study"].unique()[len(studies) == 1 :], *panel["task.sampling"].unique()]
+            words = [str(name), *panel["study"].unique()[alone:], *panel["task.sampling"].unique()]
             drawings[slug("loss", *words)] = partial(draw_loss, runs, histories, f"{name}, {title}")
-    for name, draw in drawings.items():
-        figure = draw()
-        if figure is not None:
-            save(figure, target / name)
-            yield f"{target / name}.png, .pdf"
+    return drawings
 
 
 def analyse_all(options: Options) -> int:

@@ -423,6 +423,7 @@ def training(
 @torch.no_grad()
 def _around(model: SequenceClassifier, k: int, layer: nn.Module) -> nn.Sequential:
     """Put embedding and head of seed k around a layer [B, L, M] -> [B, D]: tokens [B, L] -> logits [B, K]."""
+    assert model.embedding is not None
     (V, M), (D, K) = model.embedding.shape[1:], model.head_weight.shape[1:]
     embedding, head = nn.Embedding(V, M), nn.Linear(D, K)
     network = nn.Sequential(embedding, layer, head).to(model.embedding.dtype)

@@ -47,7 +47,7 @@ class ModelConfig:
 
     _target_: str = MISSING
     name: str = MISSING
-    embedding_size: int = ranged(1)
+    embedding_size: int = ranged(0)
     hidden_size: Any = MISSING
     parameters: int | None = ranged(1)
     bidirectional: bool = MISSING
@@ -82,6 +82,24 @@ class DigitSumConfig:
     distractors: Any = MISSING
     data_seed: int = ranged(0)
     exact_limit: int = ranged(0)
+
+
+@dataclass
+class CharLMConfig:
+    """The settings of a character language model's task."""
+
+    _target_: str = MISSING
+    name: str = MISSING
+    corpus: str = MISSING
+    max_chars: int | None = ranged(1)
+    lower: bool = MISSING
+    strip_punctuation: bool = MISSING
+    num_steps: int = ranged(1)
+    sampling: str = ranged(one_of=("random", "consecutive"))
+    held_out: float = ranged(above=0)
+    prefixes: list[str] = MISSING
+    pred_period: int = ranged(0)
+    pred_chars: int = ranged(1)
 
 
 @dataclass
@@ -180,6 +198,8 @@ def _check_seeds(seeds: Any) -> list[int]:
 def _distractors(config: DictConfig) -> str | None:
     distractors = config.task.get("distractors", 0)
     most = config.length - 2
+    if "distractors" not in config.task:
+        return None
     whole = isinstance(distractors, int) and not isinstance(distractors, bool)
     if distractors == "all" or (whole and 0 <= distractors <= most):
         return None
@@ -216,7 +236,23 @@ def _files(config: DictConfig) -> str | None:
     )
 
 
-RULES: tuple[Callable[[DictConfig], str | None], ...] = (_distractors, _study, _hidden_size, _files)
+def _language_model(config: DictConfig) -> str | None:
+    if config.task.name != "char_lm":
+        return None
+    if config.model.bidirectional:
+        return "model.bidirectional=true: a language model that reads backwards has seen what it is to predict"
+    if config.task.held_out >= 1:
+        return f"task.held_out={config.task.held_out} is too large; it is a share of the text, below 1"
+    return None
+
+
+RULES: tuple[Callable[[DictConfig], str | None], ...] = (
+    _distractors,
+    _study,
+    _hidden_size,
+    _files,
+    _language_model,
+)
 
 
 def run_name(_root_: DictConfig) -> str:
@@ -225,7 +261,10 @@ def run_name(_root_: DictConfig) -> str:
     Hydra calls this (``${run_name:}`` in conf/config.yaml) with the composed config of the job. Settings that do not
     change what is computed are left out; so is the experiment, whose settings are the study's.
     """
-    parts = {"length": str(_root_.length), "model": str(_root_.hydra.runtime.choices.model)}
+    choices = _root_.hydra.runtime.choices
+    parts = {"model": str(choices.model)}
+    if choices.task == "digit_sum":
+        parts["length"] = str(_root_.length)
     for override in _root_.hydra.overrides.task:
         key, _, value = override.lstrip("+").partition("=")
         if key not in (*NOT_IDENTITY, "experiment"):
@@ -245,6 +284,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="schema", name="digit_sum", node=DigitSumConfig)
+    store.store(group="schema", name="char_lm", node=CharLMConfig)
     store.store(group="schema", name="model", node=ModelConfig)
     store.store(group="schema", name="lstm", node=LSTMConfig)
     store.store(group="schema", name="gru", node=GRUConfig)

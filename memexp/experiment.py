@@ -1,8 +1,8 @@
 """One run, from config to record: the only place that builds objects from a config."""
 
 import dataclasses
+import inspect
 import logging
-import math
 import signal
 import threading
 import time
@@ -21,9 +21,11 @@ import memexp
 from memexp import machine, progress, records
 from memexp.config import ModelConfig, check
 from memexp.errors import MemexpError, RecordError
-from memexp.networks import SequenceClassifier, widths_for
+from memexp.networks import SequenceClassifier, SequenceLabeller, widths_for
 from memexp.runner import Runner
+from memexp.tasks.char_lm import CharLM
 from memexp.tasks.task import Rows, Task
+from memexp.writing import go_on
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ def build_task(config: DictConfig) -> Task:
     """Build the task that a checked config asks for."""
     kind: Callable[..., Task] = get_class(config.task._target_)
     settings = {str(key): value for key, value in config.task.items() if key not in ("_target_", "name")}
+    if "length" in inspect.signature(kind).parameters:
+        settings["length"] = config.length
     return kind(
-        length=config.length,
         seeds=list(config.seeds),
         batch_size=config.batch_size,
         folder=Path(config.datasets_dir),
@@ -58,7 +61,7 @@ def build_model(config: DictConfig, task: Task, initialise: bool = True) -> Sequ
     make_cell = partial(get_class(settings._target_), **own)
 
     def build(widths: Sequence[int]) -> SequenceClassifier:
-        return SequenceClassifier(
+        return (SequenceLabeller if task.every_step else SequenceClassifier)(
             make_cell, len(seeds), task.symbols, task.classes, settings.embedding_size, widths,
             settings.bidirectional, settings.initial_state,
         )  # fmt: skip
@@ -132,6 +135,8 @@ def _train_and_score(
     runner = Runner(
         model,
         build_optimizer(config, model),
+        metric=task.metric,
+        extras=task.extras,
         reduction=config.reduction,
         clip=config.clip,
         clip_by=config.clip_by,
@@ -146,10 +151,10 @@ def _train_and_score(
     history = records.History(folder / records.HISTORY, list(config.seeds), history_bytes)
     log.info(
         "%s length=%d, %d seeds, %d updates, %d parameters a seed, on %s",
-        config.model.name, config.length, len(config.seeds), updates, model.parameter_count, device,
+        config.model.name, task.longest, len(config.seeds), updates, model.parameter_count, device,
     )  # fmt: skip
     with (
-        progress.bar(updates, f"{config.model.name} {config.length}") if show_bar else _no_bar() as bar,
+        progress.bar(updates, f"{config.model.name} {task.longest}") if show_bar else _no_bar() as bar,
         _interruptible() as stop,
     ):
         if bar is not None:
@@ -163,7 +168,7 @@ def _train_and_score(
             log_steps=config.log_steps,
             checkpoint=folder / records.LAST,
             checkpoint_seconds=config.checkpoint_seconds,
-            progress=_reporter(runner, history, updates, folder, bar),
+            progress=_reporter(runner, history, updates, folder, bar, _scribe(task, model, updates, folder)),
             should_stop=stop.is_set,
         )
     history.flush()
@@ -187,14 +192,13 @@ def _summary(
 ) -> dict[str, Any]:
     """Score each seed's best weights, on test once, and on the whole input distribution."""
     started = time.monotonic()
-    distribution = task.distribution()
-    entropy, chance = target_statistics(distribution, task.classes)
     scores = {
         f"{split}_{name}": values.tolist()
-        for split, rows in (("dev", task.rows("dev")), ("test", task.rows("test")), ("exact", distribution))
+        for split, rows in task.splits().items()
         for name, values in runner.evaluate(rows).items()
     }
-    scores["retained_bits"] = [entropy - nats / math.log(2) for nats in scores["exact_loss"]]
+    scores |= task.more_scores(scores)
+    tokens = task.batch(0).inputs[0].numel()  # that a seed reads in an update
     diverged, best = runner.diverged_at.tolist(), runner.best_iteration.tolist()
     seeds = []
     for k, seed in enumerate(config.seeds):
@@ -211,12 +215,11 @@ def _summary(
         "hidden_sizes": model.widths,
         "updates": runner.iteration,
         "seconds": runner.seconds + time.monotonic() - started,
-        "exact_over": distribution.source,
-        "target_entropy_bits": entropy,
-        "chance_accuracy": chance,
+        "tokens_per_second": runner.iteration * len(config.seeds) * tokens / max(runner.seconds, 1e-9),
+        **task.about(),
         "config": settings,
         "seeds": seeds,
-        "test_right": right_or_wrong(runner, task.rows("test"), list(config.seeds)),
+        **({} if task.every_step else {"test_right": right_or_wrong(runner, task.rows("test"), list(config.seeds))}),
     }
 
 
@@ -226,13 +229,6 @@ def right_or_wrong(runner: Runner, rows: Rows, seeds: list[int]) -> dict[str, st
     return {str(seed): "".join(map(str, own)) for seed, own in zip(seeds, right, strict=True)}
 
 
-def target_statistics(rows: Rows, classes: int) -> tuple[float, float]:
-    """Return the entropy of the answers in bits, and the accuracy of always giving the most likely one."""
-    weights = torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) if rows.weights is None else rows.weights
-    probability = torch.zeros(classes, dtype=torch.float64).index_add_(0, rows.targets, weights)
-    return float(torch.special.entr(probability).sum()) / math.log(2), float(probability.max())
-
-
 def _log_summary(summary: dict[str, Any]) -> None:
     for seed in summary["seeds"]:
         if seed["diverged_at"] is not None:
@@ -240,15 +236,39 @@ def _log_summary(summary: dict[str, Any]) -> None:
                         seed["seed"], seed["diverged_at"])  # fmt: skip
     done = [seed for seed in summary["seeds"] if seed["diverged_at"] is None]
     if done:
-        mean = {k: sum(s[k] for s in done) / len(done) for k in ("dev_accuracy", "test_accuracy", "exact_accuracy")}
         log.info(
-            "mean over %d seeds: dev %.1f %%, test %.1f %%, exact %.1f %% (%s); %s",
-            len(done), 100 * mean["dev_accuracy"], 100 * mean["test_accuracy"], 100 * mean["exact_accuracy"],
-            summary["exact_over"], progress.duration(summary["seconds"]),
+            "mean over %d seeds: %s; %s, %.0f tokens a second",
+            len(done), ", ".join(records.shown_scores(done)), progress.duration(summary["seconds"]),
+            summary["tokens_per_second"],
         )  # fmt: skip
 
 
-def _reporter(runner: Runner, history: records.History, updates: int, folder: Path, bar: Any) -> Callable[[int], None]:
+def _scribe(task: Task, model: SequenceClassifier, updates: int, folder: Path) -> Callable[[int], None]:
+    """Return what lets a language model write every so many epochs: the first seed, into `records.WRITTEN`."""
+    if not isinstance(task, CharLM) or not task.pred_period or not task.prefixes:
+        return lambda iteration: None
+    path = folder / records.WRITTEN
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def write(iteration: int) -> None:
+        epoch, place = divmod(iteration, task.updates_per_epoch)
+        if place or (epoch % task.pred_period and iteration != updates):
+            return
+        # a run that goes on from a checkpoint may have written this already
+        kept = [line for line in before if int(line.partition("\t")[0]) < epoch]
+        for prefix, codes in task.prefixes:
+            text = prefix + "".join(task.vocabulary[code] for code in go_on(model, codes, task.pred_chars))
+            log.info("epoch %d writes: %s", epoch, text)
+            kept.append(f"{epoch}\t{text}")
+        before[:] = kept
+        records.write_text(path, "".join(f"{line}\n" for line in kept))
+
+    return write
+
+
+def _reporter(
+    runner: Runner, history: records.History, updates: int, folder: Path, bar: Any, scribe: Callable[[int], None]
+) -> Callable[[int], None]:
     """Return what the runner calls after each update: it moves the bar, and logs the evaluation after every tenth."""
     note = progress.progress_file(folder, updates)
     tenth, due = max(1, updates // 10), False
@@ -256,15 +276,16 @@ def _reporter(runner: Runner, history: records.History, updates: int, folder: Pa
     def report(iteration: int) -> None:
         nonlocal due
         note(iteration)
+        scribe(iteration)
         if bar is not None:
             bar.update(1)
         due = due or iteration % tenth == 0
         if due and history.evaluated_at == iteration:
             due = False
             log.info(
-                "update %d of %d: train loss %.3f, dev loss %.3f, dev accuracy %.1f %%; %s",
+                "update %d of %d: train loss %.3f, dev loss %.3f, dev %s %.3f; %s",
                 iteration, updates, history.latest("train", "loss"), history.latest("dev", "loss"),
-                100 * history.latest("dev", "accuracy"), progress.duration(runner.seconds),
+                runner.metric.name, history.latest("dev", runner.metric.name), progress.duration(runner.seconds),
             )  # fmt: skip
 
     return report

@@ -192,6 +192,17 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+def floors(values: dict[str, float], ax: Axes) -> Axes:
+    """Draw lines that a model has to get below, each named beside the Axes, the names apart from each other."""
+    apart, height = 0.045 * ax.get_ylim()[1], -np.inf
+    for name, value in sorted(values.items(), key=lambda item: item[1]):
+        ax.axhline(value, **FLOOR)
+        height = max(value, height + apart)
+        place = ("axes fraction", "data")
+        ax.annotate(f"{name} {value:.2f}", (1.02, height), xycoords=place, fontsize=7.5, color="0.35", va="center")
+    return ax
+
+
 def _raise_top(ax: Axes, top: float) -> None:
     """Let the y axis go from 0 to ``top``, or higher if Axes that share it need that: no line is cut off."""
     shared = len(ax.get_shared_y_axes().get_siblings(ax)) > 1

@@ -60,6 +60,22 @@ class Accuracy(Mean):
         return (logits.argmax(-1) == targets).to(logits.dtype)
 
 
+class Perplexity(Mean):
+    """exp(total nats / total tokens): among how many equally likely ones the model would be choosing."""
+
+    name = "perplexity"
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """Return the perplexity for each seed, [S], float64; NaN if there was no token."""
+        return super().compute().exp()
+
+    @staticmethod
+    def rowwise(logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy of each token, in nats."""
+        return CrossEntropy.rowwise(logits, targets)
+
+
 class CrossEntropy(Mean):
     """Mean cross-entropy, in nats."""
 

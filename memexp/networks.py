@@ -70,7 +70,7 @@ class Recurrent(nn.Module):
         make_cell: builds the cell of a layer.
         seeds: S.
         symbols: V, how many different inputs there are.
-        embedding_size: M.
+        embedding_size: M; 0 for none: the first layer then gets one-hot vectors, M = V.
         widths: D of each layer; no two layers share weights.
         bidirectional: each layer also has a cell that reads backwards; the layer above gets both outputs, joined.
         initial_state: see `Direction`.
@@ -95,11 +95,11 @@ class Recurrent(nn.Module):
         if initial_state not in INITIAL_STATES:
             allowed = ", ".join(INITIAL_STATES)
             raise ConfigError(f"model.initial_state={initial_state} is unknown; allowed: {allowed}")
-        self.embedding = nn.Parameter(torch.zeros(seeds, symbols, embedding_size))
+        self.embedding = nn.Parameter(torch.zeros(seeds, symbols, embedding_size)) if embedding_size else None
         self._one_hot: Tensor
         self.register_buffer("_one_hot", torch.eye(symbols), persistent=False)
         self.layers = nn.ModuleList()
-        input_size = source_size = embedding_size
+        input_size = source_size = embedding_size or symbols
         for width in widths:
             self.layers.append(
                 nn.ModuleList(
@@ -197,8 +197,14 @@ class Recurrent(nn.Module):
         if direction.start_W is None:
             return ()
         first = tokens[..., -1 if direction.backwards else 0]
-        one_hot = F.embedding(first, self._one_hot.to(self.embedding.dtype))
-        return (one_hot @ self.embedding,) * len(direction.cell.states)
+        one_hot = F.embedding(first, self._one_hot.to(direction.start_W.dtype))
+        return (one_hot @ self._vectors(direction.cell),) * len(direction.cell.states)
+
+    def _vectors(self, cell: Cell) -> Tensor:
+        """Return the vector of every symbol, [S, V, M]."""
+        if self.embedding is not None:
+            return self.embedding
+        return self._one_hot.to(cell.W.dtype).expand(cell.W.shape[0], -1, -1)
 
     def _project(self, cell: Cell, tokens: Tensor) -> Tensor:
         """Compute E[token] W + b for all gates and time steps: tokens [S, B, L] or [1, B, L] -> [S, G, L * B, D].
@@ -206,7 +212,7 @@ class Recurrent(nn.Module):
         There are only V different inputs, so E W + b is a table of V rows; it is looked up by a one-hot product,
         because the backward pass of indexing is slow on a CPU.
         """
-        table = cell.project(self.embedding)  # [S, G, V, D]
+        table = cell.project(self._vectors(cell))  # [S, G, V, D]
         one_hot = F.embedding(tokens.transpose(1, 2).flatten(1), self._one_hot.to(table.dtype))
         return one_hot[:, None] @ table
 
@@ -242,7 +248,8 @@ class Recurrent(nn.Module):
     def roles(self) -> Iterator[tuple[nn.Parameter, str, Sizes]]:
         """Every parameter that an initialiser sets, with its role, in the order in which random numbers are drawn."""
         top = next(reversed([*self.directions]))[1].cell.hidden_size
-        yield self.embedding, "embedding", Sizes(self.embedding.shape[-1], top)
+        if self.embedding is not None:
+            yield self.embedding, "embedding", Sizes(self.embedding.shape[-1], top)
         for _, direction in self.directions:
             cell = direction.cell
             sizes = Sizes(cell.W.shape[2], cell.hidden_size)
@@ -348,17 +355,32 @@ class SequenceClassifier(Recurrent):
         self.head_weight = nn.Parameter(torch.zeros(seeds, self.output_size, classes))
         self.head_bias = nn.Parameter(torch.zeros(seeds, classes))
 
+    def answer(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+        """Answer from a state: tokens [S, B, L] -> logits [S, B, K] and the last states."""
+        _, states_after = self.encode(tokens, states)
+        last = [state[0] for state in states_after[-len(self.stack[-1]) :]]  # of the top layer, [S, B, D] a direction
+        return torch.baddbmm(self.head_bias[:, None], torch.cat(last, -1), self.head_weight), states_after
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Answer: tokens [S, B, L], or [1, B, L] for the same rows in every seed -> logits [S, B, K]."""
-        _, states = self.encode(tokens)
-        last = [state[0] for state in states[-len(self.stack[-1]) :]]  # of the top layer, [S, B, D] each direction
-        return torch.baddbmm(self.head_bias[:, None], torch.cat(last, -1), self.head_weight)
+        return self.answer(tokens)[0]
 
     def roles(self) -> Iterator[tuple[nn.Parameter, str, Sizes]]:  # noqa: D102
         yield from super().roles()
         sizes = Sizes(self.output_size, self.output_size)
         yield self.head_weight, "head_weight", sizes
         yield self.head_bias, "head_bias", sizes
+
+
+class SequenceLabeller(SequenceClassifier):
+    """The same with the head at every time step: tokens [S, B, L] -> logits [S, B, L, K]. A language model is one."""
+
+    def answer(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+        """Answer at every step from a state: tokens [S, B, L] -> logits [S, B, L, K] and the last states."""
+        outputs, states_after = self.encode(tokens, states)  # [S, L, B, D]
+        S, L, B, _ = outputs.shape
+        logits = torch.baddbmm(self.head_bias[:, None], outputs.flatten(1, 2), self.head_weight)
+        return logits.view(S, L, B, -1).transpose(1, 2), states_after
 
 
 def widths_for(parameters: int, layers: int, build: Callable[[Sequence[int]], Recurrent]) -> list[int]:

@@ -62,8 +62,12 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
             raise ConfigError(f"cannot read {argument!r}; options are given as key=value; {command} --help lists them")
         if key not in names:
             raise ConfigError(f"unknown key {key!r}{nearest(key, names)}; {command} --help lists them")
+    # A text is taken as it is written: as YAML, "no" would be False and "the " would lose its space.
+    texts = {f.name for f in fields if f.type is str}
+    as_written = {key: value for key, _, value in (a.partition("=") for a in arguments) if key in texts}
+    as_yaml = [argument for argument in arguments if argument.partition("=")[0] not in texts]
     try:
-        config = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist(arguments))
+        config = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist(as_yaml), as_written)
     except OmegaConfBaseException as error:
         raise explain(error) from error
     except yaml.YAMLError as error:

@@ -30,6 +30,7 @@ T = TypeVar("T")
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
 LOCK = ".lock"
+WRITTEN = "written.txt"  # what a language model wrote while it was trained: epoch, tab, text
 
 HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 
@@ -169,7 +170,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 def remove_stale(folder: Path) -> None:
     """Remove what a process that was killed while saving left half written; the folder's lock must be held."""
-    for name in (CONFIG, SUMMARY, BEST, LAST, HISTORY):
+    for name in (CONFIG, SUMMARY, BEST, LAST, HISTORY, WRITTEN):
         for path in folder.glob(f".{name}.*"):
             path.unlink(missing_ok=True)
 
@@ -257,6 +258,19 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
     return flat
+
+
+def shown_scores(seeds: list[dict[str, Any]]) -> list[str]:
+    """Write the mean scores of seeds, in the order of the splits: ``dev 81.2 %`` or ``dev perplexity 5.31``."""
+    shown = []
+    for name in seeds[0]:
+        split, _, metric = str(name).rpartition("_")
+        values = [seed[name] for seed in seeds if seed[name] is not None]
+        if values and metric == "accuracy":
+            shown.append(f"{split} {100 * sum(values) / len(values):.1f} %")
+        elif values and metric == "perplexity":
+            shown.append(f"{split} perplexity {sum(values) / len(values):.2f}")
+    return shown
 
 
 def collect(folders: list[Path]) -> tuple["pd.DataFrame", list[str]]:

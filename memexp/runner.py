@@ -19,6 +19,7 @@ from memexp.tasks.task import Rows
 
 EVALUATION_ROWS = 256  # rows of one forward pass in evaluation: bounds the memory it takes
 UNREAD_UPDATES = 50  # updates whose answers may wait to be scored
+UNREAD_NUMBERS = 4_000_000  # and numbers in them
 
 
 class History(Protocol):
@@ -72,6 +73,7 @@ class Runner:
         watched: parameters whose gradients' norms are noted at every update, as ``gradient_norm.<name>`` and
             ``clipped_gradient_norm.<name>``.
         identity: says which run this is; a checkpoint of another one is refused.
+        extras: saved with the weights, for example the vocabulary that they are for.
 
     Attributes:
         iteration: updates done.
@@ -91,8 +93,9 @@ class Runner:
         clip_by: str = "global",
         watched: Mapping[str, nn.Parameter] | None = None,
         identity: str = "",
+        extras: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.identity = identity
+        self.identity, self.extras = identity, dict(extras or {})
         self.model, self.optimizer, self.metric = model, optimizer, metric
         self.reduction, self.clip, self.clip_by = reduction, clip, clip_by
         self.watched = watched or {}
@@ -108,6 +111,7 @@ class Runner:
         # over the training rows since the last note in the history
         self._running: list[Mean] = [CrossEntropy(S, self.device), metric(S, self.device)]
         self._unread: list[tuple[Tensor, Tensor]] = []  # logits [S, B, K] and targets of updates not scored yet
+        self._carried: list[tuple[Tensor, ...]] | None = None  # the state that the next rows may go on from
 
     def train(
         self,
@@ -150,18 +154,19 @@ class Runner:
             self._update(batch(self.iteration), history)
             last = self.iteration == updates
             note, look = last or self.iteration % log_steps == 0, last or self.iteration % eval_steps == 0
-            if note or look or len(self._unread) == UNREAD_UPDATES:
+            waiting = len(self._unread) * self._unread[-1][0].numel()
+            if note or look or len(self._unread) == UNREAD_UPDATES or waiting > UNREAD_NUMBERS:
                 self._read_updates()
             if note:
                 self._note_training(history)
             if look:
                 self._evaluate_dev(dev, history)
             self.seconds = spent_before + time.monotonic() - started
+            progress(self.iteration)  # before the checkpoint: a run that goes on from it does not report this again
             stop = should_stop()
             if checkpoint is not None and (last or stop or time.monotonic() - saved >= checkpoint_seconds):
                 self.save_checkpoint(checkpoint, history)
                 saved = time.monotonic()
-            progress(self.iteration)
             if stop:
                 raise KeyboardInterrupt
 
@@ -170,8 +175,8 @@ class Runner:
         rows = rows.to(self.device)
         for parameter in self._parameters:
             parameter.grad = None
-        logits = self.model(rows.inputs)
-        nats = CrossEntropy.rowwise(logits, rows.targets)  # [S, B]
+        logits, targets = self._answer(rows)
+        nats = CrossEntropy.rowwise(logits, targets)  # [S, B]
         rows_of_a_seed = nats.shape[1] if self.reduction == "mean" else 1
         (nats.sum() / rows_of_a_seed).backward()  # type: ignore[no-untyped-call]
         self._note_gradients("gradient_norm", history)
@@ -180,7 +185,17 @@ class Runner:
         self._note_gradients("clipped_gradient_norm", history)
         self.optimizer.step()
         self.iteration += 1
-        self._unread.append((logits.detach(), rows.targets))
+        self._unread.append((logits.detach(), targets))
+
+    def _answer(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return logits [S, B, K] and targets [S, B]; where every step is asked, B counts all steps of all rows."""
+        if rows.continues is None:
+            logits = self.model(rows.inputs)
+        else:
+            before = self._carried if rows.continues else None
+            logits, states = self.model.answer(rows.inputs, before)  # type: ignore[operator]
+            self._carried = [tuple(part.detach() for part in state) for state in states]
+        return (logits.flatten(1, 2), rows.targets.flatten(1)) if rows.every_step else (logits, rows.targets)
 
     def _note_gradients(self, what: str, history: History) -> None:
         for name, norms in gradient_norms(self.watched).items():
@@ -212,10 +227,9 @@ class Runner:
     @torch.no_grad()
     def _note_start(self, rows: Rows, history: History) -> None:
         """Note loss and score of the first batch before the first update."""
-        rows = rows.to(self.device)
-        logits = self.model(rows.inputs)
+        logits, targets = self._answer(rows.to(self.device))
         for mean in self._running:
-            mean.update(logits, rows.targets)
+            mean.update(logits, targets)
         self._note_training(history)
 
     def _note_training(self, history: History) -> None:
@@ -246,9 +260,12 @@ class Runner:
         means.append(self.metric(len(self.best_score), self.device))
         for start in range(0, len(rows), EVALUATION_ROWS):
             part = rows.slice(start, start + EVALUATION_ROWS).to(self.device)
-            logits = self.model(part.inputs)
+            logits, targets = self._answer(part)
+            weights = part.weights
+            if weights is not None and part.every_step:  # a row's weight, spread over its steps
+                weights = weights.repeat_interleave(part.targets.shape[-1]) / part.targets.shape[-1]
             for mean in means:
-                mean.update(logits, part.targets, part.weights)
+                mean.update(logits, targets, weights)
         return {mean.name: mean.compute() for mean in means}
 
     @torch.no_grad()
@@ -267,7 +284,7 @@ class Runner:
         Raises:
             RecordError: they cannot be saved; an earlier file is kept.
         """
-        checkpoints.save(path, {"weights": self._best})
+        checkpoints.save(path, {"weights": self._best, **self.extras})
 
     def load_model(self, path: Path) -> None:
         """Load weights saved by `save_model` into the model.
@@ -304,7 +321,9 @@ class Runner:
             "diverged_at": self.diverged_at,
             "running": [(mean.total, mean.count) for mean in self._running],
             "unread": self._unread,
+            "carried": self._carried,
             "history_bytes": history.flush(),
+            **self.extras,
         }
         checkpoints.save(path, {"training": state})
 
@@ -324,5 +343,5 @@ class Runner:
         self.best_iteration, self.diverged_at = state["best_iteration"], state["diverged_at"]
         for mean, (total, count) in zip(self._running, state["running"], strict=True):
             mean.total, mean.count = total, count
-        self._unread = state["unread"]
+        self._unread, self._carried = state["unread"], state["carried"]
         return int(state["history_bytes"])

@@ -261,6 +261,5 @@ def _line(job: Job, ended: int, total: int, left: str) -> str:
     if not records.is_complete(job.folder):
         return f"[{ended}/{total}] {job.name} failed: {(job.folder / records.FAILURE).read_text().strip()}"
     summary = records.read_json(job.folder / records.SUMMARY)
-    exact = [seed["exact_accuracy"] for seed in summary["seeds"] if seed["exact_accuracy"] is not None]
-    mean = f"exact {100 * sum(exact) / len(exact):.1f} %, " if exact else ""
-    return f"[{ended}/{total}] {job.name}: {mean}{progress.duration(summary['seconds'])}{'; ' + left if left else ''}"
+    scores = "".join(f"{score}, " for score in records.shown_scores(summary["seeds"])[-1:])
+    return f"[{ended}/{total}] {job.name}: {scores}{progress.duration(summary['seconds'])}{'; ' + left if left else ''}"

@@ -8,16 +8,25 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-SCORES = {"dev": "dev_accuracy", "test": "test_accuracy", "exact": "exact_accuracy"}
+#: What is summarised: score -> its column; of a study, those that it has. Accuracies are shares, the others are not.
+SCORES = {
+    "dev": "dev_accuracy",
+    "test": "test_accuracy",
+    "exact": "exact_accuracy",
+    "train perplexity": "train_perplexity",
+    "dev perplexity": "dev_perplexity",
+    "test perplexity": "test_perplexity",
+    "test bits": "test_bits",
+}
 
 SIZES = ("parameters", "state_size")
 
 #: Columns of `memexp.records.collect` that are neither settings nor what identifies a row.
 NOT_SETTINGS = (
     "run", "label", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates",
-    "seconds", "exact_over", "target_entropy_bits", "chance_accuracy", "best_iteration", "diverged_at", "retained_bits",
-    "study", "device", "datasets_dir", "outputs_dir", "images_dir", "report", "checkpoint_seconds", "task.name",
-    "task._target_", "model._target_",
+    "seconds", "tokens_per_second", "vocabulary", "symbols", "exact_over", "target_entropy_bits", "chance_accuracy",
+    "best_iteration", "diverged_at", "retained_bits", "study", "device", "datasets_dir", "outputs_dir", "images_dir",
+    "report", "checkpoint_seconds", "task.name", "task._target_", "model._target_",
 )  # fmt: skip
 
 
@@ -47,7 +56,8 @@ def _t(probability: float, degrees: int) -> float:
 def varied(rows: pd.DataFrame) -> list[str]:
     """Name the settings in which the runs differ; model and length are always among them, first."""
     columns = [str(c) for c in rows.columns]
-    settings = [c for c in columns if c not in NOT_SETTINGS and not c.startswith(("dev_", "test_", "exact_"))]
+    results = ("train_", "dev_", "test_", "exact_", "floor_")
+    settings = [c for c in columns if c not in NOT_SETTINGS and not c.startswith(results)]
     differ = [c for c in settings if c not in ("model.name", "length") and rows[c].astype(str).nunique() > 1]
     return ["model.name", "length", *differ]
 
@@ -77,7 +87,10 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
         row["seeds"] = int((~stopped).sum())
         row["stopped"] = int(stopped.sum())
         for name, column in SCORES.items():
-            row[name], row[f"{name}_low"], row[f"{name}_high"] = interval(group.loc[~stopped, column].tolist())
+            if column in group:
+                bounds = (0.0, 1.0) if column.endswith("accuracy") else (0.0, math.inf)
+                low_to_high = interval(group.loc[~stopped, column].tolist(), bounds=bounds)
+                row[name], row[f"{name}_low"], row[f"{name}_high"] = low_to_high
         row["seconds"] = float(group.drop_duplicates("run")["seconds"].sum())
         table.append(row)
     return pd.DataFrame(table)
@@ -90,13 +103,22 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
         columns=[*SCORES, "state_size", "seconds", *extra], errors="ignore"
     )
     text = text.astype(object).where(text.notna(), "")  # a setting that this model does not have
-    for name in SCORES:
-        text[f"{name} %"] = [
-            f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else f"{100 * mean:.1f}"
-            for mean, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-        ]
+    for name, column in SCORES.items():
+        if name in table:
+            share = column.endswith("accuracy")
+            text[f"{name} %" if share else name] = [
+                _with_interval(mean, low, high, share)
+                for mean, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+            ]
     text["time"] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
     return text if table["stopped"].any() else text.drop(columns="stopped")
+
+
+def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
+    """Write a mean with its interval in brackets, if it has one; a share in percent."""
+    factor, digits = (100, 1) if share else (1, 2)
+    bracket = f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if np.isfinite(low) else ""
+    return f"{factor * mean:.{digits}f}{bracket}"
 
 
 def shown(table: pd.DataFrame) -> str:

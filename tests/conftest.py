@@ -59,10 +59,11 @@ def classifier(
     widths: Sequence[int] = (6,),
     bidirectional: bool = False,
     initial_state: str = "zero",
+    make: type[SequenceClassifier] = SequenceClassifier,
     **options: object,
 ) -> SequenceClassifier:
     """Build a classifier as a run does, with a seed for each place on the axis S."""
-    model = SequenceClassifier(kind, len(seeds), symbols, classes, embedding_size, widths, bidirectional, initial_state)
+    model = make(kind, len(seeds), symbols, classes, embedding_size, widths, bidirectional, initial_state)
     model.initialise(seeds, **options)
     return model
 
@@ -174,6 +175,31 @@ def assert_same(
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(20)
+
+
+def python(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m MODULE ARGUMENTS`` in a folder; any warning is an error."""
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command, given as its main, in this process; return what it prints, or its complaint."""
+
+    def run(main: Callable[[], None], *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["memexp", *arguments])
+        try:
+            main()
+        except SystemExit as stop:
+            return str(stop.code)  # a text is printed on stderr, and the exit code is 1
+        return capsys.readouterr().out
+
+    return run
 
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]

@@ -61,7 +61,7 @@ def test_every_choice_builds(task: str, model: str, tmp_path):
     built = build_task(config)
     rows = built.batch(0)
     logits = build_model(config, built)(rows.inputs)
-    assert logits.shape == (2, len(rows), built.classes)
+    assert logits.shape == (2, *rows.targets.shape[1:], built.classes)
 
 
 @pytest.mark.parametrize("model", choices("model"))
@@ -206,5 +206,28 @@ def test_check_does_not_change_what_it_is_given():
 
 
 def test_range_errors_name_the_nested_key():
-    with pytest.raises(ConfigError, match="model.embedding_size=0"):
-        check(composed("model.embedding_size=0"))
+    with pytest.raises(ConfigError, match="model.embedding_size=-1 is too small; it must be at least 0"):
+        check(composed("model.embedding_size=-1"))
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("task.num_steps=0", "task.num_steps=0 is too small; it must be at least 1"),
+        ("task.held_out=0", "task.held_out=0.0 is too small; it must be above 0"),
+        ("task.held_out=1", "task.held_out=1.0 is too large; it is a share of the text"),
+        ("task.sampling=fresh", "task.sampling=fresh is unknown; allowed: random, consecutive"),
+        ("task.max_chars=0", "task.max_chars=0 is too small"),
+        ("model.bidirectional=true", "a language model that reads backwards has seen what it is to predict"),
+    ],
+)
+def test_what_a_language_model_cannot_be(override: str, complaint: str):
+    with pytest.raises(ConfigError, match=complaint):
+        check(composed("task=char_lm", override))
+
+
+def test_a_task_brings_what_suits_it_and_the_command_line_wins():
+    config = check(composed("task=char_lm"))
+    assert (config.study, config.batch_size, config.clip, config.model.embedding_size) == ("char_lm", 32, 1, 0)
+    assert check(composed("task=char_lm", "batch_size=4", "model.embedding_size=8")).batch_size == 4
+    assert run_name("task=char_lm", "model=gru", "task.num_steps=9") == "model=gru,task=char_lm,task.num_steps=9"

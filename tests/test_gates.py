@@ -1,16 +1,14 @@
 import json
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import KINDS, classifier, randomise
+from conftest import KINDS, Command, classifier, python, randomise
 from matplotlib.figure import Figure
 
 from memexp import checkpoints, gates, heatmaps, records
@@ -22,12 +20,6 @@ from memexp.tasks.task import Rows
 
 PARTS = ("input_gate", "forget_gate", "output_gate", "candidate", "cell_state", "hidden_state")
 RUN = "epochs=1,length=4,model=lstm,seeds=2"
-
-
-def python(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +38,10 @@ def run_folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Path("outputs/book") / RUN
 
 
-Command = Callable[..., str]
-
-
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(in_process: Command) -> Command:
     """Run the command in this process; return what it prints, or its complaint."""
-
-    def run(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["gates", *arguments])
-        try:
-            gates.main()
-        except SystemExit as stop:
-            return str(stop.code)  # a text is printed on stderr, and the exit code is 1
-        return capsys.readouterr().out
-
-    return run
+    return partial(in_process, gates.main)
 
 
 def random_model(kind: str, **shape: object) -> SequenceClassifier:

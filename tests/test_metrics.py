@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from memexp.metrics import Accuracy, CrossEntropy
+from memexp.metrics import Accuracy, CrossEntropy, Perplexity
 
 
 def test_accuracy_by_hand_over_unequal_batches():
@@ -42,10 +42,21 @@ def test_cross_entropy_by_hand():
     assert abs(loss.compute().item() - expected) < 1e-7
 
 
+def test_perplexity_is_over_tokens_not_batches():
+    """Seed 0: a token at 1/2, then three at 1/8: exp((ln 2 + 3 ln 8) / 4), not (2 + 8) / 2; seed 1: uniform."""
+    perplexity = Perplexity(2)
+    likely, unlikely = [0.5, 0.25, 0.25], [0.125, 0.5, 0.375]
+    perplexity.update(torch.tensor([[likely], [[1 / 3] * 3]]).log(), torch.tensor([[0]]))
+    perplexity.update(torch.tensor([[unlikely] * 3, [[1 / 3] * 3] * 3]).log(), torch.tensor([[0, 0, 0]]))
+    torch.testing.assert_close(perplexity.compute(), torch.tensor([2**2.5, 3], dtype=torch.float64), rtol=1e-6, atol=0)
+
+
 def test_directions():
     assert Accuracy.higher_is_better
     assert not CrossEntropy.higher_is_better
+    assert not Perplexity.higher_is_better
 
 
 def test_nothing_counted_is_not_a_number():
     assert Accuracy(1).compute().isnan().all()
+    assert Perplexity(1).compute().isnan().all()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from memexp.errors import ConfigError
 from memexp.models import GRU, LSTM, SRN, MinGRU
-from memexp.networks import Recurrent, SequenceClassifier, widths_for
+from memexp.networks import Recurrent, SequenceClassifier, SequenceLabeller, widths_for
 
 V, K, M = 10, 7, 4  # as `classifier` has them
 SHAPES = {
@@ -116,6 +116,71 @@ def test_a_sequence_can_be_read_in_two_halves(kind: str, generator: torch.Genera
     second, end = model.encode(tokens[..., 4:], middle)
     torch.testing.assert_close(torch.cat([first, second], 1), whole, atol=1e-12, rtol=0)
     torch.testing.assert_close(end, last, atol=1e-12, rtol=0)
+
+
+# --- an answer at every step, symbols without an embedding, states that are carried ---
+
+ONE_WAY = [name for name, shape in SHAPES.items() if not shape.get("bidirectional")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", ONE_WAY)
+def test_a_labeller_answers_at_every_step_as_a_classifier_does_at_the_last(
+    kind: str, shape: str, generator: torch.Generator
+):
+    labeller, last = (
+        classifier(KINDS[kind], [0, 1], make=make, **SHAPES[shape]).double()
+        for make in (SequenceLabeller, SequenceClassifier)
+    )
+    tokens = random_tokens(2, 3, 5, generator=generator)
+    logits = labeller(tokens)
+    assert logits.shape == (2, 3, 5, K)
+    for length in range(1, 6):
+        torch.testing.assert_close(logits[:, :, length - 1], last(tokens[..., :length]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_embedding_is_that_of_the_identity(kind: str, shape: str, generator: torch.Generator):
+    """Answers, states and the gradients of all other parameters; from the initialiser on."""
+    with_identity = classifier(KINDS[kind], [0, 1], embedding_size=V, **SHAPES[shape])
+    without = classifier(KINDS[kind], [0, 1], embedding_size=0, **SHAPES[shape])
+    assert without.embedding is None
+    assert without.parameter_count == with_identity.parameter_count - V * V
+    randomise(without, generator)
+    with_identity.double().load_state_dict(
+        without.state_dict() | {"embedding": torch.eye(V, dtype=torch.float64).expand(2, -1, -1)}
+    )
+    tokens = random_tokens(2, 3, 5, generator=generator)
+    results = []
+    for model in (without, with_identity):
+        logits, states = model.answer(tokens)
+        parts = [logits, *(part for state in states for part in state)]
+        weights = [torch.linspace(-1, 1, part.numel(), dtype=torch.float64).view_as(part) for part in parts]
+        own = [parameter for name, parameter in model.named_parameters() if name != "embedding"]
+        total = sum((part * weight).sum() for part, weight in zip(parts, weights, strict=True))
+        results.append([*parts, *torch.autograd.grad(total, own)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", ONE_WAY)
+@pytest.mark.parametrize("make", [SequenceLabeller, SequenceClassifier])
+def test_two_pieces_are_one_pass(kind: str, shape: str, make: type[SequenceClassifier], generator: torch.Generator):
+    model = classifier(KINDS[kind], [0, 1], make=make, **SHAPES[shape])
+    randomise(model, generator)
+    tokens = random_tokens(2, 3, 7, generator=generator)
+    first, states = model.answer(tokens[..., :3])
+    second, last = model.answer(tokens[..., 3:], states)
+    whole, whole_last = model.answer(tokens)
+    own = torch.cat([first, second], 2) if make is SequenceLabeller else second
+    assert_same(
+        [own, *(part for state in last for part in state)],
+        [whole, *(part for state in whole_last for part in state)],
+        [*model.parameters()],
+        generator,
+    )
 
 
 # --- seeds ---

@@ -14,12 +14,18 @@ class Options:
     length: int = ranged(3, default=10, about="how long")
     studies: list[str] | None = ranged(default=None, about="which")
     order: str = ranged(one_of=("units", "time"), default="units", about="how sorted")
+    text: str = ranged(default="", about="anything")
 
 
 def test_values_are_read_into_the_dataclass():
     assert read_options(Options, [], "x") == Options()
     read = read_options(Options, ["length=5", "studies=[book,fresh]", "order=time"], "x")
     assert read == Options(5, ["book", "fresh"], "time")
+
+
+@pytest.mark.parametrize("text", ["no", "null", "the ", " ", "1e3", "a: b", "- x", "[x", "#x", "a=b", "分开", "'x'"])
+def test_a_text_is_taken_as_it_is_written(text: str):
+    assert read_options(Options, ["length=5", f"text={text}"], "x") == Options(5, text=text)
 
 
 @pytest.mark.parametrize(

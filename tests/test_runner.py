@@ -1,4 +1,6 @@
+import contextlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from memexp.metrics import Accuracy, CrossEntropy
 from memexp.models import LSTM, SRN
 from memexp.runner import Runner, clip_gradients, gradient_norms
 from memexp.tasks.digit_sum import DigitSum, enumerate_distribution
-from memexp.tasks.task import Rows
+from memexp.tasks.task import Rows, Task
 
 
 class Notes:
@@ -381,24 +383,24 @@ def test_training_ends_when_no_seed_is_left(tmp_path: Path):
 # --- saving and going on ---
 
 
-@pytest.mark.parametrize("options", [{}, {"sampling": "fresh"}, {"shuffle": True}])
-def test_resumed_equals_uninterrupted(tmp_path: Path, options: dict[str, object]):
-    own = task(tmp_path, [0, 4], **options)
-    whole_notes, second_notes = Notes(), Notes()
+def assert_resumed_equals_uninterrupted(
+    build: Callable[[], tuple[Task, Runner]], updates: int, stop: int, checkpoint: Path
+) -> None:
+    """Train twice, once in one go and once stopped after an update and gone on with by another runner."""
+    whole_notes, stopped_notes, second_notes = Notes(), Notes(), Notes()
     steps = {"eval_steps": 7, "log_steps": 9}
-    whole = runner(own, LSTM)
-    whole.train(own.batch, own.rows("dev"), 130, whole_notes, **steps)
-    stopped = runner(own, LSTM)
-    stopped_notes = Notes()
+    own, whole = build()
+    whole.train(own.batch, own.rows("dev"), updates, whole_notes, **steps)
+    own, stopped = build()
     with pytest.raises(KeyboardInterrupt):
         stopped.train(
-            own.batch, own.rows("dev"), 130, stopped_notes, **steps, checkpoint=tmp_path / "last.pt",
-            should_stop=lambda: stopped.iteration == 65,
+            own.batch, own.rows("dev"), updates, stopped_notes, **steps, checkpoint=checkpoint,
+            should_stop=lambda: stopped.iteration == stop,
         )  # fmt: skip
-    second = runner(task(tmp_path, [0, 4], **options), LSTM)
-    second.load_checkpoint(tmp_path / "last.pt")
-    assert second.iteration == 65
-    second.train(own.batch, own.rows("dev"), 130, second_notes, **steps)
+    own, second = build()
+    second.load_checkpoint(checkpoint)
+    assert second.iteration == stop
+    second.train(own.batch, own.rows("dev"), updates, second_notes, **steps)
     assert stopped_notes.rows + second_notes.rows == whole_notes.rows  # bit for bit
     for a, b in zip(weights_of(second), weights_of(whole), strict=True):
         assert torch.equal(a, b)
@@ -406,6 +408,36 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, options: dict[str, object]
     whole.use_best()
     for a, b in zip(weights_of(second), weights_of(whole), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("options", [{}, {"sampling": "fresh"}, {"shuffle": True}])
+def test_resumed_equals_uninterrupted(tmp_path: Path, options: dict[str, object]):
+    def build() -> tuple[Task, Runner]:
+        own = task(tmp_path, [0, 4], **options)
+        return own, runner(own, LSTM)
+
+    assert_resumed_equals_uninterrupted(build, 130, 65, tmp_path / "last.pt")
+
+
+def test_progress_is_told_before_a_checkpoint_says_so(tmp_path: Path):
+    """So that what is done at an update, as a language model's writing, is done even if it failed the first time."""
+    own, told = task(tmp_path, [0]), []
+
+    def fail(iteration: int) -> None:
+        told.append(iteration)
+        if told == [1, 2]:
+            raise RecordError("the disk is full")
+
+    for _ in range(2):
+        trained = runner(own)
+        if told:
+            trained.load_checkpoint(tmp_path / "last.pt")
+        with contextlib.suppress(RecordError):
+            trained.train(
+                own.batch, own.rows("dev"), 3, Notes(), checkpoint=tmp_path / "last.pt", checkpoint_seconds=0,
+                progress=fail,
+            )  # fmt: skip
+    assert told == [1, 2, 2, 3]
 
 
 def test_a_saved_model_answers_the_same(tmp_path: Path):

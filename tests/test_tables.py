@@ -68,6 +68,20 @@ def test_shown_in_percent():
     assert "50.0 [25.2, 74.8]" in line
 
 
+def test_perplexities_and_bits_are_no_shares():
+    """2, 4 and 6: 4 +- 4.302653 * 2 / sqrt(3); nothing is cut off at 1."""
+    about = {"model.name": "gru", "length": 10, "run": "x", "diverged_at": None, "seconds": 1.0, "symbols": 27}
+    rows = [
+        {**about, "seed": k, "train_characters": 900, "floor_gzip_bits": 3.0, "test_perplexity": p, "test_bits": p / 2}
+        for k, p in enumerate((2.0, 4.0, 6.0))
+    ]
+    table = tables.results(pd.DataFrame(rows))
+    header, line = tables.shown(table).splitlines()
+    assert header.split() == ["model", "length", "seeds", "test", "perplexity", "test", "bits", "time"]
+    assert "4.00 [0.00, 8.97]" in line
+    assert "2.00 [0.00, 4.48]" in line
+
+
 def test_a_list_of_widths_is_a_setting_like_any_other():
     rows = pd.DataFrame(
         {"model.name": "srn", "length": 5, "model.hidden_size": [(3, 5), 4], "seed": 0, "run": ["x", "y"],

@@ -14,16 +14,17 @@ import io
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from memexp.errors import DataError
 from memexp.files import write_atomically
-from memexp.tasks.task import Rows
+from memexp.metrics import Accuracy, Mean
+from memexp.tasks.task import Rows, generator
 
 DIGITS = 10
 CLASSES = 2 * (DIGITS - 1) + 1
@@ -52,6 +53,10 @@ class DigitSum:
 
     symbols = DIGITS
     classes = CLASSES
+
+    metric: type[Mean] = Accuracy
+    every_step = False
+    extras: Mapping[str, Tensor] = {}
 
     def __init__(
         self,
@@ -100,7 +105,7 @@ class DigitSum:
         """Return every possible input with its probability, or a fixed sample if there are more than `exact_limit`."""
         if distinct_inputs(self.length, self.distractors) * self.length <= self.exact_limit:
             return enumerate_distribution(self.length, self.distractors)
-        inputs, targets = sample(SAMPLE_ROWS, self.length, self.distractors, _generator(0, "exact", 0))
+        inputs, targets = sample(SAMPLE_ROWS, self.length, self.distractors, generator(0, "exact", 0))
         return Rows(
             inputs,
             targets,
@@ -108,17 +113,32 @@ class DigitSum:
             f"{SAMPLE_ROWS} sampled rows",
         )
 
+    def splits(self) -> dict[str, Rows]:
+        """Return dev, test, and every possible input."""
+        return {"dev": self.rows("dev"), "test": self.rows("test"), "exact": self.distribution()}
+
+    def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
+        """Return the retained bits: H(sum) - cross-entropy, over every possible input."""
+        entropy, _ = target_statistics(self.distribution())
+        return {"retained_bits": [entropy - nats / math.log(2) for nats in scores["exact_loss"]]}
+
+    def about(self) -> dict[str, Any]:
+        """Return what the exact scores are over, the entropy of the answers, and what guessing scores."""
+        distribution = self.distribution()
+        entropy, chance = target_statistics(distribution)
+        return {"exact_over": distribution.source, "target_entropy_bits": entropy, "chance_accuracy": chance}
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of the three data files."""
         return self._fingerprint
 
     def _draw(self, seed: int, block: int) -> Rows:
-        generator = _generator(seed, "fresh", block)
-        return Rows(*sample(FRESH_BLOCK * self.batch_size, self.length, self.distractors, generator))
+        draw = generator(seed, "fresh", block)
+        return Rows(*sample(FRESH_BLOCK * self.batch_size, self.length, self.distractors, draw))
 
     def _permute(self, seed: int, epoch: int) -> Rows:
         train = self._rows["train"]
-        order = torch.randperm(len(train), generator=_generator(seed, "shuffle", epoch))
+        order = torch.randperm(len(train), generator=generator(seed, "shuffle", epoch))
         return Rows(train.inputs[order], train.targets[order])
 
     @staticmethod
@@ -127,10 +147,11 @@ class DigitSum:
         return Rows(torch.stack([r.inputs for r in rows]), torch.stack([r.targets for r in rows]))
 
 
-def _generator(seed: int, stream: str, counter: int) -> Generator:
-    """Return a generator that depends on all three: no state has to be kept to draw the same rows again."""
-    entropy = [seed, int.from_bytes(stream.encode(), "big"), counter]
-    return Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+def target_statistics(rows: Rows) -> tuple[float, float]:
+    """Return the entropy of the answers in bits, and the accuracy of always giving the most likely one."""
+    weights = torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) if rows.weights is None else rows.weights
+    probability = torch.zeros(CLASSES, dtype=torch.float64).index_add_(0, rows.targets, weights)
+    return float(torch.special.entr(probability).sum()) / math.log(2), float(probability.max())
 
 
 def sample(rows: int, length: int, distractors: int, generator: Generator) -> tuple[Tensor, Tensor]:

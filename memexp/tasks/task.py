@@ -1,50 +1,72 @@
 """The interface between a task and the rest: what a runner, an experiment and an analysis may ask of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
+
+from memexp.metrics import Mean
 
 
 @dataclass(frozen=True)
 class Rows:
     """Examples: inputs [N, L] (or [S, N, L]: other rows in every seed), targets [N] (or [S, N]).
 
-    ``weights`` [N], float64, are probabilities that sum to 1; None weighs every row the same. ``source`` says
-    where the rows come from, for the record.
+    Where every time step is asked the targets are [N, L] (or [S, N, L]). ``weights`` [N], float64, are probabilities
+    that sum to 1; None weighs every row the same. ``source`` says where the rows come from, for the record.
+    ``continues`` is None where every row starts from the initial state; where rows go on from batch to batch it says
+    whether these go on from those before (True) or begin (False).
     """
 
     inputs: Tensor
     targets: Tensor
     weights: Tensor | None = None
     source: str = ""
+    continues: bool | None = None
 
     def __len__(self) -> int:
-        return self.targets.shape[-1]
+        return self.inputs.shape[-2]
+
+    @property
+    def every_step(self) -> bool:
+        """Whether there is a target at every time step."""
+        return self.targets.dim() == self.inputs.dim()
 
     def to(self, device: torch.device) -> "Rows":
         """Return the same rows on another device."""
         if device == self.targets.device:
             return self
         weights = None if self.weights is None else self.weights.to(device)
-        return Rows(self.inputs.to(device), self.targets.to(device), weights, self.source)
+        return Rows(self.inputs.to(device), self.targets.to(device), weights, self.source, self.continues)
 
     def with_seed_axis(self) -> "Rows":
         """Return the rows with inputs [1, N, L] and targets [1, N] if they had no seed axis."""
-        if self.targets.dim() > 1:
+        if self.inputs.dim() > 2:
             return self
         return Rows(self.inputs[None], self.targets[None], self.weights, self.source)
 
     def slice(self, start: int, stop: int) -> "Rows":
         """Return rows start..stop-1."""
         weights = None if self.weights is None else self.weights[start:stop]
-        return Rows(self.inputs[..., start:stop, :], self.targets[..., start:stop], weights, self.source)
+        targets = self.targets[..., start:stop, :] if self.every_step else self.targets[..., start:stop]
+        return Rows(self.inputs[..., start:stop, :], targets, weights, self.source)
+
+
+def generator(seed: int, stream: str, counter: int) -> Generator:
+    """Return a generator that depends on all three: no state has to be kept to draw the same rows again."""
+    entropy = [seed, int.from_bytes(stream.encode(), "big"), counter]
+    return Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
 
 class Task(Protocol):
     """What is asked. A task knows its data and sizes, nothing of models."""
 
+    metric: type[Mean]  # chooses the best weights on dev
+    every_step: bool  # whether there is an answer at every time step, or one at the end
+    extras: Mapping[str, Tensor]  # saved with the weights
     symbols: int  # V, how many different inputs
     classes: int  # K, how many different answers
     longest: int  # the largest distance to bridge, in time steps
@@ -62,7 +84,19 @@ class Task(Protocol):
         ...
 
     def distribution(self) -> Rows:
-        """Return the whole input distribution with its probabilities (or a large fixed sample of it)."""
+        """Return inputs with weights that sum to 1: all there are, or a sample, over which to average."""
+        ...
+
+    def splits(self) -> dict[str, Rows]:
+        """Return what the chosen weights are scored on, by name; ``dev`` is one of them."""
+        ...
+
+    def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
+        """Return scores that follow from those on the splits (``<split>_<metric>``, a value a seed)."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """Return what the record says of the task beside its settings."""
         ...
 
     def fingerprint(self) -> str:

@@ -1,0 +1,171 @@
+"""Character language models: after every character, which one comes next?
+
+Two examples with their answers, num_steps 5:
+
+    t h e _ t  ->  h e _ t i
+    t i m e _  ->  i m e _ t
+
+The text is cut into a training part, a dev part that chooses the weights, and a test part, in this order. Training
+batches are drawn in one of two ways, as in the tutorials (d2l.ai):
+
+    random        subsequences in a random order; every batch starts from the initial state
+    consecutive   row b of a batch goes on where row b of the batch before it ended, and the state is carried over,
+                  detached: truncated back-propagation through time
+"""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memexp import corpus as corpora
+from memexp import ngrams
+from memexp.errors import ConfigError
+from memexp.metrics import Mean, Perplexity
+from memexp.tasks.task import Rows, generator
+
+EVALUATION_ROWS, SHORTEST_ROW = 32, 200  # a text is scored in so many rows side by side, unless they would be shorter
+
+
+class CharLM:
+    """A text as a task.
+
+    Args:
+        seeds: the seeds; each has its own order of batches.
+        batch_size: B.
+        folder: where downloaded texts are kept.
+        corpus: see `memexp.corpus.read`.
+        max_chars: use this many characters of the cleaned text; None for all.
+        lower: fold case.
+        strip_punctuation: keep letters and single spaces only.
+        num_steps: L, time steps of a training sequence.
+        sampling: ``random`` or ``consecutive``.
+        held_out: share of the text that is not trained on: half of it is dev, half test.
+        prefixes: what is to be continued while the model trains.
+        pred_period: epochs between two such writings; 0 for none.
+        pred_chars: characters written.
+
+    Raises:
+        DataError: the text cannot be had.
+        ConfigError: it is too short for one batch, or lacks a character of a prefix.
+    """
+
+    metric: type[Mean] = Perplexity
+    every_step = True
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        batch_size: int,
+        folder: Path,
+        corpus: str = "harbour",
+        max_chars: int | None = None,
+        lower: bool = False,
+        strip_punctuation: bool = False,
+        num_steps: int = 35,
+        sampling: str = "random",
+        held_out: float = 0.1,
+        prefixes: Sequence[str] = (),
+        pred_period: int = 0,
+        pred_chars: int = 50,
+    ) -> None:
+        text = corpora.clean(corpora.read(corpus, folder), max_chars, lower, strip_punctuation)
+        self.seeds, self.batch_size, self.num_steps, self.sampling = list(seeds), batch_size, num_steps, sampling
+        self.vocabulary = corpora.vocabulary(text)
+        self.symbols = self.classes = len(self.vocabulary)
+        self.extras = {"vocabulary": torch.tensor([ord(character) for character in self.vocabulary])}
+        self.longest = num_steps
+        self.prefixes = [(prefix, encode(prefix or " ", self.vocabulary)) for prefix in prefixes]
+        self.pred_chars, self.pred_period = pred_chars, pred_period
+        self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        held = round(held_out * len(text) / 2)  # characters of dev and of test
+        first, second = len(text) - 2 * held, len(text) - held
+        self.texts = {"train": text[:first], "dev": text[first:second], "test": text[second:]}
+        self._codes = {split: encode(part, self.vocabulary) for split, part in self.texts.items()}
+        # One character more than inputs, for the last target; up to L - 1 are left out at the start of an epoch.
+        self._sequences = (first - 1 - (num_steps - 1)) // num_steps
+        self.updates_per_epoch = self._sequences // batch_size
+        if self.updates_per_epoch < 1:
+            needed = math.ceil((batch_size * num_steps + num_steps + 1) / (1 - held_out))
+            raise ConfigError(
+                f"the text has {len(text)} characters; one batch of {batch_size} sequences of {num_steps} needs "
+                f"{needed}: give a longer text, a smaller batch_size or a smaller task.num_steps"
+            )
+        if held < 2:
+            raise ConfigError(
+                f"task.held_out={held_out} of the text's {len(text)} characters is too little for a dev and a test part"
+            )
+        self._epoch: tuple[int, Tensor] | None = None
+
+    def batch(self, iteration: int) -> Rows:
+        """Return the sequences of update ``iteration``: a pure function of the iteration (see `Task.batch`)."""
+        epoch, place = divmod(iteration, self.updates_per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = epoch, torch.stack([self._starts(seed, epoch) for seed in self.seeds])
+        starts = self._epoch[1][:, place]  # [S, B]
+        codes = self._codes["train"][starts[..., None] + torch.arange(self.num_steps + 1)]  # [S, B, L + 1]
+        continues = self.sampling == "consecutive" and place > 0
+        return Rows(codes[..., :-1], codes[..., 1:], continues=continues)
+
+    def _starts(self, seed: int, epoch: int) -> Tensor:
+        """Return where every sequence of an epoch starts, [updates, B]."""
+        draw = generator(seed, f"char_lm/{self.sampling}", epoch)
+        L, B, updates = self.num_steps, self.batch_size, self.updates_per_epoch
+        offset = int(torch.randint(L, (1,), generator=draw))
+        if self.sampling == "random":
+            order = torch.randperm(self._sequences, generator=draw)  # those left over are others in every epoch
+            return offset + L * order[: updates * B].view(updates, B)
+        rows = torch.arange(B) * updates * L  # row b reads a stretch of its own
+        return offset + rows + L * torch.arange(updates)[:, None]
+
+    def rows(self, split: str) -> Rows:
+        """Return ``train``, ``dev`` or ``test`` in a few long rows, [N, L]: hardly any character lacks its past."""
+        codes = self._codes[split]
+        N = max(1, min(EVALUATION_ROWS, len(codes) // SHORTEST_ROW))
+        L = (len(codes) - 1) // N
+        starts = torch.arange(N)[:, None] * L + torch.arange(L)
+        return Rows(codes[starts], codes[starts + 1], source=f"{N} rows of {L} characters")
+
+    def distribution(self) -> Rows:
+        """Return the test text, every row with the same weight."""
+        rows = self.rows("test")
+        return dataclasses.replace(rows, weights=torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
+
+    def splits(self) -> dict[str, Rows]:
+        """Return what the final weights are scored on, by name."""
+        return {split: self.rows(split) for split in ("train", "dev", "test")}
+
+    def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
+        """Return the bits per character of every split."""
+        return {f"{split}_bits": [nats / math.log(2) for nats in scores[f"{split}_loss"]] for split in self.texts}
+
+    def about(self) -> dict[str, Any]:
+        """Return what the record says of the task: sizes, vocabulary, and the floors on the test text."""
+        characters = {f"{split}_characters": len(part) for split, part in self.texts.items()}
+        floors = ngrams.floors(self.texts["train"] + self.texts["dev"], self.texts["test"], self.symbols)
+        bits = {f"floor_{name}_bits": value for name, value in floors.items()}
+        return {"vocabulary": "".join(self.vocabulary), "symbols": self.symbols, **characters, **bits}
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the cleaned text."""
+        return self._fingerprint
+
+
+def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
+    """Turn text into the numbers of its characters, [L].
+
+    Raises:
+        ConfigError: it has characters that the vocabulary does not have; they are named.
+    """
+    number = {character: k for k, character in enumerate(vocabulary)}
+    unknown = sorted(set(text) - number.keys())
+    if unknown:
+        known = "".join(vocabulary)
+        shown = known if len(known) <= 80 else f"{known[:80]}... ({len(known)} in all)"
+        raise ConfigError(f"the text {text!r} has characters the model does not know: {unknown}; it knows {shown!r}")
+    return torch.tensor([number[character] for character in text], dtype=torch.long)

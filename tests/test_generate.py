@@ -1,0 +1,238 @@
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Command, python
+from test_config import composed
+
+from memexp import checkpoints, experiment, generate, progress, records
+from memexp.errors import RecordError
+
+SETTINGS = ("task=char_lm", "model=srn", "model.hidden_size=8", "epochs=3", "seeds=[4,2]", "images_dir=null")
+PREFIXES = ("task.prefixes=['The b',Book]", "task.pred_period=2", "task.pred_chars=40")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generate")
+    result = python("memexp", *SETTINGS, *PREFIXES, folder=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def run_folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run, to be spoilt, in the current folder."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    (summary,) = Path("outputs/char_lm").glob(f"*/{records.SUMMARY}")
+    return summary.parent
+
+
+@pytest.fixture
+def command(in_process: Command) -> Command:
+    return partial(in_process, generate.main)
+
+
+# --- writing from the command line ---
+
+
+def test_it_prints_the_prefix_and_what_follows(trained: Path):
+    result = python("memexp.generate", "prefix=The b", "length=40", folder=trained)
+    assert (result.returncode, result.stderr) == (0, "")
+    (written,) = trained.glob("outputs/*/*/written.txt")
+    epoch, text = written.read_text().splitlines()[-2].split("\t")
+    assert epoch == "3"
+    assert result.stdout == f"{text}\n"  # as the first seed wrote after the last update
+    assert len(text) == len("The b") + 40
+
+
+def test_options_choose_the_weights_and_the_drawing(run_folder: Path, command: Command):
+    hot = ("prefix=The ", "temperature=2", "top_k=20", "length=60")
+    texts = [
+        command(*hot, *options)
+        for options in (
+            [], ["seed=0", "model_seed=4"], [f"run={run_folder}", "study=none"], ["model=srn"],
+            ["seed=1"], ["model_seed=2"], ["top_k=5"], ["temperature=0.5"],
+        )
+    ]  # fmt: skip
+    assert texts[0] == texts[1] == texts[2] == texts[3]
+    assert len(set(texts)) == 5
+    assert all(text.startswith("The ") and len(text) == 4 + 60 + 1 for text in texts)
+
+
+def test_best_and_last_weights_are_those_of_their_files(run_folder: Path):
+    best = checkpoints.load(run_folder / records.BEST, "weights")["weights"]
+    last = checkpoints.load(run_folder / records.LAST, "training")["training"]["weights"]
+    for weights, own in (("best", best), ("last", last)):
+        for k, seed in enumerate((4, 2)):
+            model = generate.load_writer(run_folder, weights, seed).model
+            for name, parameter in model.named_parameters():
+                assert torch.equal(parameter[0], own[name][k])
+
+
+@pytest.mark.parametrize("prefix", ["", " ", "a ", "no", "null", "I: a", '"A', "'a'"])
+def test_a_prefix_is_taken_as_it_is_written(run_folder: Path, command: Command, prefix: str):
+    text = command(f"prefix={prefix}", "length=3")
+    assert text.startswith(prefix)
+    assert len(text) == len(prefix) + 3 + 1
+
+
+def test_the_text_itself_is_not_needed(run_folder: Path, command: Command):
+    path = run_folder / records.SUMMARY
+    summary = json.loads(path.read_text())
+    before = command("prefix=The ")
+    summary["config"]["task"]["corpus"] = "gone.txt"
+    path.write_text(json.dumps(summary))
+    assert command("prefix=The ") == before
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["prefix=分开 I"], "'分开 I' has characters the model does not know: ['分', '开']; it knows "),
+        (["prefix=12"], "'12' has characters the model does not know: ['1', '2']; it knows "),
+        (["temperature=0"], "temperature=0.0 is too small; it must be above 0"),
+        (["top_k=0"], "top_k=0 is too small; it must be at least 1"),
+        (["length=0"], "length=0 is too small"),
+        (["weights=first"], "weights=first is unknown; allowed: best, last"),
+        (["study=chars"], "study 'chars' does not exist (did you mean char_lm?); there are: char_lm"),
+        (["outputs_dir=nowhere"], "nowhere has no study yet"),
+        (["model=gru"], "outputs/char_lm has 0 finished runs with model=gru; give one as run=..."),
+        (["model_seed=0"], "has no such seed; it has 4, 2"),
+        (["run=outputs/none"], "outputs/none is not a finished run"),
+    ],
+)
+def test_a_mistake_is_named(
+    run_folder: Path, command: Command, arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+):
+    shown = command(*arguments)
+    assert capsys.readouterr().out == ""
+    assert shown.startswith("memexp.generate: ")
+    assert complaint in shown
+    assert "\n" not in shown
+
+
+def test_several_runs_are_listed(run_folder: Path, command: Command):
+    other = shutil.copytree(run_folder, run_folder.with_name("other"))
+    shown = command()
+    assert "outputs/char_lm has 2 finished runs" in shown
+    assert str(run_folder) in shown
+    assert str(other) in shown
+
+
+def test_an_unfinished_run(run_folder: Path, command: Command):
+    (run_folder / records.SUMMARY).unlink()
+    assert "outputs/char_lm has 0 finished runs" in command()
+    assert "is not a finished run; give the command that started it again to go on" in command(f"run={run_folder}")
+
+
+def test_a_run_of_another_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command):
+    monkeypatch.chdir(tmp_path)
+    experiment.run(composed("length=3", "model=srn", "epochs=1", "seeds=1"), Path("outputs/book/run"))
+    assert "outputs/book/run is of the task digit_sum; a run of task=char_lm can write" in command("study=book")
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_a_missing_and_a_foreign_checkpoint(run_folder: Path, command: Command, weights: str):
+    path = run_folder / {"best": records.BEST, "last": records.LAST}[weights]
+    content = checkpoints.load(path, {"best": "weights", "last": "training"}[weights])
+    content.get("training", content)["vocabulary"][-1] += 1
+    checkpoints.save(path, content)
+    assert f"{path} is of another vocabulary than its record; delete the run's folder" in command(f"weights={weights}")
+    path.unlink()
+    assert f"no checkpoint at {path}; delete the run's folder" in command(f"weights={weights}")
+
+
+def test_a_seed_that_stopped_has_its_best_weights_left(run_folder: Path, command: Command):
+    path = run_folder / records.SUMMARY
+    summary = json.loads(path.read_text())
+    summary["seeds"][1]["diverged_at"] = 7
+    path.write_text(json.dumps(summary))
+    assert "seed 2 of " in command("model_seed=2")
+    assert "stopped: its loss was not finite; give weights=best" in command("model_seed=2")
+    assert len(command("model_seed=2", "weights=best", "length=5")) == 6
+    assert len(command("model_seed=4", "length=5")) == 6
+
+
+# --- while it trains ---
+
+Fail = Callable[[pytest.MonkeyPatch], None]
+
+
+def at_update(number: int, do: Callable[[], None]) -> Fail:
+    def note(iteration: int) -> None:
+        if iteration == number:
+            do()
+
+    return lambda patch: patch.setattr(progress, "progress_file", lambda folder, updates: note)
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def crash() -> None:
+    raise RecordError("killed")
+
+
+def full_disk(patch: pytest.MonkeyPatch) -> None:
+    """The second writing cannot be kept."""
+    calls: list[Path] = []
+    write_text = records.write_text
+
+    def fail(path: Path, text: str) -> None:
+        calls.extend([path] * (path.name == records.WRITTEN))
+        if len(calls) > 1:
+            raise RecordError("no space left")
+        write_text(path, text)
+
+    patch.setattr(records, "write_text", fail)
+
+
+@pytest.mark.parametrize("checkpoint_seconds", [0, 1000])
+@pytest.mark.parametrize(
+    "fail",
+    [at_update(19, stop), at_update(16, stop), at_update(18, crash), full_disk],
+    ids=["stopped in an epoch", "stopped at its end", "killed", "full disk"],
+)
+def test_what_is_written_is_there_once(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Fail, checkpoint_seconds: int
+):
+    """A line for each prefix after every second epoch and at the end, also if the run did not get through at once."""
+    config = composed(*SETTINGS, *PREFIXES, f"checkpoint_seconds={checkpoint_seconds}")
+    with monkeypatch.context() as patch:
+        fail(patch)
+        with pytest.raises((KeyboardInterrupt, RecordError)):
+            experiment.run(config, tmp_path / "run")
+    assert experiment.run(config, tmp_path / "run")["updates"] == 3 * 8
+    (whole,) = trained.glob("outputs/*/*/written.txt")
+    lines = whole.read_text().splitlines()
+    starts = ["2\tThe b", "2\tBook", "3\tThe b", "3\tBook"]
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+    assert [len(line) - len(start) for line, start in zip(lines, starts, strict=True)] == [40] * 4
+    assert (tmp_path / "run" / "written.txt").read_text() == whole.read_text()
+
+
+def test_a_first_seed_that_diverges_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    build = experiment.build_model
+
+    def broken(*arguments: object) -> torch.nn.Module:
+        model = build(*arguments)
+        with torch.no_grad():
+            model.head_bias[0] = torch.nan
+        return model
+
+    monkeypatch.setattr(experiment, "build_model", broken)
+    summary = experiment.run(composed(*SETTINGS, *PREFIXES), tmp_path / "run")
+    assert [seed["diverged_at"] for seed in summary["seeds"]] == [1, None]
+    assert (tmp_path / "run" / "written.txt").read_text() == "2\tThe b\n2\tBook\n3\tThe b\n3\tBook\n"
