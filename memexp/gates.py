@@ -311,6 +311,8 @@ def show(options: Options) -> None:
     else:
         path = find_run(find_study(Path(options.outputs_dir), options.study), options.model, options.length)
     run = load_run(path)
+    if run.task.every_step:
+        raise ConfigError(f"{path} is of the task {run.config.task.name}; memexp.gates shows digit sums")
     model = run.best(options.seed)
     tokens = read_sequence(options.sequence, run.config.length, run.task.symbols)
     if len(tokens) != run.config.length:

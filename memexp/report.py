@@ -133,7 +133,8 @@ def explosion(material: Material, clipped: bool) -> str:
         means.append(mean)
         how = f"Clipped to {run['clip']:g}, {HOW[run['clip_by']]}" if clipped else "Not clipped"
         parts.append(
-            f"- {how}: the norm of U's gradient{', before clipping,' if clipped else ''} reaches {largest.min():.3g} to {largest.max():.3g} "
+            f"- {how}: the norm of U's gradient{', before clipping,' if clipped else ''} reaches "
+            f"{largest.min():.3g} to {largest.max():.3g} "
             f"within {analysis.EXPLODING_UPDATES} updates (smallest and largest of {len(largest)} seeds), and has a "
             f"median of {np.median(late):.2g} in the second half of training; test accuracy {100 * mean:.1f} % "
             f"[{100 * low:.1f}, {100 * high:.1f}]"

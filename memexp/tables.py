@@ -54,12 +54,12 @@ def _t(probability: float, degrees: int) -> float:
 
 
 def varied(rows: pd.DataFrame) -> list[str]:
-    """Name the settings in which the runs differ; model and length are always among them, first."""
+    """Name the settings in which the runs differ; the model and, where it means something, the length come first."""
     columns = [str(c) for c in rows.columns]
     results = ("train_", "dev_", "test_", "exact_", "floor_")
     settings = [c for c in columns if c not in NOT_SETTINGS and not c.startswith(results)]
-    differ = [c for c in settings if c not in ("model.name", "length") and rows[c].astype(str).nunique() > 1]
-    return ["model.name", "length", *differ]
+    first = ["model.name"] if "task.corpus" in columns else ["model.name", "length"]
+    return [*first, *(c for c in settings if c not in ("model.name", "length") and rows[c].astype(str).nunique() > 1)]
 
 
 def _as_word(value: object) -> object:

@@ -142,3 +142,23 @@ def test_one_run_of_one_seed_is_drawn_without_a_complaint(memexp: CommandLine, t
     result = memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=1")
     assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "images" / "book" / "overview.png").exists()
+
+
+def test_a_language_model_has_curves_and_floors_of_its_own(memexp: CommandLine, tmp_path: Path):
+    task = ("task=char_lm", "model.hidden_size=8", "task.max_chars=3000", "batch_size=8")
+    result = memexp("-m", *task, "model=srn,gru", "epochs=1", "seeds=2")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert {path.stem for path in (tmp_path / "images" / "char_lm").glob("*.png")} == {"bits"}
+    table = pd.read_csv(tmp_path / "images" / "char_lm" / "results.csv")
+    assert {"train perplexity", "dev perplexity", "test perplexity", "test bits"} <= set(table)
+    assert "length" not in table
+    assert memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
+    command = [sys.executable, "-m", "memexp.analysis", "studies=[book,char_lm]"]
+    both = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert both.returncode == 1
+    assert both.stderr.startswith("memexp.analysis: studies=['book', 'char_lm']: these are of several tasks")
+    command = [sys.executable, "-m", "memexp.gates", "study=char_lm", "model=gru"]
+    gates = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert gates.returncode == 1
+    assert gates.stderr.count("\n") == 1
+    assert "is of the task char_lm; memexp.gates shows digit sums" in gates.stderr
