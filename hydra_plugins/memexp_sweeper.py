@@ -21,7 +21,7 @@ class MemexpSweeper(BasicSweeper):
     Args:
         params: what is swept, as in Hydra: key -> values.
         grids: several such, for a study that is no single grid; each is added to ``params``. One may be of another
-            experiment than the one that names it.
+            experiment than the one that names it; its runs go to that one's study.
     """
 
     def __init__(self, params: dict[str, str] | None = None, grids: Any = ()) -> None:
@@ -37,7 +37,8 @@ class MemexpSweeper(BasicSweeper):
         batch: list[list[str]] = []
         for grid in self._grids:
             swept = [f"{key}={values}" for key, values in {**self.params, **grid}.items()]
-            given = [a for a in arguments if not (a.startswith("experiment=") and "experiment" in grid)]
+            kept = ("experiment", "study") if "experiment" in grid else ()
+            given = [a for a in arguments if a.partition("=")[0] not in kept]
             batch += self.split_arguments(parser.parse_overrides([*swept, *given]), None)[0]
         jobs = sweep.plan(batch, lambda job: loader.load_sweep_config(config, job))
         code = sweep.run(jobs, self._launch)

@@ -44,6 +44,7 @@ MODEL_NAMES = {
 }
 ORDER = list(MODEL_NAMES)  # the book's, in legends
 OFF = ("none", "zero")  # values of settings that need no name
+SPEAKS = ("model.variant", "model.initialiser", "clip_by", "optimizer", "task.sampling")  # values that need no key
 NEEDS = {"clip_by": "clip"}  # setting -> the one without which it does nothing
 CRITERION = 0.95
 EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
@@ -76,7 +77,14 @@ def load_study(folder: Path, complaints: Complaints) -> pd.DataFrame:
     settings = [name for name in tables.varied(rows) if name not in ("model.name", "length", "task.sampling")]
     rows["label"] = [label(row, settings) for _, row in rows.iterrows()]
     rows["study"] = folder.name
+    rows = once(rows)
     return rows.sort_values("model.name", key=lambda names: names.map(_place), kind="stable")
+
+
+def once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep each seed of each setting once: two runs that differ only in their seeds may share some."""
+    same = [*tables.varied(rows), "seed"]
+    return rows[~rows[same].astype(str).duplicated()]
 
 
 def _place(model: str) -> int:
@@ -93,7 +101,8 @@ def label(row: pd.Series, settings: list[str]) -> str:
         if value in OFF or pd.isna(value) is True or (needs and pd.isna(row[needs])):
             continue
         if isinstance(value, str):
-            parts.append(value.replace("_", " "))
+            text = value.replace("_", " ")
+            parts.append(text if setting in SPEAKS else f"{short} {text}")
         elif isinstance(value, bool | np.bool_):
             parts += [short] * bool(value)
         elif value:
@@ -185,7 +194,11 @@ def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Fig
         clipped = (table["when"] == "after clipping").any()
         table = table[table["iteration"] <= (CLIPPED_UPDATES if clipped else EXPLODING_UPDATES)]
         for ax, parameter in zip(line, names, strict=True):
-            figures.gradient_norms(table[table["parameter"] == parameter], ax)
+            own = table[table["parameter"] == parameter]
+            if own.empty:  # a parameter that this cell does not have
+                ax.set_visible(False)
+            else:
+                figures.gradient_norms(own, ax)
         line[0].set_ylabel(f"{name}{'' if clipped else ', not clipped'}\nL2 norm", fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel("updates")
@@ -337,7 +350,7 @@ def read_right(outputs: Path, rows: pd.DataFrame) -> np.ndarray:
 
 def slug(*words: str) -> str:
     """Join words into a file's name."""
-    return "_".join(re.sub(r"[^\w.+=]+", "-", word.lower()) for word in words)
+    return "_".join(re.sub(r"[^\w.+=-]+", "-", word.lower()) for word in words)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -385,6 +398,8 @@ def analyse(
     Raises:
         MemexpError: see `find_study`, `load_study` and `write`.
     """
+    if len(set(studies)) < len(studies):
+        raise ConfigError(f"studies={studies}: each study may be named once")
     rows = pd.concat([load_study(find_study(outputs, name), complaints) for name in studies], ignore_index=True)
     if rows["task.name"].nunique() > 1:
         raise ConfigError(f"studies={studies}: these are of several tasks, which have no scores in common")
@@ -423,7 +438,10 @@ def _digit_sum_drawings(
         drawings["updates_until"] = partial(draw_updates_until, known, histories, criterion)
         drawings["reporting"] = partial(draw_reporting, known, histories)
     for length in sorted(known["length"].unique()):
-        drawings[f"gradients_{length}"] = partial(draw_gradients, known, histories, length)
+        parts = list(panels(known))
+        for number, (_, panel) in enumerate(parts, 1):
+            slot = f"gradients_{length}" if len(parts) == 1 else f"gradients_{length}_{number}"
+            drawings[slot] = partial(draw_gradients, panel, histories, length)
     for title, panel in panels(known):
         for name, runs in panel.groupby("label", sort=False):
             words = [str(name), *panel["study"].unique()[alone:], *panel["task.sampling"].unique()]

@@ -1,6 +1,7 @@
 """The command line, checked before Hydra acts on it: one line for each mistake, with the nearest name that exists."""
 
 import difflib
+import itertools
 import re
 import tempfile
 from collections.abc import Iterable
@@ -78,7 +79,7 @@ def _check_names(overrides: list[Override]) -> None:
     In a sweep over a group's choices only those that all do not exist are an error here.
     """
     options = {group: choices(group) for group in GROUPS}
-    chosen: list[str] = []
+    chosen: list[list[str]] = []  # for each group the choices that there are
     for override in overrides:
         if override.is_delete():
             raise ConfigError(f"{override.input_line}: a setting cannot be removed; give it a value")
@@ -89,9 +90,11 @@ def _check_names(overrides: list[Override]) -> None:
         good = [value for value in given if value in options[group] or (value, group) == ("null", "experiment")]
         if not good:
             raise unknown_choice(group, given[0])
-        chosen.append(f"{group}={good[0]}")
-    base: Any = OmegaConf.to_container(compose("config", chosen), resolve=False)
-    keys = set(flatten(base))
+        chosen.append([f"{group}={choice}" for choice in good])
+    keys: set[str] = set()
+    for together in itertools.product(*chosen):
+        base: Any = OmegaConf.to_container(compose("config", [*together]), resolve=False)
+        keys |= set(flatten(base))
     known = keys | set(options) | {key.rpartition(".")[0] for key in keys if "." in key}
     for override in overrides:
         key = override.key_or_group

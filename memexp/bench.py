@@ -36,7 +36,7 @@ import torch
 
 from memexp import baselines, machine
 from memexp.config import ranged
-from memexp.errors import RecordError
+from memexp.errors import ConfigError, RecordError
 from memexp.files import write_atomically
 from memexp.models import GRU, LSTM, SRN, MinGRU, MinLSTM, ResidualSRN
 from memexp.networks import MakeCell, SequenceClassifier
@@ -393,7 +393,12 @@ def bench(options: Options) -> None:
     Raises:
         MemexpError: a file cannot be written.
     """
+    for name in ("models", "lengths", "seeds"):
+        if not getattr(options, name):
+            raise ConfigError(f"{name}=[]: nothing to measure")
     output, picture = Path(options.output), Path(options.figure)
+    if output.is_dir() or picture.suffix != ".png":
+        raise ConfigError(f"output={output} must be a file, and figure={picture} a .png file")
     for path in (output, picture):  # before a minute of measuring
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,13 @@ refused; `check` then looks at the ranges and at the rules between fields. The c
 
 import dataclasses
 import hashlib
+import itertools
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -246,11 +249,28 @@ def _language_model(config: DictConfig) -> str | None:
     return None
 
 
+def _does_nothing(config: DictConfig) -> str | None:
+    if config.clip is None and config.clip_by != "global":
+        return f"clip_by={config.clip_by} does nothing without clip; give clip=5 too"
+    if config.task.get("shuffle") and config.task.sampling == "fresh":
+        return "task.shuffle=true does nothing with task.sampling=fresh, whose rows are new at every update"
+    return None
+
+
+def _zeros(config: DictConfig) -> str | None:
+    layers = len(config.model.hidden_size) if isinstance(config.model.hidden_size, ListConfig) else 1
+    if config.model.initialiser != "zeros" or layers == 1:
+        return None
+    return "model.initialiser=zeros: stacked layers that are all zero have no gradient and would never learn"
+
+
 RULES: tuple[Callable[[DictConfig], str | None], ...] = (
     _distractors,
     _study,
     _hidden_size,
     _files,
+    _zeros,
+    _does_nothing,
     _language_model,
 )
 
@@ -275,8 +295,12 @@ def run_name(_root_: DictConfig) -> str:
 
 
 def choices(group: str) -> list[str]:
-    """List what a group of conf/ offers, for example the models."""
-    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+    """List what a group offers, for example the models: conf/ and what ``--config-dir`` adds to it."""
+    given: list[str | Path] = [
+        argument.partition("=")[2] for argument in sys.argv if argument.startswith("--config-dir=")
+    ]
+    given += [after for before, after in itertools.pairwise(sys.argv) if before in ("--config-dir", "-cd")]
+    return sorted({path.stem for home in [CONF_DIR, *given] for path in Path(home, group).glob("*.yaml")})
 
 
 def register() -> None:

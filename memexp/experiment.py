@@ -1,6 +1,7 @@
 """One run, from config to record: the only place that builds objects from a config."""
 
 import dataclasses
+import hashlib
 import inspect
 import logging
 import signal
@@ -20,7 +21,7 @@ from torch import nn
 import memexp
 from memexp import machine, progress, records
 from memexp.config import ModelConfig, check
-from memexp.errors import MemexpError, RecordError
+from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.networks import SequenceClassifier, SequenceLabeller, widths_for
 from memexp.runner import Runner
 from memexp.tasks.char_lm import CharLM
@@ -70,10 +71,19 @@ def build_model(config: DictConfig, task: Task, initialise: bool = True) -> Sequ
     widths = list(given) if isinstance(given, ListConfig) else [given]
     if settings.parameters is not None:
         widths = widths_for(settings.parameters, len(widths), build)
-    model = build(widths)
+    try:
+        model = build(widths)
+    except RuntimeError as error:  # torch's word for too little memory
+        raise ConfigError(f"a model of {widths} units for {len(seeds)} seeds does not fit into memory") from error
     if initialise:
         model.initialise(seeds, settings.initialiser, settings.forget_bias, task.longest, settings.files)
     return model
+
+
+def fingerprint(config: DictConfig, task: Task) -> str:
+    """Return a hash of all that a run reads from files: its data and, where it has them, its initial weights."""
+    weights = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in config.model.files]
+    return "+".join([task.fingerprint(), *weights])
 
 
 def build_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -113,7 +123,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         with _failure_noted(folder):
             task = build_task(config)
             model = build_model(config, task).to(device)
-        identity = records.identity(settings, task.fingerprint())
+        identity = records.identity(settings, fingerprint(config, task))
         records.check_identity(folder, identity)
         if records.is_complete(folder):
             log.info("%s is complete already: skipped", folder)

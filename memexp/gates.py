@@ -74,7 +74,7 @@ class LoadedRun:
         seeds = list(self.config.seeds)
         if seed not in seeds:
             raise ConfigError(f"seed={seed}: {self.name} has no such seed; it has {', '.join(map(str, seeds))}")
-        model, k = self.untrained(seed), seeds.index(seed)
+        model, k = self._of(seed, initialise=False), seeds.index(seed)
         with torch.no_grad():
             for own, group in zip(model.parameters(), self.model.parameters(), strict=True):
                 own.copy_(group[k : k + 1])
@@ -82,7 +82,11 @@ class LoadedRun:
 
     def untrained(self, seed: int) -> SequenceClassifier:
         """Return the model of one seed (S = 1) as it was before training: a function of config and seed alone."""
-        return build_model(OmegaConf.merge(self.config, {"seeds": [seed]}), self.task)  # type: ignore[arg-type]
+        return self._of(seed, initialise=True)
+
+    def _of(self, seed: int, initialise: bool) -> SequenceClassifier:
+        config = OmegaConf.merge(self.config, {"seeds": [seed]})
+        return build_model(config, self.task, initialise)  # type: ignore[arg-type]
 
 
 def load_run(folder: Path) -> LoadedRun:
@@ -271,7 +275,10 @@ def show_sequence(model: SequenceClassifier, tokens: list[int], about: str, opti
     if options.order == "time":
         whole = as_arrays(model.trace(inputs))
         states = {name: whole[f"{name[: name.rfind('.') + 1]}hidden_state"] for name in trace}  # of the part's own cell
-        orders = {name: heatmaps.units_by_time(state) for name, state in states.items()}
+        orders = {  # a cell that reads backwards acts in the other order
+            name: heatmaps.units_by_time(state[::-1] if "backwards." in name else state)
+            for name, state in states.items()
+        }
         note = "\nunits sorted by when their hidden state changes most"
     verdict = describe(tokens, probabilities)
     print(f"{about}: {verdict}")

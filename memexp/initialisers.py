@@ -2,6 +2,7 @@
 
 A scheme is a function of (role, shape, sizes, generator) that returns one parameter of one seed. The roles are
 ``embedding`` [V, M], ``input_weight`` W [G, M, D], ``recurrent_weight`` U [G, D, D], ``bias`` b [G, D],
+``extra_bias`` (a GRU's c, a peephole's P, [.., D]),
 ``start_weight`` (of an initial state that is computed, [states, M, D]), ``head_weight`` [D, K] and ``head_bias`` [K];
 axis letters as in `memexp.models`. Each gate's block is initialised on its own, as in the book, where every gate has
 its own W, U and b. The schemes of the stacked-LSTM tutorial see W and U of a gate as the one matrix [M + D, D] that
@@ -28,7 +29,8 @@ class Sizes(NamedTuple):
 
 Scheme = Callable[[str, tuple[int, ...], Sizes, Generator], Tensor]
 
-RECURRENT_ROLES = ("input_weight", "recurrent_weight", "bias")
+BIASES = ("bias", "extra_bias")
+RECURRENT_ROLES = ("input_weight", "recurrent_weight", *BIASES)
 
 
 def uniform(shape: tuple[int, ...], bound: float, generator: Generator) -> Tensor:
@@ -47,7 +49,7 @@ def xavier(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator
 
     The bias of the linear head is 0, the default of the framework the book uses.
     """
-    if role == "bias":
+    if role in BIASES:
         return xavier_uniform((*shape[:-1], 1, shape[-1]), generator).squeeze(-2)
     if role == "head_bias":
         return torch.zeros(shape)
@@ -56,7 +58,7 @@ def xavier(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator
 
 def xavier_zero_bias(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
     """Xavier weights, every bias 0."""
-    return torch.zeros(shape) if role == "bias" else xavier(role, shape, sizes, generator)
+    return torch.zeros(shape) if role in BIASES else xavier(role, shape, sizes, generator)
 
 
 def zeros(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
@@ -89,7 +91,7 @@ def _joint(draw: Callable[[tuple[int, ...], int, int, Generator], Tensor]) -> Sc
     def scheme(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
         if role not in RECURRENT_ROLES:
             return xavier(role, shape, sizes, generator)
-        if role == "bias":
+        if role in BIASES:
             return torch.zeros(shape)
         return draw(shape, sizes.input_size + sizes.hidden_size, sizes.hidden_size, generator)
 

@@ -166,7 +166,7 @@ class GRU(Cell):
     """
 
     gates = ("reset_gate", "update_gate", "candidate")
-    roles: ClassVar = {**Cell.roles, "c": "bias"}
+    roles: ClassVar = {**Cell.roles, "c": "extra_bias"}
     loading_hint = (
         "a GRU that resets after the recurrent product (model.reset_after=true: torch, cuDNN) and one that resets "
         "before it (false: the book, the tutorials) cannot use each other's weights"
@@ -218,7 +218,7 @@ class LSTM(Cell):
     }
     gates = VARIANTS["none"]
     states = ("hidden_state", "cell_state")
-    roles: ClassVar = {**Cell.roles, "P": "bias"}
+    roles: ClassVar = {**Cell.roles, "P": "extra_bias"}
 
     def __init__(self, seeds: int, input_size: int, hidden_size: int, variant: str = "none") -> None:
         if variant not in self.VARIANTS:

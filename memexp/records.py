@@ -295,6 +295,8 @@ def collect(folders: list[Path]) -> tuple["pd.DataFrame", list[str]]:
             summary = read_json(folder / SUMMARY)
             settings = {k: v for k, v in flatten(summary["config"]).items() if k != "seeds"}
             about = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
+            if "hidden_sizes" in summary:
+                about["hidden_sizes"] = "+".join(map(str, summary["hidden_sizes"]))
             rows += [{"run": folder.name, **about, **settings, **seed} for seed in summary["seeds"]]
         except (KeyError, TypeError, AttributeError) as error:
             missing.append(f"{folder.name}: {SUMMARY} is damaged ({type(error).__name__}: {error})")

@@ -82,9 +82,9 @@ def _look_at_record(job: Job, config: DictConfig) -> None:
     records.check_identity(job.folder, records.identity(settings))
     job.complete = records.is_complete(job.folder)
     if job.complete:
-        from memexp.experiment import build_task  # loads torch; not needed where there is nothing to skip
+        from memexp.experiment import build_task, fingerprint  # loads torch; not needed where there is nothing to skip
 
-        records.check_identity(job.folder, records.identity(settings, build_task(config).fingerprint()))
+        records.check_identity(job.folder, records.identity(settings, fingerprint(config, build_task(config))))
 
 
 def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> int:
@@ -111,7 +111,8 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     interrupted = bool(left) and _launch(left, launch)
     complete = [job for job in own if records.is_complete(job.folder)]
     show_table([job.folder for job in complete])
-    drawn = interrupted or not left or draw(complete)
+    missing = [job for job in complete if job.images and not (job.images / job.folder.parent.name).exists()]
+    drawn = interrupted or draw(complete if left else missing)
     for job in own:
         if not job.error and records.is_complete(job.folder):
             job.error = stopped_seeds(job.folder)
@@ -177,6 +178,8 @@ def show_table(folders: list[Path]) -> None:
 
 def draw(jobs: Sequence[Job]) -> bool:
     """Draw the figures of these runs' studies, as ``python -m memexp.analysis`` does; say if that went well."""
+    if not any(job.images for job in jobs):
+        return True
     from memexp.analysis import analyse  # slow to import, as is all that draws
 
     well = True
@@ -190,7 +193,9 @@ def draw(jobs: Sequence[Job]) -> bool:
             if any(job.report for job in jobs if job.folder.parent.name == study.name):
                 from memexp.report import write_report
 
-                say(f"report: {write_report(study.name, study.parent, images, complaints)}")
+                aloud = Complaints()
+                say(f"report: {write_report(study.name, study.parent, images, aloud)}")
+                well = well and not aloud.count
         except MemexpError as error:
             say(str(error))
             well = False

@@ -19,14 +19,14 @@ SCORES = {
     "test bits": "test_bits",
 }
 
-SIZES = ("parameters", "state_size")
+SIZES = ("hidden_sizes", "parameters", "state_size")
 
 #: Columns of `memexp.records.collect` that are neither settings nor what identifies a row.
 NOT_SETTINGS = (
     "run", "label", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates",
     "seconds", "tokens_per_second", "vocabulary", "symbols", "exact_over", "target_entropy_bits", "chance_accuracy",
     "best_iteration", "diverged_at", "retained_bits", "study", "device", "datasets_dir", "outputs_dir", "images_dir",
-    "report", "checkpoint_seconds", "task.name", "task._target_", "model._target_",
+    "report", "checkpoint_seconds", "gradient_norms", "hidden_sizes", "task.name", "task._target_", "model._target_",
 )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Turn a table of `results` into text: percent, with the interval in brackets."""
     extra = [c for c in table.columns if str(c).endswith(("_low", "_high"))]
     text = table.rename(columns={"model.name": "model"}).drop(
-        columns=[*SCORES, "state_size", "seconds", *extra], errors="ignore"
+        columns=[*SCORES, "hidden_sizes", "state_size", "seconds", *extra], errors="ignore"
     )
     text = text.astype(object).where(text.notna(), "")  # a setting that this model does not have
     for name, column in SCORES.items():

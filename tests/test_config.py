@@ -231,3 +231,16 @@ def test_a_task_brings_what_suits_it_and_the_command_line_wins():
     assert (config.study, config.batch_size, config.clip, config.model.embedding_size) == ("char_lm", 32, 1, 0)
     assert check(composed("task=char_lm", "batch_size=4", "model.embedding_size=8")).batch_size == 4
     assert run_name("task=char_lm", "model=gru", "task.num_steps=9") == "model=gru,task=char_lm,task.num_steps=9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["clip_by=value"], "clip_by=value does nothing without clip"),
+        (["task.shuffle=true", "task.sampling=fresh"], "task.shuffle=true does nothing with task.sampling=fresh"),
+        (["model.initialiser=zeros", "model.hidden_size=[4,4]"], "would never learn"),
+    ],
+)
+def test_what_does_nothing_is_refused(arguments: list[str], complaint: str):
+    with pytest.raises(ConfigError, match=complaint):
+        check(composed(*arguments))

@@ -215,7 +215,9 @@ def test_stacked_layers_and_both_directions_are_drawn(tmp_path: Path, monkeypatc
     gates.show_sequence(model, [6, 7, 0, 3], "GRU", gates.Options(order="time"), tmp_path)
     whole = gates.as_arrays(model.trace(torch.tensor([[[6, 7, 0, 3]]])))
     orders = {
-        name: heatmaps.units_by_time(whole[name.replace(name.split(".")[-1], "hidden_state")]).tolist()
+        name: heatmaps.units_by_time(
+            whole[name.replace(name.split(".")[-1], "hidden_state")][:: -1 if "backwards" in name else 1]
+        ).tolist()
         for name in whole
     }
     assert {len(order) for order in orders.values()} == {2, 3}

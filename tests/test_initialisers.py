@@ -15,6 +15,7 @@ SHAPES = {
     "input_weight": (4, 30, 60),
     "recurrent_weight": (4, 60, 60),
     "bias": (4, 60),
+    "extra_bias": (3, 60),
     "start_weight": (2, 30, 60),
     "head_weight": (60, 20),
     "head_bias": (20,),
@@ -238,3 +239,9 @@ def test_a_file_is_needed_for_each_layer_and_recurrent_weights_to_put_it_in(tmp_
         classifier(SRN, [0], widths=[3, 3], initialiser="file", files=[file])
     with pytest.raises(ConfigError, match="initialiser=file: MinGRU has no recurrent weights"):
         classifier(MinGRU, [0], widths=[3], initialiser="file", files=[file])
+
+
+def test_torchs_own_single_bias_is_not_a_sum_of_two():
+    bound = 1 / math.sqrt(60)
+    assert draw("torch", "extra_bias").abs().max() <= bound
+    assert draw("torch", "bias").abs().max() > bound
