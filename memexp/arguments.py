@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memexp import CONF_DIR, records
-from memexp.config import check, choices
+from memexp.config import check, choices, config_dirs
 from memexp.errors import ConfigError
 from memexp.records import flatten
 
@@ -44,7 +44,8 @@ def check_arguments(arguments: list[str]) -> None:
         _check_names(overrides)
         fixed = [o for o in overrides if not o.is_sweep_override()]
         try:
-            config = compose("config", [str(o.input_line) for o in fixed], return_hydra_config=True)
+            lines = [str(o.input_line) for o in fixed]
+            config = compose("config", [*lines, *_search_path()], return_hydra_config=True)
             if parsed.multirun or config.hydra.mode == RunMode.MULTIRUN:
                 _check_writable(Path(config.outputs_dir) / config.study)
                 return  # the values are checked run by run, see memexp.sweep
@@ -93,7 +94,7 @@ def _check_names(overrides: list[Override]) -> None:
         chosen.append([f"{group}={choice}" for choice in good])
     keys: set[str] = set()
     for together in itertools.product(*chosen):
-        base: Any = OmegaConf.to_container(compose("config", [*together]), resolve=False)
+        base: Any = OmegaConf.to_container(compose("config", [*together, *_search_path()]), resolve=False)
         keys |= set(flatten(base))
     known = keys | set(options) | {key.rpartition(".")[0] for key in keys if "." in key}
     for override in overrides:
@@ -104,6 +105,12 @@ def _check_names(overrides: list[Override]) -> None:
             raise ConfigError(f"unknown key {key!r}{nearest(key, known)}; {HELP}")
         if key.rpartition(".")[2] in ("_target_", "name") and key not in options:
             raise ConfigError(f"{key} belongs to its YAML file; choose {key.partition('.')[0]}=... instead")
+
+
+def _search_path() -> list[str]:
+    """Return the override that lets a composition here see the folders of ``--config-dir``, as Hydra's own will."""
+    folders = ",".join(f"file://{folder}" for folder in config_dirs())
+    return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
 def _values(override: Override) -> Iterable[object]:

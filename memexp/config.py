@@ -294,13 +294,16 @@ def run_name(_root_: DictConfig) -> str:
     return name if len(name) <= 150 else f"{name[:140]},{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def choices(group: str) -> list[str]:
-    """List what a group offers, for example the models: conf/ and what ``--config-dir`` adds to it."""
-    given: list[str | Path] = [
-        argument.partition("=")[2] for argument in sys.argv if argument.startswith("--config-dir=")
-    ]
+def config_dirs() -> list[Path]:
+    """List the folders that ``--config-dir`` adds to conf/."""
+    given = [argument.partition("=")[2] for argument in sys.argv if argument.startswith("--config-dir=")]
     given += [after for before, after in itertools.pairwise(sys.argv) if before in ("--config-dir", "-cd")]
-    return sorted({path.stem for home in [CONF_DIR, *given] for path in Path(home, group).glob("*.yaml")})
+    return [Path(folder).absolute() for folder in given]
+
+
+def choices(group: str) -> list[str]:
+    """List what a group offers, for example the models: that of conf/, and of the folders added to it."""
+    return sorted({path.stem for home in [CONF_DIR, *config_dirs()] for path in (home / group).glob("*.yaml")})
 
 
 def register() -> None:

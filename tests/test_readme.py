@@ -50,3 +50,5 @@ def test_the_cell_of_the_readme_works_as_written(memexp: CommandLine, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list((tmp_path / "outputs" / "leaky").glob("*model=leaky_srn*/summary.json"))) == 2
     assert (tmp_path / "images" / "leaky" / "accuracy.png").exists()
+    alone = memexp("--config-dir", "conf", "model=leaky_srn", "length=4", "epochs=1", "seeds=1")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
