@@ -397,7 +397,7 @@ def test_networks_are_labelled_by_their_settings(opened: webdriver.Chrome, netwo
     assert len(labels) == len(set(labels)) == len(NETWORKS)
     assert not [label for label in labels if "nan" in label or "(length" in label]
     assert sum("GRU, hidden size (6,), reset after" in label for label in labels) == 1
-    assert sum("LSTM, hidden size (3, 5), bidirectional, learned" in label for label in labels) == 1
+    assert sum("LSTM, hidden size (3, 5), bidirectional, initial state learned" in label for label in labels) == 1
     assert sum("LSTM, hidden size (6,), peephole" in label for label in labels) == 1
 
 
