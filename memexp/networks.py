@@ -18,6 +18,7 @@ MakeCell = Callable[[int, int, int], Cell]
 """(seeds, input_size, hidden_size) -> a cell."""
 
 INITIAL_STATES = ("zero", "learned", "input")
+FEW_SYMBOLS = 16  # as many are looked up by a product; measured with 32 units, 10 symbols and 256 units, 28 symbols
 
 
 class Direction(nn.Module):
@@ -209,12 +210,16 @@ class Recurrent(nn.Module):
     def _project(self, cell: Cell, tokens: Tensor) -> Tensor:
         """Compute E[token] W + b for all gates and time steps: tokens [S, B, L] or [1, B, L] -> [S, G, L * B, D].
 
-        There are only V different inputs, so E W + b is a table of V rows; it is looked up by a one-hot product,
-        because the backward pass of indexing is slow on a CPU.
+        There are only V different inputs, so E W + b is a table of V rows. Of few symbols they are looked up by a
+        one-hot product, because the backward pass of indexing is slow on a CPU; of many, the product is slower.
         """
-        table = cell.project(self._vectors(cell))  # [S, G, V, D]
-        one_hot = F.embedding(tokens.transpose(1, 2).flatten(1), self._one_hot.to(table.dtype))
-        return one_hot[:, None] @ table
+        table = cell.project(self.embedding) if self.embedding is not None else cell.W + cell.b[:, :, None]
+        S, G, V, D = table.shape
+        tokens = tokens.transpose(1, 2).flatten(1)
+        if V <= FEW_SYMBOLS:
+            return F.embedding(tokens, self._one_hot.to(table.dtype))[:, None] @ table
+        first = V * torch.arange(S * G, device=tokens.device).view(S, G, 1)  # row of each table's first symbol
+        return F.embedding(first + tokens[:, None], table.flatten(0, 2))
 
     @torch.no_grad()
     def trace(self, tokens: Tensor, names: Iterable[str] | None = None) -> Parts:

@@ -164,6 +164,19 @@ def test_no_embedding_is_that_of_the_identity(kind: str, shape: str, generator: 
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("embedding_size", [0, M])
+@pytest.mark.parametrize("rows_of", [1, 2], ids=["shared rows", "rows of each seed"])
+def test_few_and_many_symbols_are_looked_up_alike(
+    embedding_size: int, rows_of: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+):
+    model = classifier(LSTM, [0, 1], embedding_size=embedding_size)
+    randomise(model, generator)
+    tokens = random_tokens(rows_of, 3, 5, generator=generator)
+    product = model(tokens)
+    monkeypatch.setattr("memexp.networks.FEW_SYMBOLS", 0)
+    assert_same([product], [model(tokens)], [*model.parameters()], generator)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", ONE_WAY)
 @pytest.mark.parametrize("make", [SequenceLabeller, SequenceClassifier])
