@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from memexp.errors import ConfigError
 from memexp.models import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
-from memexp.networks import SequenceClassifier
+from memexp.networks import SequenceClassifier, SequenceLabeller
 from memexp.tasks.task import Rows
 
 TORCH_LAYERS: dict[type[Cell], tuple[Callable[..., nn.RNNBase], tuple[str, ...]]] = {
@@ -268,18 +268,39 @@ def setting(cell: Cell) -> str:
     return f"variant={cell.variant}" if isinstance(cell, LSTM) else ""
 
 
-class LastState(nn.Module):
-    """Torch's own layer, reduced to its last hidden state."""
+class AllStates(nn.Module):
+    """Torch's own layer, reduced to its hidden states."""
 
     def __init__(self, layer: nn.RNNBase) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Return the hidden states: [B, L, M] -> [B, L, D]."""
+        outputs: Tensor = self.layer(inputs)[0]
+        return outputs
+
+
+class LastState(AllStates):
+    """Torch's own layer, reduced to its last hidden state."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
         """Return the last hidden state: [B, L, M] -> [B, D]."""
         _, state = self.layer(inputs)
         hidden_state: Tensor = state[0] if isinstance(state, tuple) else state  # [1, B, D]
         return hidden_state[0]
+
+
+class OneHot(nn.Module):
+    """One-hot vectors of symbols."""
+
+    def __init__(self, symbols: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.symbols, self.dtype = symbols, dtype
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return a vector for each symbol: [B, L] -> [B, L, V]."""
+        return F.one_hot(tokens, self.symbols).to(self.dtype)
 
 
 def loop_classifier(model: SequenceClassifier, k: int) -> nn.Sequential:
@@ -309,7 +330,8 @@ def torch_classifier(model: SequenceClassifier, k: int) -> nn.Sequential:
     Raises:
         ConfigError: torch has no layer for the cell.
     """
-    return _around(model, k, LastState(torch_layer(model.cell, k)))
+    states = AllStates if isinstance(model, SequenceLabeller) else LastState
+    return _around(model, k, states(torch_layer(model.cell, k)))
 
 
 def no_torch_layer(cell: Cell) -> str:
@@ -355,7 +377,7 @@ def torch_gradients(network: nn.Sequential, cell: Cell) -> dict[str, Tensor]:
     back = [_gate_order(cell).index(gate) for gate in range(G)]
     second = own["1.layer.bias_hh_l0"].view(G, -1)[back]
     gradients = {
-        "embedding": own["0.weight"],
+        **({"embedding": own["0.weight"]} if "0.weight" in own else {}),
         "layers.0.0.cell.W": torch.stack(own["1.layer.weight_ih_l0"].chunk(G))[back].transpose(1, 2),
         "layers.0.0.cell.U": torch.stack(own["1.layer.weight_hh_l0"].chunk(G))[back].transpose(1, 2),
         "layers.0.0.cell.b": own["1.layer.bias_ih_l0"].view(G, -1)[back],
@@ -379,7 +401,7 @@ def own_gradients(model: SequenceClassifier, k: int) -> dict[str, Tensor]:
 def differences(
     model: SequenceClassifier, k: int, network: nn.Sequential, inputs: Tensor, targets: Tensor
 ) -> tuple[float, float]:
-    """Compare seed k of a model with a `torch_classifier` on inputs [B, L], targets [B].
+    """Compare seed k of a model with a `torch_classifier` on inputs [B, L], targets [B] or, at every step, [B, L].
 
     Returns:
         The largest absolute difference of logits, and of the gradients of the cross-entropy.
@@ -388,11 +410,16 @@ def differences(
     network.zero_grad()
     logits, expected = model(inputs[None])[k], network(inputs)
     for answer in (logits, expected):
-        F.cross_entropy(answer, targets).backward()  # type: ignore[no-untyped-call]
+        cross_entropy(answer, targets).backward()  # type: ignore[no-untyped-call]
     own, theirs = own_gradients(model, k), torch_gradients(network, model.cell)
     assert own.keys() == theirs.keys()
     gradients = [(own[name] - gradient).abs().max() for name, gradient in theirs.items()]
     return float((logits - expected).detach().abs().max()), float(torch.stack(gradients).max())
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy in nats: logits [B, K], or [B, L, K], and as many targets."""
+    return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
 def training(
@@ -400,14 +427,23 @@ def training(
     batches: Iterator[tuple[Tensor, Tensor]],
     learning_rate: float,
     clock: Callable[[], float],
+    fused: bool = False,
 ) -> Callable[[int], float]:
-    """Return a function that trains on for a number of updates and returns the seconds they took."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    """Return a function that trains on for a number of updates and returns the seconds they took.
+
+    Args:
+        network: tokens -> logits.
+        batches: tokens and targets.
+        learning_rate: of Adam.
+        clock: tells the time, in seconds.
+        fused: use torch's fused Adam; tutorials do not.
+    """
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=fused)
 
     def update() -> None:
         inputs, targets = next(batches)
         optimizer.zero_grad()
-        F.cross_entropy(network(inputs), targets).backward()  # type: ignore[no-untyped-call]
+        cross_entropy(network(inputs), targets).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     def seconds(updates: int) -> float:
@@ -422,12 +458,14 @@ def training(
 
 @torch.no_grad()
 def _around(model: SequenceClassifier, k: int, layer: nn.Module) -> nn.Sequential:
-    """Put embedding and head of seed k around a layer [B, L, M] -> [B, D]: tokens [B, L] -> logits [B, K]."""
-    assert model.embedding is not None
-    (V, M), (D, K) = model.embedding.shape[1:], model.head_weight.shape[1:]
-    embedding, head = nn.Embedding(V, M), nn.Linear(D, K)
-    network = nn.Sequential(embedding, layer, head).to(model.embedding.dtype)
-    embedding.weight.copy_(model.embedding[k])
+    """Put embedding and head of seed k around a layer [B, L, M] -> [B, D] or [B, L, D]: tokens [B, L] -> logits."""
+    D, K = model.head_weight.shape[1:]
+    head, dtype = nn.Linear(D, K), model.head_weight.dtype
+    if model.embedding is None:
+        first: nn.Module = OneHot(model.cell.W.shape[2], dtype)
+    else:
+        first = nn.Embedding.from_pretrained(model.embedding[k].clone(), freeze=False)  # type: ignore[no-untyped-call]
+    network = nn.Sequential(first, layer, head).to(dtype)
     head.weight.copy_(model.head_weight[k].T)
     head.bias.copy_(model.head_bias[k])
     return network

@@ -43,6 +43,7 @@ from memexp.networks import MakeCell, SequenceClassifier
 from memexp.options import run_command
 from memexp.runner import Runner
 from memexp.tasks.digit_sum import DigitSum
+from memexp.tasks.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,10 +90,14 @@ class Options:
 
     models: list[str] = ranged(one_of=tuple(MODELS), default=[*MODELS], about="which models")
     lengths: list[int] = ranged(3, default=[10, 35], about="sequence lengths")
-    seeds: list[int] = ranged(1, default=[1, 5, 10, 20], about="how many seeds memexp trains together")
+    seeds: list[int] | None = ranged(1, default=None, about="how many seeds memexp trains together; null: 1,5,10,20")
     rounds: int = ranged(1, default=7, about="turns; their median counts")
     updates: int = ranged(1, default=38, about="updates of a turn; 38 are an epoch")
-    output: str = ranged(default="images/bench.csv", about="where the table goes")
+    text: bool = ranged(
+        default=False,
+        about="measure character language models instead: 256 units, batch 32, 35 steps; srn, lstm and gru; seeds 1,5",
+    )
+    output: str | None = ranged(default=None, about="the table; null: images/bench.csv or, of text, bench_text.csv")
     growth: bool = ranged(default=False, about="also measure how the cost of srn, lstm and gru grows with the sizes")
     figure: str = ranged(default="images/bench_growth.png", about="where the figure of that goes, and its CSV")
     folders: int = ranged(0, default=0, about="also time how this many run folders are collected into one table")
@@ -158,6 +163,11 @@ def memexp_contestant(make_cell: MakeCell, length: int, seeds: int, hidden_size:
     task = build_task(length, seeds)
     model = build_model(make_cell, task, hidden_size)
     runner = Runner(model, torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True))
+    return Contestant(MEMEXP, seeds, runner_seconds(runner, task))
+
+
+def runner_seconds(runner: Runner, task: Task) -> Callable[[int], float]:
+    """Return a function that trains on for a number of updates and returns the seconds they took."""
 
     def seconds(updates: int) -> float:
         stamps: list[float] = []
@@ -173,7 +183,7 @@ def memexp_contestant(make_cell: MakeCell, length: int, seeds: int, hidden_size:
         # the first update warms up, the last one evaluates on dev: what lies between them counts
         return stamps[updates] - stamps[0]
 
-    return Contestant(MEMEXP, seeds, seconds)
+    return seconds
 
 
 def measure(contestants: Sequence[Contestant], rounds: int, updates: int) -> list[float]:
@@ -315,8 +325,21 @@ def table(records: Sequence[Record]) -> str:
         faster = ["-" if factor is None else f"{factor:.1f}" for factor in times]
         ms, share = r["ms_per_update_and_seed"], r["share_of_bound"]
         lines.append([*what, f"{ms:.3f}", *faster, f"{100 * share:.1f} %"])
+    return aligned(lines, "<><>>>>>")
+
+
+def text_table(records: Sequence[Record]) -> str:
+    """Format what `memexp.bench_text.compare` returns for the terminal."""
+    lines = [["model", "contestant", "seeds", "ms/update/seed", "characters/s", "x torch's"]]
+    for r in records:
+        ms, rate = f"{r['ms_per_update_and_seed']:.1f}", f"{r['characters_per_second']:.0f}"
+        lines.append([r["model"], r["contestant"], str(r["seeds"]), ms, rate, f"{r['times_faster_than_layer']:.2f}"])
+    return aligned(lines, "<<>>>>")
+
+
+def aligned(lines: Sequence[Sequence[str]], sides: str) -> str:
+    """Set words in columns, each flush left (<) or right (>)."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    sides = "<><>>>>>"
     return "\n".join(
         "  ".join(f"{text:{side}{width}}" for text, side, width in zip(line, sides, widths, strict=True))
         for line in lines
@@ -326,13 +349,14 @@ def table(records: Sequence[Record]) -> str:
 def parity_lines(records: Sequence[Record]) -> str:
     """Format the largest differences from torch's layer, a line for each model and length; then name who has none."""
     compared, alone = [], []
-    for name, length in dict.fromkeys((r["model"], r["length"]) for r in records):
-        rows = [r for r in records if (r["model"], r["length"], r["contestant"]) == (name, length, MEMEXP)]
+    for name, length in dict.fromkeys((r["model"], r.get("length")) for r in records):
+        rows = [r for r in records if (r["model"], r.get("length"), r["contestant"]) == (name, length, MEMEXP)]
         if rows[0]["output_difference"] is None:
             alone.append(name)
         else:
             outputs, gradients = (max(r[f"{what}_difference"] for r in rows) for what in ("output", "gradient"))
-            compared.append(f"{name}, length {length}: outputs {outputs:.1e}, gradients {gradients:.1e}")
+            of = f"{name}, length {length}" if length else name
+            compared.append(f"{of}: outputs {outputs:.1e}, gradients {gradients:.1e}")
     head = ["largest difference of memexp from torch's layer (float64, every seed):"] if compared else []
     tail = [f"torch has no layer for {', '.join(dict.fromkeys(alone))}"] if alone else []
     return "\n".join([*head, *compared, *tail])
@@ -394,9 +418,10 @@ def bench(options: Options) -> None:
         MemexpError: a file cannot be written.
     """
     for name in ("models", "lengths", "seeds"):
-        if not getattr(options, name):
+        if getattr(options, name) == []:
             raise ConfigError(f"{name}=[]: nothing to measure")
-    output, picture = Path(options.output), Path(options.figure)
+    output = Path(options.output or ("images/bench_text.csv" if options.text else "images/bench.csv"))
+    picture = Path(options.figure)
     if output.is_dir() or picture.suffix != ".png":
         raise ConfigError(f"output={output} must be a file, and figure={picture} a .png file")
     for path in (output, picture):  # before a minute of measuring
@@ -404,14 +429,40 @@ def bench(options: Options) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecordError(f"cannot write {path}: {error.strerror}; give another output= and figure=") from error
-    few = options.quick
     machine.prepare()
+    if options.text:
+        _bench_text(options, output)
+    else:
+        _bench_digit_sums(options, output, picture)
+
+
+def _bench_text(options: Options, output: Path) -> None:
+    from memexp import bench_text  # which builds on this module
+
+    names = [name for name in LAYER_MODELS if name in options.models]
+    if not names:
+        raise ConfigError(f"text=true measures {', '.join(LAYER_MODELS)}; models={options.models} has none of them")
+    seeds, rounds, updates, units = options.seeds or [1, 5], options.rounds, options.updates, bench_text.HIDDEN_SIZE
+    if options.quick:
+        seeds, rounds, updates, units = [1, 2], 2, 2, 8
+    rows = []
+    for name in names:
+        _say(f"{name}, text")
+        rows += bench_text.compare(name, seeds, rounds, updates, units)
+    write_csv(output, rows)
+    print(f"torch {torch.__version__}, one thread\n\n{text_table(rows)}\n\n{parity_lines(rows)}\n\nwritten: {output}")
+
+
+def _bench_digit_sums(options: Options, output: Path, picture: Path) -> None:
+    few = options.quick
     peak = peak_flops()
+    seeds, rounds, updates = options.seeds or [1, 5, 10, 20], options.rounds, options.updates
+    if few:
+        seeds, rounds, updates = [1, 2], 2, 2
     table_rows = []
     for name in options.models:
         for length in options.lengths:
             _say(f"{name}, length {length}")
-            seeds, rounds, updates = ([1, 2], 2, 2) if few else (options.seeds, options.rounds, options.updates)
             table_rows += compare(name, length, seeds, rounds, updates, peak)
     write_csv(output, table_rows)
     print(f"torch {torch.__version__}, one thread, peak {peak / 1e9:.0f} GFLOP/s (float32)\n")
