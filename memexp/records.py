@@ -264,7 +264,7 @@ def shown_scores(seeds: list[dict[str, Any]]) -> list[str]:
     """Write the mean scores of seeds, in the order of the splits: ``dev 81.2 %`` or ``dev perplexity 5.31``."""
     shown = []
     for name in seeds[0]:
-        split, _, metric = str(name).rpartition("_")
+        split, _, metric = str(name).replace("_", " ").rpartition(" ")
         values = [seed[name] for seed in seeds if seed[name] is not None]
         if values and metric == "accuracy":
             shown.append(f"{split} {100 * sum(values) / len(values):.1f} %")

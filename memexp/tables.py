@@ -13,6 +13,8 @@ SCORES = {
     "dev": "dev_accuracy",
     "test": "test_accuracy",
     "exact": "exact_accuracy",
+    "last train perplexity": "last_train_perplexity",
+    "last dev perplexity": "last_dev_perplexity",
     "train perplexity": "train_perplexity",
     "dev perplexity": "dev_perplexity",
     "test perplexity": "test_perplexity",
@@ -56,7 +58,7 @@ def _t(probability: float, degrees: int) -> float:
 def varied(rows: pd.DataFrame) -> list[str]:
     """Name the settings in which the runs differ; the model and, where it means something, the length come first."""
     columns = [str(c) for c in rows.columns]
-    results = ("train_", "dev_", "test_", "exact_", "floor_")
+    results = ("train_", "dev_", "test_", "exact_", "last_", "floor_")
     settings = [c for c in columns if c not in NOT_SETTINGS and not c.startswith(results)]
     first = ["model.name"] if "task.corpus" in columns else ["model.name", "length"]
     return [*first, *(c for c in settings if c not in ("model.name", "length") and rows[c].astype(str).nunique() > 1)]
