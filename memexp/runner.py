@@ -336,6 +336,15 @@ class Runner:
         state = checkpoints.load(path, "training", self.device)["training"]
         if state.get("identity") != self.identity:
             raise RecordError(f"{path} is of another run; delete the run's folder to train it anew")
+        try:
+            self._restore(state, path)
+        except KeyError as error:
+            raise RecordError(
+                f"{path} has no {error}: another version of memexp wrote it; delete the run's folder to train it anew"
+            ) from error
+        return int(state["history_bytes"])
+
+    def _restore(self, state: Mapping[str, Any], path: Path) -> None:
         self._load_weights(state["weights"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
@@ -344,4 +353,3 @@ class Runner:
         for mean, (total, count) in zip(self._running, state["running"], strict=True):
             mean.total, mean.count = total, count
         self._unread, self._carried = state["unread"], state["carried"]
-        return int(state["history_bytes"])

@@ -508,6 +508,16 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path):
         runner(own).load_checkpoint(tmp_path / "last.pt")
 
 
+def test_a_checkpoint_of_another_version_is_named(tmp_path: Path):
+    own, path = task(tmp_path, [0]), tmp_path / "last.pt"
+    runner(own).save_checkpoint(path, Notes())
+    content = checkpoints.load(path, "training")
+    del content["training"]["carried"]
+    torch.save(content, path)
+    with pytest.raises(RecordError, match=r"last.pt has no 'carried': another version .*delete the run's folder"):
+        runner(own).load_checkpoint(path)
+
+
 def test_checkpoints_run_no_code(tmp_path: Path):
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
