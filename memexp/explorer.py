@@ -1,7 +1,8 @@
 """One HTML file in which a study's trained models can be explored, offline: ``python -m memexp.explorer study=book``.
 
-The page is `explorer.html`, plain JavaScript; here the layers, weights and scores of the runs are put into it. The page
-repeats the cells of `memexp.models`: a new cell needs one function there.
+The page is `explorer.html`, plain JavaScript; here the layers, weights and scores of the runs are put into it, of digit
+sums and of character language models alike. The page repeats the cells of `memexp.models`: a new cell needs one
+function there.
 """
 
 import base64
@@ -29,7 +30,17 @@ PAGE = Path(__file__).with_name("explorer.html")
 DATA = "@DATA@"  # in the page, where the exported runs go
 SEEDS_SHOWN = 2  # of each run, unless asked otherwise: an LSTM of the book takes 49 KB a seed
 
-SCORES = ("dev_accuracy", "test_accuracy", "exact_accuracy")
+#: Task -> its scores in the page: their names there -> columns of `memexp.records.collect`.
+SCORES = {
+    "digit_sum": {"dev": "dev_accuracy", "test": "test_accuracy", "exact": "exact_accuracy"},
+    "char_lm": {
+        "train": "train_perplexity", "dev": "dev_perplexity", "test": "test_perplexity", "bits": "test_bits",
+    },
+}  # fmt: skip
+
+#: Settings that a label leaves out: the page has a field for the length, and what a language model writes while it is
+#: trained leaves it as it is.
+UNNAMED = ("model.name", "length", "task.prefixes", "task.pred_period", "task.pred_chars")
 
 
 @dataclass
@@ -66,7 +77,7 @@ def read_seeds(given: Any) -> list[int] | None:
 
 
 def export_study(folder: Path, seeds: list[int] | None, complaints: Complaints) -> list[dict[str, Any]]:
-    """Collect a study's complete digit-sum runs as the page reads them; what has to be left out is complained of."""
+    """Collect a study's complete runs as the page reads them; what has to be left out is complained of."""
     rows, missing = records.collect(records.run_folders(folder))
     for line in missing:
         complaints.add(f"left out: {folder.name}/{line}")
@@ -91,12 +102,12 @@ def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None, compla
         complaints: where the seeds that have to be left out are named.
 
     Raises:
-        RecordError: it is of another task, it is damaged, or it has none of the seeds.
+        RecordError: it is of a task that the page cannot show, it is damaged, or it has none of the seeds.
         MemexpError: its model cannot be built again, see `memexp.gates.load_run`.
     """
     first = rows.iloc[0]
-    if first["task.name"] != "digit_sum":
-        raise RecordError(f"the explorer shows digit sums, not the task {first['task.name']}")
+    if first["task.name"] not in SCORES:
+        raise RecordError(f"the explorer shows digit sums and texts, not the task {first['task.name']}")
     study = folder.parent.name
     there = [int(seed) for seed in rows["seed"]]
     wanted = there[:SEEDS_SHOWN] if seeds is None else [seed for seed in seeds if seed in there]
@@ -110,16 +121,27 @@ def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None, compla
         if not flat.isfinite().all():
             complaints.add(f"left out: {study}/{folder.name}: the weights of seed {seed} are not finite")
             continue
-        exported.append(_export_seed(rows.iloc[place], flat))
+        exported.append(_export_seed(rows.iloc[place], flat, SCORES[first["task.name"]]))
     if not exported:
         raise RecordError("no seed to show")
     return {
         "name": folder.name,
-        "length": int(first["length"]),
+        **_input(first),
         **describe(run.model, run.config.model),
-        "exact_over": str(first["exact_over"]),
         "seeds": exported,
     }
+
+
+def _input(row: pd.Series) -> dict[str, Any]:
+    """Say what a reader types for a model: digits, or the characters of a vocabulary; the page tells them apart by it.
+
+    A text begins with the first prefix of the record, or as `memexp.generate` does without one, with a space.
+    """
+    if row["task.name"] == "digit_sum":
+        return {"length": int(row["length"]), "exact_over": str(row["exact_over"])}
+    vocabulary = str(row["vocabulary"])
+    prefixes = [prefix for prefix in row["task.prefixes"] if prefix]
+    return {"vocabulary": vocabulary, "opening": [*prefixes, " " if " " in vocabulary else vocabulary[0]][0]}
 
 
 def describe(model: SequenceClassifier, config: DictConfig) -> dict[str, Any]:
@@ -157,8 +179,8 @@ def _sizes(module: nn.Module, recurse: bool = True) -> dict[str, list[int]]:
     return {name.removeprefix("cell."): list(parameter.shape[1:]) for name, parameter in named}
 
 
-def _export_seed(row: pd.Series, weights: Tensor) -> dict[str, Any]:
-    scores = {name.partition("_")[0]: row.get(name) for name in SCORES}
+def _export_seed(row: pd.Series, weights: Tensor, columns: dict[str, str]) -> dict[str, Any]:
+    scores = {name: row.get(column) for name, column in columns.items()}
     return {
         "seed": int(row["seed"]),
         "update": int(row["best_iteration"]),
@@ -168,12 +190,17 @@ def _export_seed(row: pd.Series, weights: Tensor) -> dict[str, Any]:
 
 
 def _label(runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
-    """Label runs as the figures do, by model and by what else differs among them, apart from their length."""
-    settings = [name for name in tables.varied(rows) if name not in ("model.name", "length")]
-    first = rows.drop_duplicates("run").set_index("run")
+    """Label runs as the figures do, by model and by what else differs among those of their task."""
+    labels = {}
+    for task, own in rows.groupby("task.name"):
+        own = own.dropna(axis="columns", how="all")  # settings that only the other task has
+        settings = [name for name in tables.varied(own) if name not in UNNAMED]
+        kind = ", text" if task == "char_lm" and len(own) < len(rows) else ""
+        for _, first in own.drop_duplicates("run").iterrows():
+            labels[first["run"]] = analysis.label(first, settings) + kind
     for run in runs:
-        run["label"] = analysis.label(first.loc[run["name"]], settings)
-    places = [(run["label"], run["length"]) for run in runs]
+        run["label"] = labels[run["name"]]
+    places = [(run["label"], run.get("length")) for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:  # the same settings twice, for example with other seeds
             run["label"] += f" ({run['name']})"

@@ -214,7 +214,7 @@ class Recurrent(nn.Module):
         one-hot product, because the backward pass of indexing is slow on a CPU; of many, the product is slower.
         """
         table = cell.project(self.embedding) if self.embedding is not None else cell.W + cell.b[:, :, None]
-        S, G, V, D = table.shape
+        S, G, V, _ = table.shape
         tokens = tokens.transpose(1, 2).flatten(1)
         if V <= FEW_SYMBOLS:
             return F.embedding(tokens, self._one_hot.to(table.dtype))[:, None] @ table

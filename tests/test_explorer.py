@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -21,12 +22,13 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from memexp import CONF_DIR, checkpoints, explorer
+from memexp import CONF_DIR, checkpoints, explorer, gates
 from memexp.config import choices
 from memexp.errors import Complaints
 from memexp.experiment import build_model, build_task
 from memexp.models import LSTM
 from memexp.networks import SequenceClassifier
+from memexp.writing import go_on
 
 MODELS = pytest.mark.parametrize("name", ["srn", "lstm"])
 
@@ -42,6 +44,17 @@ GRIDS = [
 ]  # fmt: skip
 NETWORKS = [dict(zip(grid, values, strict=True)) for grid in GRIDS for values in itertools.product(*grid.values())]
 SHARED = {"length": "4", "epochs": "1", "seeds": "1", "lr": "0.05"}
+#: The same of language models: every model, with one-hot characters and with an embedding, and stacked ones.
+TEXT_GRIDS = [
+    {"model": choices("model"), "model.hidden_size": ["[6]"], "model.embedding_size": ["0", "5"]},
+    {"model": ["gru"], "model.hidden_size": ["[6]"], "model.reset_after": ["True"]},
+    {"model": ["lstm"], "model.hidden_size": ["[6]"], "model.variant": ["coupled", "peephole"]},
+    {"model": ["gru", "lstm"], "model.hidden_size": ["[3,5]"], "model.initial_state": ["input", "learned"]},
+]
+WRITERS = [dict(zip(grid, values, strict=True)) for grid in TEXT_GRIDS for values in itertools.product(*grid.values())]
+SHARED_BY_TEXTS = {
+    "epochs": "30", "lr": "0.1", "seeds": "2", "task": "char_lm", "task.max_chars": "3000", "task.prefixes": "[The]"
+}  # fmt: skip
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --window-size=1600,1000"
@@ -75,16 +88,27 @@ def train(folder: Path, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def networks(folder: Path) -> Path:
     """The page of the study of small networks."""
-    grids = ["{" + ",".join(f'{key}:"{",".join(values)}"' for key, values in grid.items()) + "}" for grid in GRIDS]
-    shared = [f"{key}={value}" for key, value in SHARED.items()]
-    train(folder, "study=networks", f"hydra.sweeper.grids=[{','.join(grids)}]", *shared)
-    done = explore(folder, "study=networks")
+    return page_of(folder, "networks", GRIDS, SHARED)
+
+
+@pytest.fixture(scope="module")
+def texts(folder: Path) -> Path:
+    """The page of the study of small language models."""
+    return page_of(folder, "texts", TEXT_GRIDS, SHARED_BY_TEXTS)
+
+
+def page_of(folder: Path, study: str, grids: list[dict[str, list[str]]], shared: dict[str, str]) -> Path:
+    """Train a study and write its page."""
+    given = ["{" + ",".join(f'{key}:"{",".join(values)}"' for key, values in grid.items()) + "}" for grid in grids]
+    settings = [f"{key}={value}" for key, value in shared.items()]
+    train(folder, f"study={study}", f"hydra.sweeper.grids=[{','.join(given)}]", *settings)
+    done = explore(folder, f"study={study}")
     assert (done.returncode, done.stderr) == (0, "")
-    return folder / "images" / "networks" / "explorer.html"
+    return folder / "images" / study / "explorer.html"
 
 
-def name_of(network: dict[str, str]) -> str:
-    settings = {**network, **SHARED}
+def name_of(network: dict[str, str], shared: dict[str, str] = SHARED) -> str:
+    settings = {**network, **shared}
     return ",".join(f"{key}={settings[key]}" for key in sorted(settings))
 
 
@@ -589,3 +613,342 @@ def test_no_name_ends_the_script():
     text = explorer.page("</script><b>", [])
     assert "</script><b>" not in text
     assert explorer.DATA not in text
+
+
+# --- texts ---
+
+BASE = {"model": "lstm", "model.hidden_size": "[6]", "model.embedding_size": "0"}
+
+
+def open_text(browser: webdriver.Chrome, texts: Path, network: dict[str, str] = BASE, **more: str) -> None:
+    fragment = {"run": name_of(network, SHARED_BY_TEXTS), "lang": "en", **more}
+    open_page(browser, texts, "#" + urlencode(fragment))
+    assert not find(browser, "#message").is_displayed()
+
+
+def load_text(folder: Path, network: dict[str, str] = BASE, seed: int = 0) -> tuple[SequenceClassifier, list[str]]:
+    """The model of one seed, and its vocabulary."""
+    folder = folder / "outputs" / "texts" / name_of(network, SHARED_BY_TEXTS)
+    vocabulary = json.loads((folder / "summary.json").read_text())["vocabulary"]
+    return gates.load_run(folder).best(seed), [*vocabulary]
+
+
+def codes_of(text: str, vocabulary: list[str]) -> torch.Tensor:
+    return torch.tensor([vocabulary.index(character) for character in text])
+
+
+def written(model: SequenceClassifier, vocabulary: list[str], text: str, length: int) -> str:
+    """A text and what the model likes to go on with."""
+    return text + "".join(vocabulary[code] for code in go_on(model, codes_of(text, vocabulary), length))
+
+
+def set_text(browser: webdriver.Chrome, text: str, which: str = "A") -> None:
+    """Paste a text in place of what is there."""
+    script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
+    browser.execute_script(script, find(browser, f"#text{which}"), text)
+
+
+def all_answers(browser: webdriver.Chrome, which: str = "A") -> torch.Tensor:
+    script = "return traced(state[arguments[0]]).parts.class_probabilities.map((answer) => [...answer])"
+    return torch.tensor(browser.execute_script(script, which), dtype=torch.float64)
+
+
+def bits_shown(browser: webdriver.Chrome, which: str = "A") -> torch.Tensor:
+    script = "return panels.find((p) => p.part === 'bits' && p.which === arguments[0]).values.map(([bits]) => bits)"
+    return torch.tensor(browser.execute_script(script, which), dtype=torch.float64)
+
+
+def check_text(browser: webdriver.Chrome, model: SequenceClassifier, vocabulary: list[str], text: str) -> None:
+    """Compare what the page says of a text with torch in float32 and in float64: answers, costs, all parts."""
+    codes = codes_of(text, vocabulary)
+    with torch.no_grad():
+        for exact, precision in ((model, 1e-5), (copy.deepcopy(model).double(), 1e-11)):
+            logs = exact(codes[None, None])[0, 0].double().log_softmax(-1)
+            torch.testing.assert_close(all_answers(browser), logs.exp(), rtol=0, atol=precision)
+            costs = -logs[range(len(text) - 1), codes[1:]] / math.log(2)
+            torch.testing.assert_close(bits_shown(browser)[1:], costs, rtol=0, atol=10 * precision)
+    trace = model.trace(codes[None, None])
+    panels = browser.execute_script("return panels.map((panel) => [panel.part, panel.values.map((row) => [...row])])")
+    assert [name for name, _ in panels] == ["bits", "class_probabilities", *trace]
+    for (_, values), part in zip(panels[2:], trace.values(), strict=True):
+        torch.testing.assert_close(torch.tensor(values), part[0, 0], rtol=1e-5, atol=1e-5)
+    if len(text) > 1:
+        assert f"mean {costs.mean():.2f} bits over {len(costs)}" in find(browser, ".part[data-part=bits] .about").text
+
+
+@pytest.mark.parametrize("network", WRITERS, ids=lambda network: ",".join(network.values()))
+def test_every_language_model_computes_what_torch_does(
+    opened: webdriver.Chrome, folder: Path, texts: Path, network: dict[str, str]
+):
+    model, vocabulary = load_text(folder, network)
+    open_text(opened, texts, network)
+    check_text(opened, model, vocabulary, find(opened, "#textA").get_attribute("value"))
+    # Longer, another beginning, shorter, a change in the middle: what is known from the text before is not mixed up.
+    for text in ("The boat", "The boat was", "the boat was", "the", "the bead was", "b"):
+        set_text(opened, text)
+        check_text(opened, model, vocabulary, text)
+
+
+def test_the_likeliest_next_characters_at_every_step(opened: webdriver.Chrome, folder: Path, texts: Path):
+    model, vocabulary = load_text(folder)
+    open_text(opened, texts)
+    text = "The boat"
+    enter(opened, "textA", text)
+    with torch.no_grad():
+        answers = model(codes_of(text, vocabulary)[None, None])[0, 0].softmax(-1)
+    for step in range(len(text), 0, -1):
+        rows = opened.find_elements(By.CSS_SELECTOR, ".likely [data-symbol]")
+        symbols = [int(row.get_attribute("data-symbol")) for row in rows]
+        best = answers[step - 1].topk(5).indices.tolist()
+        coming = [vocabulary.index(text[step])] if step < len(text) else []
+        assert symbols == [*best, *(code for code in coming if code not in best)]
+        shown = torch.tensor([float(row.get_attribute("data-probability")) for row in rows])
+        torch.testing.assert_close(shown, answers[step - 1][symbols], rtol=0, atol=1e-5)
+        marked = [row.get_attribute("data-symbol") for row in rows if row.get_attribute("class") == "isTruth"]
+        assert marked == [str(code) for code in coming if code != best[0]]
+        signs = [vocabulary[code].replace(" ", "␣") for code in (vocabulary.index(text[step - 1]), best[0])]
+        assert find(opened, "#now").text == f"{step} of 8, reads “{signs[0]}”, expects “{signs[1]}”"
+        find(opened, "#step").send_keys(Keys.ARROW_LEFT)
+
+
+def test_pointing_at_a_character_shows_what_was_expected_after_it(opened: webdriver.Chrome, folder: Path, texts: Path):
+    model, vocabulary = load_text(folder)
+    open_text(opened, texts)
+    text = ("The boat was out. " * 12)[:200]
+    set_text(opened, text)
+    trace = model.trace(codes_of(text, vocabulary)[None, None])["forget_gate"][0, 0]
+    canvas = find(opened, "canvas[data-part=forget_gate]")
+    opened.execute_script("goTo(120); arguments[0].scrollIntoView({block: 'center'})", canvas)
+    place = opened.execute_script("return geometry(arguments[0].panel)", canvas)
+    assert place["count"] < 200  # the text is shown in part
+    assert place["first"] + 8 <= 119 < place["first"] + place["count"] - 8
+    column, box = place["first"] + 3, canvas.rect
+    right, down = place["x"] + 3.5 * place["column"], place["y"] + 2.5 * place["height"] / 6
+    ActionChains(opened, duration=0).move_to_element_with_offset(
+        canvas, int(right - box["width"] / 2), int(down - box["height"] / 2)
+    ).perform()
+    character = text[column].replace(" ", "␣")
+    assert f"Forget gate, unit 2, step {column + 1} (character {character})" in find(opened, "#tip").text
+    assert shown_value(opened) == pytest.approx(float(trace[column, 2]), abs=6e-5)
+    assert find(opened, ".when").text.startswith(f"after character {column + 1} of 200, ")
+    opened.execute_script("point(null)")
+    assert find(opened, ".when").text.startswith("after character 120 of 200, ")
+
+
+def test_a_page_begins_with_what_the_model_writes(opened: webdriver.Chrome, folder: Path, texts: Path):
+    open_text(opened, texts)
+    for seed in (0, 1):
+        choose(opened, "seed", str(seed))
+        shown = find(opened, "#textA").get_attribute("value")
+        assert shown == written(*load_text(folder, seed=seed), "The", 60)
+
+
+def test_going_on_writes_what_generate_does(opened: webdriver.Chrome, folder: Path, texts: Path):
+    model, vocabulary = load_text(folder)
+    open_text(opened, texts)
+    enter(opened, "textA", "The b")
+    enter(opened, "count", "80")
+    find(opened, "#goOnA").click()
+    text = written(model, vocabulary, "The b", 80)
+    assert find(opened, "#textA").get_attribute("value") == text
+    check_text(opened, model, vocabulary, text)
+    assert find(opened, "#step").get_attribute("value") == "85"
+    assert not find(opened, "#goOnB").is_enabled()
+    enter(opened, "textB", "the ")
+    find(opened, "#goOnB").click()
+    assert find(opened, "#textB").get_attribute("value") == written(model, vocabulary, "the ", 80)
+
+
+def test_drawing_follows_its_seed_its_temperature_and_its_rank(opened: webdriver.Chrome, folder: Path, texts: Path):
+    model, vocabulary = load_text(folder)
+    open_text(opened, texts)
+
+    def draw(**settings: str) -> str:
+        enter(opened, "textA", "The")
+        for name, value in settings.items():
+            enter(opened, name, value)
+        find(opened, "#goOnA").click()
+        return str(find(opened, "#textA").get_attribute("value"))
+
+    first = draw(count="100", topK="3", temperature="2", drawing="1")
+    assert len(first) == 103
+    assert draw(drawing="2") != first
+    assert draw(drawing="1") == first
+    with torch.no_grad():
+        codes = codes_of(first, vocabulary)
+        ranks = model(codes[None, None])[0, 0, 2:-1].argsort(-1, descending=True)
+    places = [row.tolist().index(code) for row, code in zip(ranks, codes[3:].tolist(), strict=True)]
+    assert set(places) == {0, 1, 2}
+    assert draw(temperature="0.05") == draw(topK="1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("count", "0", "Characters to write: give a number from 1 to 500."),
+        ("temperature", "", "Temperature: give a number from 0.05 to 100."),
+        ("topK", "1.5", "Among the likeliest: give a number from 1 to 9999."),
+    ],
+)
+def test_a_number_that_cannot_be_is_said(opened: webdriver.Chrome, texts: Path, name: str, value: str, message: str):
+    open_text(opened, texts)
+    before = find(opened, "#textA").get_attribute("value")
+    enter(opened, name, value)
+    find(opened, "#goOnA").click()
+    assert find(opened, "#noteWriting").text == message
+    assert find(opened, f"#{name}").get_attribute("aria-invalid") == "true"
+    assert find(opened, "#textA").get_attribute("value") == before
+    enter(opened, name, "2")
+    find(opened, "#goOnA").click()
+    assert find(opened, "#noteWriting").text.startswith("Among the likeliest 1: always that one")
+
+
+def test_characters_that_the_model_does_not_know_are_named(opened: webdriver.Chrome, folder: Path, texts: Path):
+    model, vocabulary = load_text(folder)
+    open_text(opened, texts)
+    enter(opened, "textA", "The b")
+    set_text(opened, "The bü€at\n")
+    assert find(opened, "#noteA").text.startswith("The model does not know “ü” “€” “↵”; it knows ␣")
+    assert find(opened, "#textA").get_attribute("aria-invalid") == "true"
+    assert find(opened, "#textA").get_attribute("value") == "The bü€at\n"
+    assert not find(opened, "#goOnA").is_enabled()
+    check_text(opened, model, vocabulary, "The b")
+    set_text(opened, "ΑΒΓΔΕΖΗΘΙΚ")
+    assert "“Θ” and 2 more; it knows" in find(opened, "#noteA").text
+    set_text(opened, "")
+    assert find(opened, "#noteA").text == "Type at least one character."
+    set_text(opened, "The")
+    assert find(opened, "#noteA").text == "3 characters"
+
+
+def test_a_text_that_is_too_long(opened: webdriver.Chrome, texts: Path):
+    open_text(opened, texts)
+    set_text(opened, "a" * 1001)
+    assert find(opened, "#noteA").text == "1001 characters; at most 1000 are shown."
+    set_text(opened, "a" * 990)
+    find(opened, "#goOnA").click()
+    assert find(opened, "#noteA").text == "1000 characters"
+    assert find(opened, "#noteWriting").text.startswith("At most 1000 characters are shown")
+
+
+def test_two_texts_are_compared(opened: webdriver.Chrome, folder: Path, texts: Path):
+    model, vocabulary = load_text(folder)
+    open_text(opened, texts, a="The boat", b="The beat was")
+    with torch.no_grad():
+        answers = [model(codes_of(t, vocabulary)[None, None])[0, 0].softmax(-1) for t in ("The boat", "The beat was")]
+    for which, expected in zip("AB", answers, strict=True):
+        torch.testing.assert_close(all_answers(opened, which), expected.double(), rtol=0, atol=1e-5)
+    find(opened, "#step").send_keys(Keys.HOME, *[Keys.ARROW_RIGHT] * 5)
+    change = answers[1][5] - answers[0][5]
+    rows = opened.find_elements(By.CSS_SELECTOR, ".answer[data-sequence=difference] [data-symbol]")
+    assert [int(row.get_attribute("data-symbol")) for row in rows] == change.abs().topk(5).indices.tolist()
+    most = float(change[change.abs().argmax()])
+    assert float(rows[0].find_element(By.CSS_SELECTOR, ".value").text.replace("−", "-")) == pytest.approx(
+        100 * most, abs=0.051
+    )
+
+
+def test_a_line_break_is_a_character_like_others(
+    opened: webdriver.Chrome, folder: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
+    model, vocabulary = load_text(folder)
+    runs = explorer.export_study(folder / "outputs" / "texts", [0], Complaints())
+    broken = texts.parents[1] / "lines" / "explorer.html"
+    for run in runs:
+        run["vocabulary"] = run["vocabulary"].replace(".", "\n")  # the same weights, another sign
+    explorer.write(broken, explorer.page("lines", runs))
+    open_text(opened, broken, a="The\nboat\n", step="4")
+    vocabulary[vocabulary.index(".")] = "\n"
+    check_text(opened, model, vocabulary, "The\nboat\n")
+    assert find(opened, "#textA").get_attribute("value") == "The\nboat\n"
+    assert "reads “↵”" in find(opened, "#now").text
+
+
+def test_a_link_holds_a_text(opened: webdriver.Chrome, texts: Path):
+    open_text(opened, texts)
+    choose(opened, "seed", "1")
+    enter(opened, "textA", "The boat")
+    enter(opened, "textB", " the, b")
+    find(opened, "#back").click()
+    WebDriverWait(opened, 5).until(lambda b: "step=7" in b.current_url)
+    link, before = opened.current_url, all_answers(opened, "B")
+    open_page(opened, texts, "#" + link.partition("#")[2])
+    assert [find(opened, f"#{e}").get_attribute("value") for e in ("seed", "textA", "textB", "step")] == [
+        "1", "The boat", " the, b", "7"
+    ]  # fmt: skip
+    assert torch.equal(all_answers(opened, "B"), before)
+
+
+def test_scores_of_a_language_model_are_those_of_the_record(opened: webdriver.Chrome, folder: Path, texts: Path):
+    record = folder / "outputs" / "texts" / name_of(BASE, SHARED_BY_TEXTS) / "summary.json"
+    seed = json.loads(record.read_text())["seeds"][1]
+    open_text(opened, texts, seed="1")
+    text = find(opened, "#scores").text
+    for split in ("train", "dev", "test"):
+        assert f"{split} {seed[f'{split}_perplexity']:.2f}" in text
+    assert f"({seed['test_bits']:.2f} bits per character)" in text
+
+
+def test_language_models_are_labelled_by_what_differs(opened: webdriver.Chrome, texts: Path):
+    open_text(opened, texts)
+    labels = [option.text for option in Select(find(opened, "#model")).options]
+    assert len(labels) == len(set(labels)) == len(WRITERS)
+    assert "LSTM, embedding size 5, hidden size (6,)" in labels
+    assert not [label for label in labels if "length" in label or "text" in label or "nan" in label]
+    assert not find(opened, "#length").is_displayed()
+
+
+def test_a_study_of_digits_and_of_texts(opened: webdriver.Chrome, folder: Path, texts: Path):
+    study = folder / "outputs" / "mixed"
+    shutil.copytree(run_of(folder, "lstm"), study / "digits", dirs_exist_ok=True)
+    for network in WRITERS[:2]:
+        name = name_of(network, SHARED_BY_TEXTS)
+        shutil.copytree(folder / "outputs" / "texts" / name, study / name, dirs_exist_ok=True)
+    done = explore(folder, "study=mixed")
+    assert (done.returncode, done.stderr) == (0, "")
+    open_page(opened, folder / "images" / "mixed" / "explorer.html", query="?lang=en")
+    labels = [option.text for option in Select(find(opened, "#model")).options]
+    assert "LSTM" in labels
+    (text, *_) = [label for label in labels if label.endswith(", text")]
+    enter(opened, "a", "6701")
+    check_probabilities(opened, load(folder, "lstm"), "6701")
+    choose(opened, "model", text)
+    assert find(opened, "h1").text == "Gate explorer"
+    assert [find(opened, f"#{e}").is_displayed() for e in ("a", "textA", "length", "count")] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert find(opened, "#textA").get_attribute("value").startswith("The")
+    choose(opened, "model", "LSTM")
+    assert [find(opened, f"#{e}").is_displayed() for e in ("a", "textA", "length", "count")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    check_probabilities(opened, load(folder, "lstm"), "6701")  # as it was left
+
+
+def test_texts_in_chinese(opened: webdriver.Chrome, texts: Path):
+    open_text(opened, texts, lang="zh")
+    assert find(opened, ".part[data-part=bits] h2").text == "每个字符的代价"
+    words = "const w = WORDS[arguments[0]].text; return [w, w.parts].flatMap((entry) => Object.keys(entry))"
+    assert opened.execute_script(words, "en") == opened.execute_script(words, "zh")
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_texts_fit_any_screen(opened: webdriver.Chrome, texts: Path, width: int):
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        open_text(opened, texts)
+        fits(opened, width)
+        set_text(opened, "The boat was out. " * 40)
+        fits(opened, width)
+        set_text(opened, "The beat was out. " * 30, "B")
+        fits(opened, width)
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

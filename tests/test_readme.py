@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import CommandLine
 
 HOME = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
+MODELS = ("srn", "lstm", "gru")  # in the order of the tables' columns
 
 
 def commands(name: str) -> list[str]:
@@ -36,6 +38,41 @@ def test_both_languages_show_the_same_pictures_and_numbers():
     rows = [re.findall(r"^\|.*\d.*\|$", text, re.M) for text in texts]
     numbers = [[re.findall(r"\d+(?:\.\d+)?", row) for row in table] for table in rows]
     assert numbers[0] == numbers[1]
+
+
+def table(heading: str) -> list[list[str]]:
+    """Return the cells of the rows of the README's table that begins with ``heading``."""
+    text = (HOME / READMES[0]).read_text(encoding="utf-8")
+    lines = text[text.index(heading) :].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_scores_are_those_of_the_committed_table():
+    results = pd.read_csv(HOME / "images/book+shuffled+fresh/results.csv").set_index(
+        ["model.name", "length", "task.sampling", "task.shuffle"]
+    )
+    columns = [(model, *way) for way in (("fixed", False), ("fixed", True), ("fresh", False)) for model in MODELS[:2]]
+    rows = table("| length | SRN, book |")
+    assert [int(row[0]) for row in rows] == [10, 15, 20, 25, 30, 35]
+    for length, *shown in rows:
+        for (model, sampling, shuffle), text in zip(columns, shown, strict=True):
+            row = results.loc[(model, int(length), sampling, shuffle)]
+            expected = [100 * row[name] for name in ("exact", "exact_low", "exact_high")]
+            numbers = [float(number) for number in re.findall(r"[\d.]+", text)]
+            assert numbers == pytest.approx(expected, abs=0.0501)
+
+
+def test_the_speeds_are_those_of_the_committed_table():
+    rows = pd.read_csv(HOME / "images/bench.csv").set_index(["model", "contestant", "seeds"])
+    contestants = [("plain loop", 1), ("torch's layer", 1), *(("memexp", seeds) for seeds in (1, 5, 10, 20))]
+    for (contestant, seeds), (_, *shown) in zip(contestants, table("| length 35, ms per update"), strict=True):
+        for model, text in zip(MODELS, shown, strict=True):
+            row = rows.loc[(model, contestant, seeds)]
+            ms, *factors = (float(number) for number in re.findall(r"[\d.]+", text))
+            assert ms == pytest.approx(row["ms_per_update_and_seed"], abs=0.000501)
+            if factors:
+                expected = [row["times_faster_than_loop"], row["times_faster_than_layer"]]
+                assert factors == pytest.approx(expected, abs=0.0501)
 
 
 def test_the_cell_of_the_readme_works_as_written(memexp: CommandLine, tmp_path: Path):
