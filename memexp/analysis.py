@@ -224,14 +224,15 @@ def draw_language(rows: pd.DataFrame, histories: Histories) -> Figure:
     """Draw bits per character against updates of character language models, an Axes for each run, with the floors."""
     runs = rows.drop_duplicates("run").to_dict("records")
     columns = min(3, len(runs))
-    figure, axes = figures.new_figure(math.ceil(len(runs) / columns), columns, width=4.4, height=3.4)
+    figure, axes = figures.new_figure(math.ceil(len(runs) / columns), columns, width=4.4, height=3.5, share_x=False)
     for ax, run in zip(axes.flat, runs, strict=False):
         history = histories[run["study"], run["run"]]
         loss = history[history["name"] == "loss"]
         figures.loss_curves(loss.assign(value=loss["value"] / math.log(2)), ax)
         floors = {str(name).split("_")[1]: float(run[name]) for name in run if str(name).startswith("floor_")}
         figures.floors(floors, ax)
-        ax.set_title(f"{run['label']} ({run['study']}): {run['test_bits']:.2f} on test", fontsize=10)
+        bits = rows.loc[(rows["study"] == run["study"]) & (rows["run"] == run["run"]), "test_bits"].mean()
+        ax.set_title(f"{run['label']}\n{run['study']}: {bits:.2f} bits on test", fontsize=9)
     for ax in axes[:, 0]:
         ax.set_ylabel("bits per character")
     for ax in axes[-1]:

@@ -97,6 +97,7 @@ class CharLMConfig:
     max_chars: int | None = ranged(1)
     lower: bool = MISSING
     strip_punctuation: bool = MISSING
+    keep_newlines: bool = MISSING
     num_steps: int = ranged(1)
     sampling: str = ranged(one_of=("random", "consecutive"))
     held_out: float = ranged(above=0)

@@ -108,7 +108,7 @@ def fetch(text: Published, folder: Path) -> Path:
     return path
 
 
-def clean(text: str, max_chars: int | None, lower: bool, strip_punctuation: bool) -> str:
+def clean(text: str, max_chars: int | None, lower: bool, strip_punctuation: bool, keep_newlines: bool = False) -> str:
     """Clean a text: newlines and other white space become single spaces; then what is asked for.
 
     Args:
@@ -116,12 +116,15 @@ def clean(text: str, max_chars: int | None, lower: bool, strip_punctuation: bool
         max_chars: keep this many characters of the cleaned text; None for all.
         lower: fold upper case into lower case.
         strip_punctuation: everything that is no letter becomes a space.
+        keep_newlines: a line stays a line; empty ones are left out.
     """
     if lower:
         text = text.lower()
+    lines = text.splitlines() if keep_newlines else [text]
     if strip_punctuation:
-        text = re.sub(r"[\W\d_]+", " ", text)
-    text = re.sub(r"\s+", " ", text).strip()
+        lines = [re.sub(r"[\W\d_]+", " ", line) for line in lines]
+    lines = [re.sub(r"\s+", " ", line).strip() for line in lines]
+    text = "\n".join(filter(None, lines))
     return text if max_chars is None else text[:max_chars]
 
 

@@ -183,8 +183,9 @@ def _train_and_score(
         )
     history.flush()
     runner.save_model(folder / records.BEST)
+    last = _scores_of_last_weights(task, runner)
     runner.use_best()
-    summary = _summary(config, settings, task, runner, model, device)
+    summary = _summary(config, settings, task, runner, model, device, last)
     records.write_json(folder / records.SUMMARY, summary)
     with suppress(OSError):
         (folder / progress.PROGRESS).unlink()
@@ -199,15 +200,16 @@ def _summary(
     runner: Runner,
     model: SequenceClassifier,
     device: str,
+    more: dict[str, list[float]],
 ) -> dict[str, Any]:
-    """Score each seed's best weights, on test once, and on the whole input distribution."""
+    """Score each seed's best weights, on test once, and on the whole input distribution; ``more`` scores go with it."""
     started = time.monotonic()
     scores = {
         f"{split}_{name}": values.tolist()
         for split, rows in task.splits().items()
         for name, values in runner.evaluate(rows).items()
     }
-    scores |= task.more_scores(scores)
+    scores = more | scores | task.more_scores(scores)
     tokens = task.batch(0).inputs[0].numel()  # that a seed reads in an update
     diverged, best = runner.diverged_at.tolist(), runner.best_iteration.tolist()
     seeds = []
@@ -233,6 +235,15 @@ def _summary(
     }
 
 
+def _scores_of_last_weights(task: Task, runner: Runner) -> dict[str, list[float]]:
+    """Score the weights after the last update, never on test: how much of its text has a language model memorised?"""
+    if not task.every_step:
+        return {}
+    name = runner.metric.name
+    seen = {split: rows for split, rows in task.splits().items() if split != "test"}
+    return {f"last_{split}_{name}": runner.evaluate(rows)[name].tolist() for split, rows in seen.items()}
+
+
 def right_or_wrong(runner: Runner, rows: Rows, seeds: list[int]) -> dict[str, str]:
     """Return for each seed which rows it gets right, as a string of 0 and 1: for statistics over seeds and rows."""
     right = (runner.predict(rows.inputs).argmax(-1) == rows.targets.to(runner.device)).int().tolist()
@@ -254,7 +265,10 @@ def _log_summary(summary: dict[str, Any]) -> None:
 
 
 def _scribe(task: Task, model: SequenceClassifier, updates: int, folder: Path) -> Callable[[int], None]:
-    """Return what lets a language model write every so many epochs: the first seed, into `records.WRITTEN`."""
+    """Return what lets a language model write every so many epochs: the first seed, into `records.WRITTEN`.
+
+    Each text is one line there, so a newline in it is noted as ``\\n``, and a backslash as two.
+    """
     if not isinstance(task, CharLM) or not task.pred_period or not task.prefixes:
         return lambda iteration: None
     path = folder / records.WRITTEN
@@ -268,6 +282,7 @@ def _scribe(task: Task, model: SequenceClassifier, updates: int, folder: Path) -
         kept = [line for line in before if int(line.partition("\t")[0]) < epoch]
         for prefix, codes in task.prefixes:
             text = prefix + "".join(task.vocabulary[code] for code in go_on(model, codes, task.pred_chars))
+            text = text.replace("\\", r"\\").replace("\n", r"\n")
             log.info("epoch %d writes: %s", epoch, text)
             kept.append(f"{epoch}\t{text}")
         before[:] = kept

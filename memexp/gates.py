@@ -6,8 +6,9 @@ Axis letters as in `memexp.models`.
 
 import hashlib
 import io
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from memexp import heatmaps, machine, records
+from memexp import checkpoints, heatmaps, machine, records, units
 from memexp.analysis import save, write, write_table
 from memexp.config import check, ranged
 from memexp.errors import ConfigError, RecordError
@@ -29,28 +30,35 @@ from memexp.networks import SequenceClassifier
 from memexp.options import run_command
 from memexp.runner import Runner
 from memexp.studies import find_study
-from memexp.tasks.task import Rows, Task
+from memexp.tasks.digit_sum import DigitReading
+from memexp.tasks.task import Reading, Rows, Task
 
-BOOK_SEQUENCE = (6, 7, 0, 0, 1)  # figure 6.13; zeros follow
-KINDS = ("first digit", "second digit", "zero", "distractor")  # of tokens
+DIGITS = DigitReading()
+MOST_UNITS, PASSAGE = 6, 216  # units that are shown over a passage of so many characters
 CHUNK = 250_000  # values of one part that are held at once: bounds the memory
 
 
 @dataclass
 class Options:
-    """Show what the gates and states of a trained model do, for one sequence and averaged over all inputs."""
+    """Show what the gates and states of a trained model do, for one sequence and averaged over all inputs.
+
+    Of a digit-sum run or of a character language model; the latter's units are also held against the text.
+    """
 
     study: str = ranged(default="book", about="the folder below outputs_dir")
-    model: str = ranged(default="lstm", about="which of the study's runs: its model")
-    length: int = ranged(3, default=10, about="and the length that it was trained on")
+    model: str | None = ranged(default=None, about="which of the study's runs: its model; null: lstm, or the only run")
+    length: int | None = ranged(3, default=None, about="and, of digit sums, their length; null: 10, or the only run")
     run: str | None = ranged(default=None, about="a run folder, instead of study, model and length")
     seed: int = ranged(0, default=0, about="which of the run's seeds")
-    sequence: Any = ranged(default=None, about="the digits, as [6,7,0,0,1]; null: those and zeros up to length")
+    sequence: str = ranged(
+        default="", about="digits, as [6,7,0,0,1], or a text; nothing: those and zeros, or how the test text begins"
+    )
     order: str = ranged(
         one_of=("units", "time"), default="units", about="hidden units as they are, or by when they act"
     )
     names: list[str] | None = ranged(default=None, about="which parts, as [forget_gate,cell_state]; null: all")
-    averages: bool = ranged(default=True, about="also average over the whole input distribution (seconds)")
+    averages: bool = ranged(default=True, about="also average over all inputs, or over the test text (seconds)")
+    units: bool = ranged(default=True, about="of a text, also look for units that follow something in it (seconds)")
     outputs_dir: str = ranged(default="outputs", about="where the run folders are")
     images_dir: str = ranged(default="images", about="where the figures go")
 
@@ -94,7 +102,8 @@ def load_run(folder: Path) -> LoadedRun:
 
     Raises:
         ConfigError: there is no such folder.
-        RecordError: the run is not finished, its record is damaged, or its checkpoint missing or damaged.
+        RecordError: the run is not finished, its record is damaged, or its checkpoint missing, damaged or of a model
+            of another text.
         DataError: its data cannot be read.
     """
     if not folder.is_dir():
@@ -115,31 +124,48 @@ def load_run(folder: Path) -> LoadedRun:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise RecordError(f"{path} is damaged ({reason}); delete the run's folder to train it anew") from error
     Runner(model, torch.optim.SGD(model.parameters())).load_model(best)
+    content = checkpoints.load(best, "weights")
+    for name, value in task.extras.items():
+        if not torch.equal(content.get(name, torch.empty(0)), value):
+            raise RecordError(f"{best} is of another {name} than the data has now; bring the data back, or train anew")
     home = folder.resolve()
     return LoadedRun(home.parent.name, home.name, config, task, model)
 
 
-def find_run(study: Path, model: str, length: int) -> Path:
-    """Return the run folder of a study with this model and length.
+def find_run(study: Path, model: str | None, length: int | None) -> Path:
+    """Return the run folder of a study with this model and, of digit sums, this length.
+
+    What is not given is the book's, lstm and 10, unless what is given leaves one run only.
 
     Raises:
         RecordError: there is none, or more than one.
     """
-    folders = records.run_folders(study)
-    rows, missing = records.collect(folders)
-    wanted = f"model={model} length={length}"
-    if rows.empty:
-        rows = pd.DataFrame(columns=["run", "model.name", "length"])
-    found = list(dict.fromkeys(rows.loc[(rows["model.name"] == model) & (rows["length"] == length), "run"]))
+    rows, missing = records.collect(records.run_folders(study))
+    found = _matching(rows, model, length)
+    digits = rows.empty or (rows["task.name"] == "digit_sum").any()
+    if len(found) != 1:
+        model, length = model or "lstm", length or (10 if digits else None)
+        found = _matching(rows, model, length)
+    wanted = " ".join(f"{key}={value}" for key, value in (("model", model), ("length", length)) if value is not None)
     if len(found) > 1:
         raise RecordError(
             f"{len(found)} runs of {study} have {wanted}; give one as run=...: {_some(study / f for f in found)}"
         )
     if not found:
-        there = _some(dict.fromkeys(rows["run"]))
+        there = _some(_matching(rows, None, None))
         unfinished = f"; without a record: {_some(missing)}" if missing else ""
         raise RecordError(f"{study} has no finished run with {wanted}; finished: {there or 'none'}{unfinished}")
-    return study / str(found[0])
+    return study / found[0]
+
+
+def _matching(rows: pd.DataFrame, model: str | None, length: int | None) -> list[str]:
+    """List the runs with this model and length, as far as these are given; only digit sums have a length."""
+    for row_key, value in (("model.name", model), ("length", length)):
+        if value is not None and len(rows):
+            rows = rows[rows[row_key] == value]
+    if length is not None and len(rows):
+        rows = rows[rows["task.name"] == "digit_sum"]
+    return [str(run) for run in dict.fromkeys(rows["run"])] if len(rows) else []
 
 
 def _some(names: Iterable[object], most: int = 12) -> str:
@@ -148,40 +174,14 @@ def _some(names: Iterable[object], most: int = 12) -> str:
     return " | ".join(shown[:most]) + (f" | and {len(shown) - most} more" if len(shown) > most else "")
 
 
-def read_sequence(given: Any, length: int, symbols: int) -> list[int]:
-    """Check the digits that were asked for; None is the book's sequence, cut or filled with zeros to ``length``.
-
-    Raises:
-        ConfigError: not a list, or one with something else than digits, or too short.
-    """
-    if given is None:
-        return [*BOOK_SEQUENCE, *[0] * length][:length]
-    allowed = f"give digits from 0 to {symbols - 1}, as sequence=[6,7,0,0,1,0]"
-    if not isinstance(given, list):
-        raise ConfigError(f"sequence={given} is not a list; {allowed}")
-    for digit in given:
-        if not isinstance(digit, int) or isinstance(digit, bool) or not 0 <= digit < symbols:
-            raise ConfigError(f"sequence: {digit!r} is not a digit; {allowed}")
-    if len(given) < 2:
-        raise ConfigError(f"sequence={given} is too short, its first two digits are the question; {allowed}")
-    return given
-
-
 def as_arrays(trace: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Take the first row of the first seed out of a trace: name -> [S, B, L, D] becomes name -> [L, D]."""
     return {name: part[0, 0].numpy() for name, part in trace.items()}
 
 
-def token_kinds(inputs: Tensor) -> Tensor:
-    """Say what each token of the digit-sum task is: inputs [B, L] -> places in `KINDS`, [B, L]."""
-    kinds = torch.where(inputs == 0, KINDS.index("zero"), KINDS.index("distractor"))
-    kinds[:, :2] = torch.tensor([KINDS.index("first digit"), KINDS.index("second digit")])
-    return kinds
-
-
 @torch.no_grad()
 def averages(
-    model: SequenceClassifier, rows: Rows, names: Iterable[str] | None = None
+    model: SequenceClassifier, rows: Rows, names: Iterable[str] | None = None, task: Reading = DIGITS
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Average every part of a model over inputs, each with its probability.
 
@@ -189,40 +189,62 @@ def averages(
         model: of one seed.
         rows: inputs [N, L] with weights, as `Task.distribution` returns.
         names: which parts; None for all.
+        task: says what the tokens are and where they stand.
 
     Returns:
-        Means, a row for each part, time step (1 is the first), kind of token and unit: ``probability``, that the token
-        at this time step is of this kind; ``mean``, given that it is; ``mean_size``, of the absolute value (for a gate
+        Means, a row for each part, place, kind of token and unit. The place has the column that the task names: for
+        digit sums ``time_step``, 1 for the first. ``probability``: of a token of this kind at this place, over the
+        number of tokens at it in a row; ``mean``, given that it is; ``mean_size``, of the absolute value (for a gate
         the same). And saturation, a row for each part and unit: ``share_under_0.1`` and ``share_over_0.9``, how much
         of all values, over inputs and time steps, has a size under 0.1 or over 0.9.
     """
     if rows.weights is None:
         raise ValueError("the rows have no weights: averages are over a distribution")
     L, widest = rows.inputs.shape[1], max(model.widths)
-    mass = torch.zeros(L, len(KINDS), dtype=torch.float64)
-    sums: dict[str, Tensor] = {}  # of the values and of their sizes: [2, L, kinds, D], float64
+    everywhere = task.token_places(rows.inputs)
+    groups = len(task.kinds) * (1 if everywhere is None else int(everywhere.max()) + 1)
+    mass = torch.zeros(L if everywhere is None else 1, groups, dtype=torch.float64)
+    sums: dict[str, Tensor] = {}  # of the values and of their sizes: [2, steps, groups, D], float64
     shares: dict[str, Tensor] = {}  # under 0.1 and over 0.9: [2, D], float64
     step = max(1, CHUNK // (L * widest))
     for inputs, weights in zip(torch.split(rows.inputs, step), torch.split(rows.weights, step), strict=True):
-        weighted = F.one_hot(token_kinds(inputs), len(KINDS)) * weights[:, None, None]  # [B, L, kinds]
-        by_kind = weighted.permute(1, 2, 0)  # [L, kinds, B]
-        mass += by_kind.sum(2)
+        places = task.token_places(inputs)
+        # Where places are no time steps all tokens lie side by side, as if there were one time step only.
+        arrange = _as_they_are if places is None else _side_by_side
+        group = task.token_kinds(inputs) + (0 if places is None else places * len(task.kinds))
+        weighted = F.one_hot(group, groups) * weights[:, None, None]  # [B, L, groups]
+        by_group = arrange(weighted).permute(1, 2, 0)  # [steps, groups, rows]
+        mass += by_group.sum(2)
         for name, traced in model.trace(inputs[None], names).items():
             values = traced[0].double()  # [B, L, D]; in float32 the sums would be right to five digits only
             size = values if heatmaps.is_gate(name) else values.abs()
-            totals = by_kind @ values.transpose(0, 1)
-            both = torch.stack([totals, totals if size is values else by_kind @ size.transpose(0, 1)])
+            totals = by_group @ arrange(values).transpose(0, 1)
+            both = torch.stack([totals, totals if size is values else by_group @ arrange(size).transpose(0, 1)])
             outside = torch.stack([weights @ far.double().flatten(1) for far in (size < 0.1, size > 0.9)])
             sums[name] = sums.get(name, 0) + both
             shares[name] = shares.get(name, 0) + outside.view(2, L, -1).mean(1)
-    means = pd.concat([_means_table(name, sums[name] / mass[:, :, None], mass) for name in sums], ignore_index=True)
+    first = 1 if everywhere is None else 0  # place
+    means = pd.concat(
+        [_means_table(name, sums[name] / mass[:, :, None], mass, first, task) for name in sums], ignore_index=True
+    )
     return means, pd.concat([_shares_table(name, shares[name]) for name in shares], ignore_index=True)
 
 
-def _means_table(name: str, means: Tensor, mass: Tensor) -> pd.DataFrame:
-    """Put [2, L, kinds, D] into rows; a kind that never occurs at a time step has none."""
-    _, L, _, D = means.shape
-    index = pd.MultiIndex.from_product([range(1, L + 1), KINDS, range(D)], names=["time_step", "kind", "unit"])
+def _as_they_are(values: Tensor) -> Tensor:
+    return values
+
+
+def _side_by_side(values: Tensor) -> Tensor:
+    """[B, L, D] -> [B * L, 1, D]."""
+    return values.flatten(0, 1)[:, None]
+
+
+def _means_table(name: str, means: Tensor, mass: Tensor, first: int, task: Reading) -> pd.DataFrame:
+    """Put [2, steps, groups, D] into rows; a kind that never occurs at a place has none."""
+    D, places = means.shape[-1], mass.numel() // len(task.kinds)
+    index = pd.MultiIndex.from_product(
+        [range(first, first + places), task.kinds, range(D)], names=[task.place, "kind", "unit"]
+    )
     table = index.to_frame(index=False)
     table.insert(0, "part", name)
     table["probability"] = mass.flatten().numpy().repeat(D)
@@ -241,34 +263,35 @@ def before_and_after(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return both tables of `averages` for one seed, with a column ``training``: before or after."""
     models = {"before": run.untrained(seed), "after": run.best(seed)}
-    tables = {training: averages(model, rows, names) for training, model in models.items()}
-    means, saturation = (
-        pd.concat({training: both[k] for training, both in tables.items()}, names=["training", None])
-        .reset_index("training")
-        .reset_index(drop=True)
-        for k in (0, 1)
-    )
+    tables = {training: averages(model, rows, names, run.task) for training, model in models.items()}
+    means, saturation = (_joined({training: both[k] for training, both in tables.items()}) for k in (0, 1))
     return means, saturation
 
 
-def describe(tokens: list[int], probabilities: np.ndarray) -> str:
-    """Say in one line what the model answers, how sure it is, and what is true."""
-    answer, truth = int(probabilities.argmax()), tokens[0] + tokens[1]
-    verdict = "(right)" if answer == truth else f"with probability {probabilities[truth]:.3f} (wrong)"
-    return f"answer {answer} with probability {probabilities[answer]:.3f}; truth {truth} {verdict}"
+def _joined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put the tables before and after training below each other, with a column ``training``."""
+    return pd.concat(tables, names=["training", None]).reset_index("training").reset_index(drop=True)
 
 
-def folder_name(tokens: list[int]) -> str:
-    """Name the folder of a sequence: its digits, or, beyond 100 of them, the first ones and a hash of all."""
-    digits = "".join(map(str, tokens))
-    return digits if len(digits) <= 100 else f"{digits[:80]}-{hashlib.sha256(digits.encode()).hexdigest()[:8]}"
+def folder_name(labels: Sequence[object]) -> str:
+    """Name the folder of a sequence after its tokens as they are written, as far as a file system likes them.
+
+    A space becomes ``_``; with anything else that is replaced, or beyond 100 bytes, a hash of all is added.
+    """
+    whole = "".join(map(str, labels))
+    name = re.sub(r"[^\w-]", "_", whole)
+    if len(whole.encode()) <= 100 and not re.search(r"[^\w␣-]|_", whole):
+        return name
+    return f"{name[:80]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
-def show_sequence(model: SequenceClassifier, tokens: list[int], about: str, options: Options, folder: Path) -> None:
+def show_sequence(
+    model: SequenceClassifier, tokens: list[int], about: str, options: Options, folder: Path, task: Reading = DIGITS
+) -> None:
     """Write the trace of one sequence, as arrays and as heatmaps, into a folder of its own."""
     inputs = torch.tensor(tokens)[None, None]
     with torch.no_grad():
-        probabilities = model(inputs)[0, 0].softmax(-1).numpy()
+        probabilities = model(inputs)[0, 0].softmax(-1).numpy()  # [K], or [L, K] of a model that answers at every step
     trace = as_arrays(model.trace(inputs, options.names or None))
     orders: dict[str, np.ndarray] = {}
     note = ""
@@ -280,13 +303,15 @@ def show_sequence(model: SequenceClassifier, tokens: list[int], about: str, opti
             for name, state in states.items()
         }
         note = "\nunits sorted by when their hidden state changes most"
-    verdict = describe(tokens, probabilities)
+    verdict = task.describe(tokens, probabilities)
     print(f"{about}: {verdict}")
-    title = f"{about}\n{' '.join(map(str, tokens))}\n{verdict}{note}"
-    own = folder / folder_name(tokens)
-    save(heatmaps.sheet(trace, tokens, title, orders), own / "sheet")
+    title = f"{about}\n{task.write(tokens)}\n{verdict}{note}"
+    labels = task.labels(tokens)
+    own = folder / folder_name(labels)
+    bits = task.costs(tokens, probabilities)
+    save(heatmaps.sheet(trace, labels, title, orders, task.token, bits), own / "sheet")
     for name, values in trace.items():
-        save(heatmaps.single(values, name, tokens, title, orders.get(name)), own / name)
+        save(heatmaps.single(values, name, labels, title, orders.get(name), task.token), own / name)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {**trace, "tokens": np.array(tokens), "probabilities": probabilities}
     np.savez(buffer, **arrays)
@@ -300,10 +325,53 @@ def show_averages(run: LoadedRun, about: str, options: Options, folder: Path) ->
     means, saturation = before_and_after(run, options.seed, rows, options.names or None)
     title = f"{about}: average over {rows.source}, before and after training\n"
     title += "lines and bars: mean over units; bands: 80 % of the units; points and columns: single units"
-    save(heatmaps.averages(means, saturation, title), folder / "averages")
+    task = run.task
+    figure = heatmaps.averages(means, saturation, title, task.place, task.singled_out, task.kinds)
+    save(figure, folder / "averages")
     write_table(folder / "averages.csv", means, "%.6g")
     write_table(folder / "saturation.csv", saturation, "%.6g")
     print(f"written: {folder}/averages.png, .pdf, averages.csv, saturation.csv")
+
+
+def show_units(run: LoadedRun, about: str, options: Options, folder: Path) -> None:
+    """Write which units follow what in a text, before and after training, as a table and as figures."""
+    tokens, features = run.task.running_text()
+    if not features:
+        return
+    models = {"before": run.untrained(options.seed), "after": run.best(options.seed)}
+    traces = {
+        training: as_arrays(model.trace(tokens[None, None], options.names or None))
+        for training, model in models.items()
+    }
+    table = _joined({training: units.follow(trace, features) for training, trace in traces.items()})
+    best = units.best(table)
+    sentences = [*units.in_words(best)]
+    print(*sentences, sep="\n")
+    title = f"{about}: which units follow what, over {len(tokens)} characters that were held out\n"
+    title += "points: units, the best with its number; chance: what the best unit reaches at 5 % of all shifts"
+    save(heatmaps.units_by_feature(table, title), folder / "units")
+    write_table(folder / "units.csv", table, "%.6g")
+    files = ["units.csv, units.png, .pdf"]
+    sizes = best["r"].abs()
+    shown = sizes[sizes > best["threshold_of_all"]].nlargest(MOST_UNITS).index.sort_values()
+    if len(shown):
+        labels = run.task.labels(tokens.tolist())
+        passage = _passage(labels)
+        values = np.stack([traces["after"][best["part"][k]][:, best["unit"][k]] for k in shown], 1)
+        title = f"{about}: the units that follow best, over a passage that was held out"
+        names = [sentences[k] for k in shown]
+        figure = heatmaps.units_in_text(units.standardise(values)[passage], names, labels[passage], title)
+        save(figure, folder / "units_in_text")
+        files.append("units_in_text.png, .pdf")
+    print(f"written: {folder}/{', '.join(files)}")
+
+
+def _passage(labels: Sequence[str]) -> slice:
+    """Choose what to show of a text: from the start of a word or line, once the state has filled."""
+    begins = [place + 1 for place, label in enumerate(labels) if label in ("␣", "↵")]
+    after = [place for place in begins if place >= min(100, len(labels) // 4)]
+    start = after[0] if after else 0
+    return slice(start, start + PASSAGE)
 
 
 def show(options: Options) -> None:
@@ -318,21 +386,18 @@ def show(options: Options) -> None:
     else:
         path = find_run(find_study(Path(options.outputs_dir), options.study), options.model, options.length)
     run = load_run(path)
-    if run.task.every_step:
-        raise ConfigError(f"{path} is of the task {run.config.task.name}; memexp.gates shows digit sums")
     model = run.best(options.seed)
-    tokens = read_sequence(options.sequence, run.config.length, run.task.symbols)
-    if len(tokens) != run.config.length:
-        print(
-            f"memexp.gates: warning: the sequence has {len(tokens)} digits; "
-            f"this model was trained on length {run.config.length}",
-            file=sys.stderr,
-        )
-    about = f"{type(model.cell).__name__} trained on length {run.config.length}, seed {options.seed} ({run.study})"
+    tokens = run.task.read_sequence(options.sequence)
+    remark = run.task.remark(tokens)
+    if remark:
+        print(f"memexp.gates: warning: {remark}", file=sys.stderr)
+    about = f"{type(model.cell).__name__} trained on {run.task.trained_on}, seed {options.seed} ({run.study})"
     folder = Path(options.images_dir) / run.study / "gates" / f"{run.name},seed={options.seed}"
-    show_sequence(model, tokens, about, options, folder)
+    show_sequence(model, tokens, about, options, folder, run.task)
     if options.averages:
         show_averages(run, about, options, folder)
+    if options.units:
+        show_units(run, about, options, folder)
 
 
 def main() -> None:

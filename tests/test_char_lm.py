@@ -6,6 +6,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import KINDS, by_hand, classifier
@@ -14,7 +15,7 @@ from test_runner import Notes, assert_resumed_equals_uninterrupted
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from memexp import checkpoints
+from memexp import checkpoints, records
 from memexp.errors import ConfigError
 from memexp.experiment import run
 from memexp.metrics import Perplexity
@@ -22,7 +23,8 @@ from memexp.models import GRU
 from memexp.networks import SequenceLabeller
 from memexp.ngrams import ngram_bits
 from memexp.runner import Runner
-from memexp.tasks.char_lm import CharLM
+from memexp.tasks import char_lm, characters
+from memexp.tasks.char_lm import CharLM, encode
 from memexp.writing import go_on
 
 SAMPLINGS = pytest.mark.parametrize("sampling", ["random", "consecutive"])
@@ -128,6 +130,78 @@ def test_characters_of_a_prefix_that_the_text_lacks_are_named(tmp_path: Path):
         task(tmp_path, places(101), prefixes=["a"])
     own = task(tmp_path, "a b c " * 50, prefixes=["ca", ""])
     assert [(prefix, codes.tolist()) for prefix, codes in own.prefixes] == [("ca", [3, 1]), ("", [0])]
+
+
+# --- what a person reads ---
+
+LINES = "It is a sea, a sea.\nSo it is!\n" * 40
+
+
+def test_characters_have_kinds_and_places(tmp_path: Path):
+    own = task(tmp_path, LINES, keep_newlines=True)
+    inputs = torch.stack([encode(text, own.vocabulary) for text in ("sea, it\n", "a is it!")])
+    assert [[own.kinds[k] for k in row] for row in own.token_kinds(inputs).tolist()] == [
+        ["first letter", "inner letter", "inner letter", "punctuation", "space", "first letter", "inner letter",
+         "newline"],
+        ["first letter", "space", "first letter", "inner letter", "space", "first letter", "inner letter",
+         "punctuation"],
+    ]  # fmt: skip
+    assert own.token_places(inputs).tolist() == [[1, 2, 3, 0, 0, 1, 2, 0], [1, 0, 1, 2, 0, 1, 2, 0]]
+
+
+def test_a_place_in_a_very_long_word_is_nowhere(tmp_path: Path):
+    own = task(tmp_path, RANDOM)
+    assert own.token_places(own.rows("test").inputs)[0, :14].tolist() == [*range(1, 13), 0, 0]
+
+
+def test_white_space_is_written_as_marks(tmp_path: Path):
+    own = task(tmp_path, LINES, keep_newlines=True)
+    codes = encode("a sea\nSo", own.vocabulary).tolist()
+    assert own.labels(codes) == ["a", "␣", "s", "e", "a", "↵", "S", "o"]
+    assert own.write(codes) == "a sea↵So"
+    assert own.trained_on == "the text own"
+
+
+def test_what_was_typed_becomes_characters(tmp_path: Path):
+    own = task(tmp_path, LINES, keep_newlines=True)
+    assert own.read_sequence("") == encode(own.texts["test"][:60], own.vocabulary).tolist()
+    assert own.read_sequence(r"sea\nSo") == own.read_sequence("sea\nSo")
+    assert own.remark(own.read_sequence("sea")) is None
+    with pytest.raises(
+        ConfigError, match=r"^the text 'se\?\?' has characters the model does not know: \['\?'\]; it knows"
+    ):
+        own.read_sequence("se??")
+    with pytest.raises(ConfigError, match="does not know"):
+        task(tmp_path, LINES).read_sequence(r"sea\nSo")
+
+
+def test_verse_without_spaces_takes_a_space_for_a_newline(tmp_path: Path):
+    own = task(tmp_path, "分开\n不分开\n" * 60, keep_newlines=True, prefixes=[""])
+    assert own.vocabulary == ["\n", "不", "分", "开"]
+    assert own.read_sequence("分 开") == [2, 0, 3]
+    assert own.prefixes[0][1].tolist() == [0]
+
+
+def test_a_description_has_the_likeliest_characters_and_the_bits(tmp_path: Path):
+    own = task(tmp_path, "a b c d " * 100)  # " abcd"
+    probabilities = np.full((3, 5), 0.01)
+    probabilities[0, 2], probabilities[1, 0], probabilities[2] = 0.5, 0.125, [0.3, 0.05, 0.1, 0.5, 0.05]
+    assert own.costs([1, 2, 0], probabilities)[1:].tolist() == pytest.approx([1, 3])
+    assert np.isnan(own.costs([1, 2, 0], probabilities)[0])
+    assert own.describe([1, 2, 0], probabilities) == "next: 'c' 0.500, '␣' 0.300, 'b' 0.100; 2.00 bits per character"
+    assert own.describe([1], probabilities[-1:]) == "next: 'c' 0.500, '␣' 0.300, 'b' 0.100"
+    impossible = own.costs([1, 2], np.zeros((2, 5), dtype=np.float32))
+    assert np.isfinite(impossible[1])
+
+
+def test_the_running_text_is_the_test_text_with_its_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    own = task(tmp_path, LINES, keep_newlines=True, held_out=0.4)
+    codes, features = own.running_text()
+    assert "".join(own.vocabulary[code] for code in codes) == own.texts["test"]
+    assert features.keys() == characters.features(own.texts["test"]).keys()
+    monkeypatch.setattr(char_lm, "RUNNING_TEXT", 50)
+    codes, features = own.running_text()
+    assert [len(codes), *{len(feature) for feature in features.values()}] == [50, 50]
 
 
 # --- batches ---
@@ -303,4 +377,38 @@ def test_a_run_leaves_the_scores_of_every_part(tmp_path: Path):
         for split in ("train", "dev", "test"):
             assert seed[f"{split}_bits"] == pytest.approx(math.log2(seed[f"{split}_perplexity"]))
             assert seed[f"{split}_loss"] == pytest.approx(math.log(seed[f"{split}_perplexity"]))
+        assert [name for name in seed if name.startswith("last_")] == ["last_train_perplexity", "last_dev_perplexity"]
     assert checkpoints.load(tmp_path / "run" / "best.pt", "weights")["vocabulary"].tolist() == [*map(ord, "abcde")]
+
+
+def test_each_writing_is_a_line_also_with_newlines_in_it(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """An untrained model of two characters and a newline writes newlines sooner or later."""
+    (tmp_path / "own.txt").write_text("a\\\n" * 300)
+    settings = ("batch_size=4", "task.num_steps=10", "model=srn", "model.hidden_size=4", "seeds=1", "epochs=2")
+    written = ("task.keep_newlines=true", "task.prefixes=['a']", "task.pred_period=1", "task.pred_chars=20")
+    config = composed("task=char_lm", f"task.corpus={tmp_path}/own.txt", *settings, *written)
+    with caplog.at_level("INFO"):
+        summary = run(config, tmp_path / "run")
+    assert summary["vocabulary"] == "\n\\a"
+    lines = (tmp_path / "run" / "written.txt").read_text().splitlines()
+    assert [line.partition("\t")[0] for line in lines] == ["1", "2"]
+    texts = [line.partition("\t")[2].replace(r"\\", "/").replace(r"\n", "\n") for line in lines]
+    assert [len(text) for text in texts] == [21, 21]
+    assert "\n" in "".join(texts)
+    assert "/" in "".join(texts)
+    assert sum(f"writes: {line.partition(chr(9))[2]}" in caplog.text for line in lines) == 2
+
+
+def test_the_last_weights_are_scored_beside_the_best(tmp_path: Path):
+    """With updates that are far too large, the last weights are worse than the best; the best are those tested."""
+    (tmp_path / "own.txt").write_text("abcde" * 100)
+    settings = ("batch_size=4", "task.num_steps=10", "model=gru", "model.hidden_size=4", "seeds=[0]", "epochs=20")
+    training = ("optimizer=sgd", "lr=300", "clip=null", "eval_steps=1")
+    summary = run(composed("task=char_lm", f"task.corpus={tmp_path}/own.txt", *settings, *training), tmp_path / "run")
+    (seed,) = summary["seeds"]
+    assert seed["best_iteration"] < summary["updates"]
+    assert seed["last_dev_perplexity"] > seed["dev_perplexity"] + 0.01
+    history = records.read_history(tmp_path / "run")
+    dev = history[(history["split"] == "dev") & (history["name"] == "perplexity")]["value"]
+    assert seed["last_dev_perplexity"] == pytest.approx(dev.iloc[-1], rel=1e-4)
+    assert seed["dev_perplexity"] == pytest.approx(dev.min(), rel=1e-4)

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from memexp import CONF_DIR, sweep
+from memexp import CONF_DIR, corpus, sweep
 from memexp.config import INITIALISERS, LSTMConfig, ModelConfig, check, choices
 from memexp.errors import ConfigError
 from memexp.experiment import build_model, build_optimizer, build_task
@@ -168,6 +168,8 @@ def test_every_run_of_an_experiment_can_be(experiment: str, tmp_path: Path, monk
 
     monkeypatch.setattr(sweep, "plan", plan)
     monkeypatch.setattr(sweep, "run", lambda jobs, launch: 0)
+    here = CONF_DIR.parent / "memexp" / "corpora" / "harbour.txt"  # instead of a text that would be downloaded
+    monkeypatch.setattr(corpus, "fetch", lambda text, folder: here)
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = compose("config", [f"experiment={experiment}"], return_hydra_config=True)
         sweeper = instantiate(config.hydra.sweeper)

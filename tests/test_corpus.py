@@ -41,9 +41,13 @@ def test_the_chinese_text_parts_and_does_not_part(tmp_path: Path):
         ("  Ab, Cd", (4, False, False), "Ab, "),  # of the cleaned text
         ("  Ab, Cd", (4, True, True), "ab c"),
         ("ab", (4, False, False), "ab"),
+        ("\n One\r\n\r\n two\t three \n\u3000\n!\n", (None, False, False, True), "One\ntwo three\n!"),
+        ("“Don't”,\n2\n Cafés_now!\n", (None, False, True, True), "Don t\nCafés now"),
+        ("我说：\n“不分开”，\n\n真的。", (8, False, False, True), "我说：\n“不分开"),
+        ("A\nb", (None, True, False, False), "a b"),
     ],
 )
-def test_cleaning(text: str, options: tuple[int | None, bool, bool], cleaned: str):
+def test_cleaning(text: str, options: tuple[int | None, bool, bool, bool], cleaned: str):
     assert corpus.clean(text, *options) == cleaned
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import sys
 from functools import partial
@@ -15,7 +16,8 @@ from memexp import checkpoints, gates, heatmaps, records
 from memexp.errors import ConfigError, RecordError
 from memexp.models import LSTM
 from memexp.networks import SequenceClassifier
-from memexp.tasks.digit_sum import enumerate_distribution
+from memexp.tasks.char_lm import CharLM
+from memexp.tasks.digit_sum import DigitSum, enumerate_distribution, read_digits
 from memexp.tasks.task import Rows
 
 PARTS = ("input_gate", "forget_gate", "output_gate", "candidate", "cell_state", "hidden_state")
@@ -76,8 +78,8 @@ def test_zero_weights_leave_gates_half_open_and_cells_empty(run_folder: Path, co
 def test_the_verdict_names_answer_probability_and_truth():
     probabilities = np.zeros(19)
     probabilities[[13, 4]] = 0.75, 0.25
-    assert gates.describe([6, 7, 0], probabilities) == "answer 13 with probability 0.750; truth 13 (right)"
-    assert gates.describe([4, 0, 9], probabilities) == (
+    assert gates.DIGITS.describe([6, 7, 0], probabilities) == "answer 13 with probability 0.750; truth 13 (right)"
+    assert gates.DIGITS.describe([4, 0, 9], probabilities) == (
         "answer 13 with probability 0.750; truth 4 with probability 0.250 (wrong)"
     )
 
@@ -85,32 +87,35 @@ def test_the_verdict_names_answer_probability_and_truth():
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ([6, "a"], r"sequence: 'a' is not a digit; give digits from 0 to 9, as sequence=\[6,7,0,0,1,0\]"),
-        ([6, 10], "sequence: 10 is not a digit"),
-        ([6, -1], "sequence: -1 is not a digit"),
-        ([6, True], "sequence: True is not a digit"),
-        ([6, 1.5], "sequence: 1.5 is not a digit"),
-        ([6], r"sequence=\[6\] is too short"),
-        (6700, "sequence=6700 is not a list"),
+        ("[6,a]", r"sequence: 'a' is not a digit; give digits from 0 to 9, as sequence=\[6,7,0,0,1,0\]"),
+        ("[6,10]", "sequence: 10 is not a digit"),
+        ("[6,-1]", "sequence: -1 is not a digit"),
+        ("[6,true]", "sequence: True is not a digit"),
+        ("[6,1.5]", "sequence: 1.5 is not a digit"),
+        ("[6]", r"sequence=\[6\] is too short"),
+        ("[]", r"sequence=\[\] is too short"),
+        ("6700", "sequence=6700 is not a list"),
+        ("[6,7", r"sequence=\[6,7 is not a list"),
     ],
 )
-def test_a_sequence_that_cannot_be_is_named(given: object, complaint: str):
+def test_a_sequence_that_cannot_be_is_named(given: str, complaint: str):
     with pytest.raises(ConfigError, match=complaint):
-        gates.read_sequence(given, 10, 10)
+        read_digits(given)
 
 
-def test_without_a_sequence_the_books_is_cut_or_filled():
-    assert gates.read_sequence(None, 10, 10) == [6, 7, 0, 0, 1, 0, 0, 0, 0, 0]
-    assert gates.read_sequence(None, 4, 10) == [6, 7, 0, 0]
-    assert gates.read_sequence([0, 9], 4, 10) == [0, 9]
+def test_without_a_sequence_the_books_is_cut_or_filled(tmp_path: Path):
+    ten, four = (DigitSum(length, [0], 8, tmp_path) for length in (10, 4))
+    assert ten.read_sequence("") == ten.read_sequence("null") == [6, 7, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert four.read_sequence("") == [6, 7, 0, 0]
+    assert four.read_sequence("[0, 9,1,2,3]") == [0, 9, 1, 2, 3]
 
 
 # --- averages ---
 
 
 def test_each_token_has_a_kind():
-    kinds = gates.token_kinds(torch.tensor([[0, 7, 0, 3], [1, 0, 5, 0]]))
-    assert [[gates.KINDS[k] for k in row] for row in kinds.tolist()] == [
+    kinds = gates.DIGITS.token_kinds(torch.tensor([[0, 7, 0, 3], [1, 0, 5, 0]]))
+    assert [[gates.DIGITS.kinds[k] for k in row] for row in kinds.tolist()] == [
         ["first digit", "second digit", "zero", "distractor"],
         ["first digit", "second digit", "distractor", "zero"],
     ]
@@ -254,6 +259,161 @@ def test_averages_of_chosen_parts_only(run_folder: Path, command: Command):
     command("length=4", "names=[forget_gate]")
     folder = Path(f"images/book/gates/{RUN},seed=0")
     assert set(pd.read_csv(folder / "averages.csv")["part"]) == {"forget_gate"}
+
+
+# --- character language models ---
+
+TEXT_PARTS = ("reset_gate", "update_gate", "candidate", "hidden_state")
+
+
+@pytest.fixture(scope="module")
+def trained_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    words = np.random.default_rng(0).choice(["the time", "traveller", "smiled round.", "It was", "the sea."], 2000)
+    lines = "\n".join(" ".join(words[start : start + 4]) for start in range(0, len(words), 4))
+    (folder / "own.txt").write_text(lines)
+    settings = ("task.corpus=own.txt", "task.keep_newlines=true", "model.hidden_size=5", "epochs=1", "seeds=[3,1]")
+    result = python("memexp", "task=char_lm", "model=gru", *settings, "images_dir=null", folder=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def text_folder(trained_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run, to be spoilt, in the current folder."""
+    shutil.copytree(trained_text, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    (summary,) = Path("outputs/char_lm").glob(f"*/{records.SUMMARY}")
+    return summary.parent
+
+
+def test_a_text_is_drawn_and_written(trained_text: Path):
+    """The only run of the study is taken, whatever its model; its characters are as they were typed."""
+    arguments = ("study=char_lm", "seed=1", "sequence=the time traveller smiled round", "order=time")
+    result = python("memexp.gates", *arguments, folder=trained_text)
+    assert (result.returncode, result.stderr) == (0, "")
+    (folder,) = (trained_text / "images/char_lm/gates").iterdir()
+    assert folder.name.endswith(",seed=1")
+    names = {"averages", "saturation", "units", "units_in_text", "the_time_traveller_smiled_round"}
+    assert {path.stem for path in folder.iterdir()} == names
+    own = {"trace.npz", *(f"{name}.{kind}" for name in ("sheet", *TEXT_PARTS) for kind in ("png", "pdf"))}
+    assert {path.name for path in (folder / "the_time_traveller_smiled_round").iterdir()} == own
+    with np.load(folder / "the_time_traveller_smiled_round" / "trace.npz") as arrays:
+        assert arrays["hidden_state"].shape == (31, 5)
+        assert arrays["probabilities"].shape == (31, 19)
+        np.testing.assert_allclose(arrays["probabilities"].sum(1), 1, rtol=1e-5)
+    shown = result.stdout.splitlines()
+    assert shown[0].startswith("GRU trained on the text own, seed 1 (char_lm): next: ")
+    assert re.search(r"; \d\.\d\d bits per character$", shown[0])
+    features = ["position in line", "position in word", "position in sentence", "space", "space next", "newline",
+                "newline next", "punctuation", "punctuation next", "upper case", "vowel"]  # fmt: skip
+    assert [line.partition(":")[0] for line in shown[3:-1]] == features
+    means = pd.read_csv(folder / "averages.csv")
+    assert list(means) == ["training", "part", "letter_of_the_word", "kind", "unit", "probability", "mean", "mean_size"]
+    assert set(means["kind"]) == {"first letter", "inner letter", "space", "newline", "punctuation"}
+    table = pd.read_csv(folder / "units.csv")
+    columns = ["training", "feature", "part", "unit", "r", "threshold", "p", "threshold_of_all"]
+    assert list(table) == columns
+    assert len(table) == 2 * len(features) * len(TEXT_PARTS) * 5
+
+
+def test_averages_over_a_text_equal_brute_force(text_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gates, "CHUNK", 5 * 199 * 2)  # two rows at once
+    run = gates.load_run(text_folder)
+    model, rows = run.best(3), run.task.distribution()
+    assert len(rows) > 2
+    means, saturation = gates.averages(model, rows, ["hidden_state", "update_gate"], run.task)
+    kinds, places = run.task.token_kinds(rows.inputs), run.task.token_places(rows.inputs)
+    for name, part in model.trace(rows.inputs[None], ["hidden_state", "update_gate"]).items():
+        values = part[0].double()  # [N, L, D]
+        for place, kind in ((0, "space"), (0, "newline"), (1, "first letter"), (4, "inner letter")):
+            chosen = (kinds == run.task.kinds.index(kind)) & (places == place)
+            own = means[(means["part"] == name) & (means["letter_of_the_word"] == place) & (means["kind"] == kind)]
+            assert own["unit"].tolist() == [*range(5)]
+            assert own["probability"].to_numpy() == pytest.approx(float(chosen.sum()) / len(rows))
+            assert own["mean"].to_numpy() == pytest.approx(values[chosen].mean(0).numpy())
+            assert own["mean_size"].to_numpy() == pytest.approx(values[chosen].abs().mean(0).numpy())
+        under = saturation.loc[saturation["part"] == name, "share_under_0.1"]
+        assert under.to_numpy() == pytest.approx((values.abs() < 0.1).double().mean((0, 1)).numpy())
+    total = means.loc[means["part"] == "hidden_state"].groupby("unit")["probability"].sum()
+    assert total.to_numpy() == pytest.approx(rows.inputs.shape[1])
+
+
+def test_units_are_followed_through_the_whole_text_in_one_row(text_folder: Path, command: Command):
+    shown = command("study=char_lm", "seed=3", "averages=false", "names=[hidden_state]", "images_dir=pictures")
+    (path,) = Path("pictures").glob("char_lm/gates/*/units.csv")
+    table = pd.read_csv(path).set_index(["training", "feature", "unit"]).sort_index()
+    run = gates.load_run(text_folder)
+    text = run.task.texts["test"]
+    codes = torch.tensor([run.task.vocabulary.index(character) for character in text])
+    for training, model in (("before", run.untrained(3)), ("after", run.best(3))):
+        hidden = model.trace(codes[None, None], ["hidden_state"])["hidden_state"][0, 0]
+        spaces = np.array([character == " " for character in text])
+        for unit in range(5):
+            r = np.corrcoef(hidden[:, unit], spaces)[0, 1]
+            assert table.loc[(training, "space", unit), "r"] == pytest.approx(r, abs=1e-5)
+    best = table.loc[("after", "space"), "r"]
+    unit = best.abs().idxmax()
+    assert f"space: unit {unit} of hidden_state, r = {best[unit]:.2f} (" in shown
+
+
+def test_a_text_without_anything_to_follow_is_drawn_all_the_same(
+    text_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    """No unit above chance: no passage is drawn. No feature: nothing is said."""
+    follow = gates.units.follow
+    monkeypatch.setattr(gates.units, "follow", lambda *both: follow(*both).assign(threshold=2.0, threshold_of_all=2.0))
+    shown = command("study=char_lm", "seed=3", "averages=false", "names=[candidate]", "images_dir=pictures")
+    assert "not above chance 2.00" in shown
+    (folder,) = Path("pictures/char_lm/gates").iterdir()
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {"units.csv", "units.png", "units.pdf"}
+    monkeypatch.setattr(CharLM, "running_text", lambda self: (torch.empty(0), {}))
+    assert len(command("study=char_lm", "seed=3", "averages=false").splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("tokens", "name"),
+    [
+        (["t", "h", "e", "␣", "分"], "the_分"),
+        (["a", "↵", "/"], "a__-"),
+        (["a", "_", "b"], "a_b-"),
+        (["分"] * 60, "分" * 60 + "-"),
+    ],
+)
+def test_the_folder_of_a_text_is_a_possible_name(tokens: list[str], name: str):
+    own = gates.folder_name(tokens)
+    assert own.startswith(name.partition("-")[0])
+    assert ("-" in own) == ("-" in name)
+    assert len(own.encode()) < 255
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["seed=1", "sequence=the times?"], "the text 'the times?' has characters the model does not know: ['?']; it"),
+        (["model=lstm"], "outputs/char_lm has no finished run with model=lstm; finished: "),
+        (["length=10"], "outputs/char_lm has no finished run with model=lstm length=10; finished: "),
+        ([], "seed=0: "),
+    ],
+)
+def test_a_mistake_about_a_text_is_named(text_folder: Path, command: Command, arguments: list[str], complaint: str):
+    shown = command("study=char_lm", *arguments)
+    assert shown.startswith("memexp.gates: ")
+    assert complaint in shown
+    assert "\n" not in shown
+
+
+def test_another_text_than_the_run_was_trained_on_is_refused(text_folder: Path, command: Command):
+    Path("own.txt").write_text(Path("own.txt").read_text().replace("v", "V"))
+    shown = command("study=char_lm", "seed=1")
+    assert f"{text_folder}/best.pt is of another vocabulary than the data has now; bring the data back" in shown
+
+
+def test_one_of_several_texts_is_named_by_its_model(text_folder: Path, command: Command):
+    other = shutil.copytree(text_folder, text_folder.with_name("other"))
+    shown = command("study=char_lm", "model=gru")
+    assert "2 runs of outputs/char_lm have model=gru; give one as run=...: " in shown
+    assert str(other) in shown
 
 
 # --- bad input ---

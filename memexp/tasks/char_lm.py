@@ -16,10 +16,11 @@ batches are drawn in one of two ways, as in the tutorials (d2l.ai):
 import dataclasses
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,9 +28,13 @@ from memexp import corpus as corpora
 from memexp import ngrams
 from memexp.errors import ConfigError
 from memexp.metrics import Mean, Perplexity
+from memexp.tasks import characters
 from memexp.tasks.task import Rows, generator
 
 EVALUATION_ROWS, SHORTEST_ROW = 32, 200  # a text is scored in so many rows side by side, unless they would be shorter
+SHOWN = 60  # characters of the test text that are looked at if nothing else is asked for
+RUNNING_TEXT = 20_000  # of the test text, at most
+LONGEST_WORD = 12  # letters of a word beyond these are too few to average over
 
 
 class CharLM:
@@ -43,6 +48,7 @@ class CharLM:
         max_chars: use this many characters of the cleaned text; None for all.
         lower: fold case.
         strip_punctuation: keep letters and single spaces only.
+        keep_newlines: a line of the text stays a line; else newlines become spaces.
         num_steps: L, time steps of a training sequence.
         sampling: ``random`` or ``consecutive``.
         held_out: share of the text that is not trained on: half of it is dev, half test.
@@ -57,6 +63,10 @@ class CharLM:
 
     metric: type[Mean] = Perplexity
     every_step = True
+    token: str = "character"
+    kinds: Sequence[str] = characters.KINDS
+    singled_out: str | None = None
+    place: str = "letter_of_the_word"
 
     def __init__(
         self,
@@ -67,6 +77,7 @@ class CharLM:
         max_chars: int | None = None,
         lower: bool = False,
         strip_punctuation: bool = False,
+        keep_newlines: bool = False,
         num_steps: int = 35,
         sampling: str = "random",
         held_out: float = 0.1,
@@ -74,12 +85,13 @@ class CharLM:
         pred_period: int = 0,
         pred_chars: int = 50,
     ) -> None:
-        text = corpora.clean(corpora.read(corpus, folder), max_chars, lower, strip_punctuation)
+        text = corpora.clean(corpora.read(corpus, folder), max_chars, lower, strip_punctuation, keep_newlines)
         self.seeds, self.batch_size, self.num_steps, self.sampling = list(seeds), batch_size, num_steps, sampling
         self.vocabulary = corpora.vocabulary(text)
         self.symbols = self.classes = len(self.vocabulary)
-        self.extras = {"vocabulary": torch.tensor([ord(character) for character in self.vocabulary])}
-        self.longest = num_steps
+        code_points = torch.tensor([ord(character) for character in self.vocabulary])
+        self.extras: Mapping[str, Tensor] = {"vocabulary": code_points}
+        self.longest, self.trained_on = num_steps, f"the text {Path(corpus).stem}"
         self.prefixes = [(prefix, encode(prefix or " ", self.vocabulary)) for prefix in prefixes]
         self.pred_chars, self.pred_period = pred_chars, pred_period
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
@@ -136,6 +148,74 @@ class CharLM:
         rows = self.rows("test")
         return dataclasses.replace(rows, weights=torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
 
+    def token_kinds(self, inputs: Tensor) -> Tensor:
+        """Say of what kind each character is: inputs [N, L] -> places in `characters.KINDS`, [N, L].
+
+        A letter at the start of a row counts as the first of its word.
+        """
+        of = torch.tensor([characters.KINDS.index(characters.kind(character)) for character in self.vocabulary])
+        return torch.where(self.token_places(inputs) == 1, characters.KINDS.index("first letter"), of[inputs])
+
+    def token_places(self, inputs: Tensor) -> Tensor:
+        """Number the letters of each word from 1: inputs [N, L] -> [N, L]; 0 outside, and beyond `LONGEST_WORD`."""
+        letter = torch.tensor([character.isalpha() for character in self.vocabulary])
+        places = torch.from_numpy(characters.runs(letter[inputs].numpy()))
+        return torch.where(places <= LONGEST_WORD, places, 0)
+
+    def labels(self, tokens: Sequence[int]) -> list[str]:
+        """Write each character, white space as a mark."""
+        return [characters.MARKS.get(self.vocabulary[code], self.vocabulary[code]) for code in tokens]
+
+    def write(self, tokens: Sequence[int]) -> str:
+        """Write the characters in a line."""
+        return "".join(self.vocabulary[code] for code in tokens).replace("\n", characters.MARKS["\n"])
+
+    def describe(self, tokens: Sequence[int], probabilities: np.ndarray) -> str:
+        """Say what the model expects to come next, given the probabilities at every step, [L, K]."""
+        likeliest = np.argsort(-probabilities[-1], kind="stable")[:3].tolist()
+        expected = ", ".join(
+            f"{label!r} {probabilities[-1, code]:.3f}"
+            for label, code in zip(self.labels(likeliest), likeliest, strict=True)
+        )
+        bits = self.costs(tokens, probabilities)
+        mean = "" if bits is None else f"; {np.nanmean(bits):.2f} bits per character"
+        return f"next: {expected}{mean}"
+
+    def costs(self, tokens: Sequence[int], probabilities: np.ndarray) -> np.ndarray | None:
+        """Return the bits that each character costs, given those before it: [L], not a number for the first.
+
+        Args:
+            tokens: L characters; nothing is known of a single one.
+            probabilities: of what comes after each of them, [L, K].
+        """
+        if len(tokens) < 2:
+            return None
+        given = probabilities[np.arange(len(tokens) - 1), tokens[1:]]
+        given = np.maximum(given, np.finfo(np.float32).tiny)  # what rounds to 0 has no logarithm
+        return np.concatenate([[np.nan], -np.log2(given)])
+
+    def read_sequence(self, given: str) -> list[int]:
+        """Turn a text into the numbers of its characters; nothing is the beginning of the test text.
+
+        Where the model knows newlines they can be typed as ``\\n``.
+
+        Raises:
+            ConfigError: it has characters that the model does not know.
+        """
+        if "\n" in self.vocabulary:
+            given = given.replace(r"\n", "\n")
+        codes: list[int] = encode(given or self.texts["test"][:SHOWN], self.vocabulary).tolist()
+        return codes
+
+    def remark(self, tokens: Sequence[int]) -> str | None:
+        """Say nothing: a text can be of any length."""
+        return None
+
+    def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
+        """Return the test text, [L], and the features of its characters (`characters.features`)."""
+        text = self.texts["test"][:RUNNING_TEXT]
+        return encode(text, self.vocabulary), characters.features(text)
+
     def splits(self) -> dict[str, Rows]:
         """Return what the final weights are scored on, by name."""
         return {split: self.rows(split) for split in ("train", "dev", "test")}
@@ -157,12 +237,14 @@ class CharLM:
 
 
 def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
-    """Turn text into the numbers of its characters, [L].
+    """Turn text into the numbers of its characters, [L]; a space is a newline to a vocabulary with newlines alone.
 
     Raises:
         ConfigError: it has characters that the vocabulary does not have; they are named.
     """
     number = {character: k for k, character in enumerate(vocabulary)}
+    if "\n" in number:
+        number.setdefault(" ", number["\n"])  # verse without spaces
     unknown = sorted(set(text) - number.keys())
     if unknown:
         known = "".join(vocabulary)

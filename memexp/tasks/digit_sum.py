@@ -18,10 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import yaml
 from torch import Generator, Tensor
 
-from memexp.errors import DataError
+from memexp.errors import ConfigError, DataError
 from memexp.files import write_atomically
 from memexp.metrics import Accuracy, Mean
 from memexp.tasks.task import Rows, generator
@@ -30,10 +32,55 @@ DIGITS = 10
 CLASSES = 2 * (DIGITS - 1) + 1
 REPEATS = {"train": 3, "dev": 1, "test": 1}  # how many rows each pair of first digits gets (the book's k)
 SAMPLE_ROWS = 50_000  # rows of the fixed sample where the whole distribution is too large to enumerate
+BOOK_SEQUENCE = (6, 7, 0, 0, 1)  # figure 6.13; zeros follow
+KINDS = ("first digit", "second digit", "zero", "distractor")  # of tokens
 FRESH_BLOCK = 100  # updates whose rows are drawn at once: one draw of many rows costs what a draw of few does
 
 
-class DigitSum:
+class DigitReading:
+    """How a person reads a sequence of digits; see `memexp.tasks.task.Reading`."""
+
+    token: str = "digit"
+    kinds: Sequence[str] = KINDS
+    singled_out: str | None = "distractor"
+    place: str = "time_step"
+
+    @staticmethod
+    def token_kinds(inputs: Tensor) -> Tensor:
+        """Say of what kind each digit is: inputs [N, L] -> places in `KINDS`, [N, L]."""
+        kinds = torch.where(inputs == 0, KINDS.index("zero"), KINDS.index("distractor"))
+        kinds[:, :2] = torch.tensor([KINDS.index("first digit"), KINDS.index("second digit")])
+        return kinds
+
+    @staticmethod
+    def token_places(inputs: Tensor) -> Tensor | None:
+        """Return nothing: a digit's place is its time step."""
+        return None
+
+    @staticmethod
+    def labels(tokens: Sequence[int]) -> list[str]:
+        """Write each digit."""
+        return [str(digit) for digit in tokens]
+
+    @staticmethod
+    def write(tokens: Sequence[int]) -> str:
+        """Write the digits as in a data file."""
+        return " ".join(map(str, tokens))
+
+    @staticmethod
+    def describe(tokens: Sequence[int], probabilities: np.ndarray) -> str:
+        """Say what the model answers, how sure it is, and what is true, given the probabilities of all answers, [K]."""
+        answer, truth = int(probabilities.argmax()), tokens[0] + tokens[1]
+        verdict = "(right)" if answer == truth else f"with probability {probabilities[truth]:.3f} (wrong)"
+        return f"answer {answer} with probability {probabilities[answer]:.3f}; truth {truth} {verdict}"
+
+    @staticmethod
+    def costs(tokens: Sequence[int], probabilities: np.ndarray) -> np.ndarray | None:
+        """Return nothing: only the last answer counts."""
+        return None
+
+
+class DigitSum(DigitReading):
     """The digit-sum task for one length.
 
     Args:
@@ -72,7 +119,7 @@ class DigitSum:
     ) -> None:
         self.length, self.seeds, self.batch_size = length, tuple(seeds), batch_size
         self.sampling, self.shuffle, self.exact_limit = sampling, shuffle, exact_limit
-        self.longest = length
+        self.longest, self.trained_on = length, f"length {length}"
         self.distractors = length - 2 if distractors == "all" else int(distractors)
         self._files = ensure_files(folder, length, self.distractors, data_seed)
         contents = {split: _read_bytes(path) for split, path in self._files.items()}
@@ -132,6 +179,24 @@ class DigitSum:
         """Return the SHA-256 of the three data files."""
         return self._fingerprint
 
+    def read_sequence(self, given: str) -> list[int]:
+        """Read digits that are typed as a list; nothing is the book's sequence, cut or filled with zeros.
+
+        Raises:
+            ConfigError: not a list, or one with something else than digits, or too short.
+        """
+        return read_digits(given) or [*BOOK_SEQUENCE, *[0] * self.length][: self.length]
+
+    def remark(self, tokens: Sequence[int]) -> str | None:
+        """Say that the sequence has another length, if it has."""
+        if len(tokens) == self.length:
+            return None
+        return f"the sequence has {len(tokens)} digits; this model was trained on length {self.length}"
+
+    def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
+        """Return nothing: every sequence begins anew."""
+        return torch.empty(0, dtype=torch.long), {}
+
     def _draw(self, seed: int, block: int) -> Rows:
         draw = generator(seed, "fresh", block)
         return Rows(*sample(FRESH_BLOCK * self.batch_size, self.length, self.distractors, draw))
@@ -145,6 +210,29 @@ class DigitSum:
     def _stack(by_seed: Iterator[Rows]) -> Rows:
         rows = list(by_seed)
         return Rows(torch.stack([r.inputs for r in rows]), torch.stack([r.targets for r in rows]))
+
+
+def read_digits(given: str) -> list[int]:
+    """Read ``[6,7,0]``; nothing and ``null`` are an empty list.
+
+    Raises:
+        ConfigError: not a list, or one with something else than digits, or too short.
+    """
+    allowed = f"give digits from 0 to {DIGITS - 1}, as sequence=[6,7,0,0,1,0]"
+    try:
+        digits = yaml.safe_load(given)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"sequence={given} is not a list; {allowed}") from error
+    if digits is None:
+        return []
+    if not isinstance(digits, list):
+        raise ConfigError(f"sequence={given} is not a list; {allowed}")
+    for digit in digits:
+        if not isinstance(digit, int) or isinstance(digit, bool) or not 0 <= digit < DIGITS:
+            raise ConfigError(f"sequence: {digit!r} is not a digit; {allowed}")
+    if len(digits) < 2:
+        raise ConfigError(f"sequence={given} is too short, its first two digits are the question; {allowed}")
+    return digits
 
 
 def target_statistics(rows: Rows) -> tuple[float, float]:

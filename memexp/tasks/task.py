@@ -1,6 +1,6 @@
 """The interface between a task and the rest: what a runner, an experiment and an analysis may ask of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,7 +61,40 @@ def generator(seed: int, stream: str, counter: int) -> Generator:
     return Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
 
-class Task(Protocol):
+class Reading(Protocol):
+    """How a person reads a task's sequences: what its tokens are, where they stand, and what an answer means."""
+
+    token: str  # what one is called
+    kinds: Sequence[str]  # of tokens
+    singled_out: str | None  # a kind that is worth a line of its own
+    place: str  # what places are counted in, as the column of a table
+
+    def token_kinds(self, inputs: Tensor) -> Tensor:
+        """Say of what kind each token is: inputs [N, L] -> places in `kinds`, [N, L]."""
+        ...
+
+    def token_places(self, inputs: Tensor) -> Tensor | None:
+        """Say where each token stands: inputs [N, L] -> [N, L], from 1, and 0 for nowhere; None for its time step."""
+        ...
+
+    def labels(self, tokens: Sequence[int]) -> list[str]:
+        """Write each token so that it can be told from the others on an axis."""
+        ...
+
+    def write(self, tokens: Sequence[int]) -> str:
+        """Write a sequence in a line."""
+        ...
+
+    def describe(self, tokens: Sequence[int], probabilities: np.ndarray) -> str:
+        """Say in a line what a model answers, given the probabilities of all answers, [K] or, at every step, [L, K]."""
+        ...
+
+    def costs(self, tokens: Sequence[int], probabilities: np.ndarray) -> np.ndarray | None:
+        """Return the bits that each token costs, [L], where every one of them is an answer."""
+        ...
+
+
+class Task(Reading, Protocol):
     """What is asked. A task knows its data and sizes, nothing of models."""
 
     metric: type[Mean]  # chooses the best weights on dev
@@ -70,6 +103,7 @@ class Task(Protocol):
     symbols: int  # V, how many different inputs
     classes: int  # K, how many different answers
     longest: int  # the largest distance to bridge, in time steps
+    trained_on: str  # in words
     updates_per_epoch: int
 
     def batch(self, iteration: int) -> Rows:
@@ -85,6 +119,25 @@ class Task(Protocol):
 
     def distribution(self) -> Rows:
         """Return inputs with weights that sum to 1: all there are, or a sample, over which to average."""
+        ...
+
+    def read_sequence(self, given: str) -> list[int]:
+        """Turn what was typed into tokens; nothing is a sequence worth looking at.
+
+        Raises:
+            ConfigError: it is not a sequence of this task.
+        """
+        ...
+
+    def remark(self, tokens: Sequence[int]) -> str | None:
+        """Say in a line how a sequence differs from those that were trained on, if it does."""
+        ...
+
+    def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
+        """Return a long sequence that was held out, [L], and numbers that say something of each token, name -> [L].
+
+        Both are empty where sequences are short and each begins anew.
+        """
         ...
 
     def splits(self) -> dict[str, Rows]:
