@@ -128,12 +128,15 @@ class CharLM:
         """Return where every sequence of an epoch starts, [updates, B]."""
         draw = generator(seed, f"char_lm/{self.sampling}", epoch)
         L, B, updates = self.num_steps, self.batch_size, self.updates_per_epoch
-        offset = int(torch.randint(L, (1,), generator=draw))
         if self.sampling == "random":
+            offset = int(torch.randint(L, (1,), generator=draw))
             order = torch.randperm(self._sequences, generator=draw)  # those left over are others in every epoch
             return offset + L * order[: updates * B].view(updates, B)
-        rows = torch.arange(B) * updates * L  # row b reads a stretch of its own
-        return offset + rows + L * torch.arange(updates)[:, None]
+        # Row b reads in a stretch of its own; what is left of the stretches is at their other places in every epoch.
+        most = len(self.texts["train"]) - 1
+        stretch = most // B
+        offset = int(torch.randint(most - (B - 1) * stretch - updates * L + 1, (1,), generator=draw))
+        return offset + stretch * torch.arange(B) + L * torch.arange(updates)[:, None]
 
     def rows(self, split: str) -> Rows:
         """Return ``train``, ``dev`` or ``test`` in a few long rows, [N, L]: hardly any character lacks its past."""
