@@ -213,7 +213,10 @@ class Recurrent(nn.Module):
         There are only V different inputs, so E W + b is a table of V rows. Of few symbols they are looked up by a
         one-hot product, because the backward pass of indexing is slow on a CPU; of many, the product is slower.
         """
-        table = cell.project(self.embedding) if self.embedding is not None else cell.W + cell.b[:, :, None]
+        if self.embedding is None and type(cell).project is Cell.project:
+            table = cell.W + cell.b[:, :, None]  # the product with one-hot vectors, without the product
+        else:
+            table = cell.project(self._vectors(cell))
         S, G, V, _ = table.shape
         tokens = tokens.transpose(1, 2).flatten(1)
         if V <= FEW_SYMBOLS:

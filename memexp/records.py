@@ -261,7 +261,10 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def shown_scores(seeds: list[dict[str, Any]]) -> list[str]:
-    """Write the mean scores of seeds, in the order of the splits: ``dev 81.2 %`` or ``dev perplexity 5.31``."""
+    """Write the mean scores of seeds, in the order of the splits: ``dev 81.2 %`` or ``dev perplexity 5.31``.
+
+    Where a seed's score is no finite number (a perplexity can overflow), the mean is over the others, and says so.
+    """
     shown = []
     for name in seeds[0]:
         split, _, metric = str(name).replace("_", " ").rpartition(" ")
@@ -269,7 +272,8 @@ def shown_scores(seeds: list[dict[str, Any]]) -> list[str]:
         if values and metric == "accuracy":
             shown.append(f"{split} {100 * sum(values) / len(values):.1f} %")
         elif values and metric == "perplexity":
-            shown.append(f"{split} perplexity {sum(values) / len(values):.2f}")
+            some = "" if len(values) == len(seeds) else f" ({len(values)} of {len(seeds)} seeds)"
+            shown.append(f"{split} perplexity {sum(values) / len(values):.2f}{some}")
     return shown
 
 

@@ -338,11 +338,12 @@ class Runner:
             raise RecordError(f"{path} is of another run; delete the run's folder to train it anew")
         try:
             self._restore(state, path)
-        except KeyError as error:
+            return int(state["history_bytes"])
+        except (KeyError, ValueError, TypeError) as error:
             raise RecordError(
-                f"{path} has no {error}: another version of memexp wrote it; delete the run's folder to train it anew"
+                f"{path} was written by another version of memexp ({type(error).__name__}: {error}); "
+                "delete the run's folder to train it anew"
             ) from error
-        return int(state["history_bytes"])
 
     def _restore(self, state: Mapping[str, Any], path: Path) -> None:
         self._load_weights(state["weights"], path)

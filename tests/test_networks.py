@@ -164,6 +164,22 @@ def test_no_embedding_is_that_of_the_identity(kind: str, shape: str, generator: 
         torch.testing.assert_close(ours, theirs)
 
 
+def test_a_cell_may_project_its_inputs_in_a_way_of_its_own(generator: torch.Generator):
+    class Doubled(SRN):
+        def project(self, inputs: Tensor) -> Tensor:
+            return 2 * super().project(inputs)
+
+    doubled, plain = (classifier(kind, [0, 1], embedding_size=0).double() for kind in (Doubled, SRN))
+    randomise(doubled, generator)
+    plain.load_state_dict(doubled.state_dict())
+    cell = plain.cell
+    with torch.no_grad():
+        cell.W *= 2
+        cell.b *= 2
+    tokens = random_tokens(2, 3, 5, generator=generator)
+    torch.testing.assert_close(doubled(tokens), plain(tokens))
+
+
 @pytest.mark.parametrize("embedding_size", [0, M])
 @pytest.mark.parametrize("rows_of", [1, 2], ids=["shared rows", "rows of each seed"])
 def test_few_and_many_symbols_are_looked_up_alike(

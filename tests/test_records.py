@@ -163,7 +163,7 @@ def test_scores_are_shown_by_split_without_the_seeds_that_stopped():
     seeds = [seed_row(0), seed_row(1, 0.7), seed_row(2, None)]
     assert records.shown_scores(seeds) == ["dev 60.0 %", "test 55.0 %", "exact 60.0 %"]
     seeds = [{"seed": 0, "dev_loss": 1.0, "dev_perplexity": p, "dev_bits": 1.4} for p in (2.0, 4.5, None)]
-    assert records.shown_scores(seeds) == ["dev perplexity 3.25"]
+    assert records.shown_scores(seeds) == ["dev perplexity 3.25 (2 of 3 seeds)"]
 
 
 def test_collect_lists_what_is_missing_with_the_reason(tmp_path: Path):

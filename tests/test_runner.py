@@ -508,13 +508,18 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path):
         runner(own).load_checkpoint(tmp_path / "last.pt")
 
 
-def test_a_checkpoint_of_another_version_is_named(tmp_path: Path):
+@pytest.mark.parametrize("change", [{"carried": ...}, {"history_bytes": ...}, {"running": []}, {"unread": ...}])
+def test_a_checkpoint_of_another_version_is_named(tmp_path: Path, change: dict[str, object]):
     own, path = task(tmp_path, [0]), tmp_path / "last.pt"
     runner(own).save_checkpoint(path, Notes())
     content = checkpoints.load(path, "training")
-    del content["training"]["carried"]
+    ((name, value),) = change.items()
+    if value is ...:
+        del content["training"][name]
+    else:
+        content["training"][name] = value
     torch.save(content, path)
-    with pytest.raises(RecordError, match=r"last.pt has no 'carried': another version .*delete the run's folder"):
+    with pytest.raises(RecordError, match=r"last.pt was written by another version .*delete the run's folder"):
         runner(own).load_checkpoint(path)
 
 
