@@ -44,6 +44,7 @@ MODEL_NAMES = {
 }
 ORDER = list(MODEL_NAMES)  # the book's, in legends
 OFF = ("none", "zero")  # values of settings that need no name
+ADDS = ("model.forget_bias",)  # settings of which 0 needs no name either
 SPEAKS = ("model.variant", "model.initialiser", "clip_by", "optimizer", "task.sampling")  # values that need no key
 NEEDS = {"clip_by": "clip"}  # setting -> the one without which it does nothing
 CRITERION = 0.95
@@ -92,7 +93,7 @@ def _place(model: str) -> int:
 
 
 def label(row: pd.Series, settings: list[str]) -> str:
-    """Name a run in a legend: the model, and its values of the settings that vary, unless off (0, false, none)."""
+    """Name a run in a legend: the model, and its values of the settings that vary, unless off (false, none, adding 0)."""
     name = str(row["model.name"])
     parts = [MODEL_NAMES.get(name, name)]
     for setting in settings:
@@ -105,7 +106,7 @@ def label(row: pd.Series, settings: list[str]) -> str:
             parts.append(text if setting in SPEAKS else f"{short} {text}")
         elif isinstance(value, bool | np.bool_):
             parts += [short] * bool(value)
-        elif value:
+        elif value or setting not in ADDS:
             parts.append(f"{short} {value:g}" if isinstance(value, float | int) else f"{short} {value}")
     return ", ".join(parts)
 

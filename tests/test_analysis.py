@@ -80,10 +80,12 @@ def test_labels_leave_out_what_does_nothing():
             "model.initial_state": "zero",
             "model.bidirectional": True,
             "model.hidden_size": (4, 5),
+            "model.forget_bias": 0.0,
+            "task.distractors": 0,
         }
     )
     settings = [name for name in row.index if name not in ("model.name", "clip")]
-    assert analysis.label(row, settings) == "LSTM, no forget gate, bidirectional, hidden size (4, 5)"
+    assert analysis.label(row, settings) == "LSTM, no forget gate, bidirectional, hidden size (4, 5), distractors 0"
     assert analysis.label(pd.Series({**row, "clip": 5.0}), ["clip", "clip_by"]) == "LSTM, clip 5, tensor"
 
 
