@@ -298,13 +298,13 @@ def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Mat
 def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterator[str]:
     """Yield the report, paragraph by paragraph, and draw its figures."""
     rows = material.rows
-    seconds = pd.concat([rows, material.gradients]).drop_duplicates(["study", "run"])["seconds"].sum()
+    runs = pd.concat([rows, material.gradients]).drop_duplicates(["study", "run"])
+    seconds = float(runs["seconds"].sum())
     yield "# Chapter 6, measured"
     yield (
-        f"{rows['run'].nunique()} runs of {rows['seed'].nunique()} seeds each, {duration(float(seconds))} of one core "
-        "in all, those of the gradient explosion included; accuracies are means over seeds with the 95 % interval, and "
-        "exact, over every possible input, where nothing else is said. Made by "
-        "`python -m memexp experiment=chapter6`, or again from its records by `python -m memexp.report`."
+        f"{len(runs)} runs of {rows['seed'].nunique()} seeds each, {duration(seconds)} of one core in all; accuracies "
+        "are means over seeds with the 95 % interval, and exact, over every possible input, where nothing else is "
+        "said. Made by `python -m memexp experiment=chapter6`, or again from its records by `python -m memexp.report`."
     )
     for entry in ENTRIES:
         if entry.measured is speed and not with_speed:
