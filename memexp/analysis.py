@@ -93,7 +93,7 @@ def _place(model: str) -> int:
 
 
 def label(row: pd.Series, settings: list[str]) -> str:
-    """Name a run in a legend: the model, and its values of the settings that vary, unless off (false, none, adding 0)."""
+    """Name a run in a legend: the model, and its values of the settings that vary, unless off (or adding 0)."""
     name = str(row["model.name"])
     parts = [MODEL_NAMES.get(name, name)]
     for setting in settings:

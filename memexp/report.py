@@ -302,7 +302,7 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
     seconds = float(runs["seconds"].sum())
     yield "# Chapter 6, measured"
     yield (
-        f"{len(runs)} runs of {rows['seed'].nunique()} seeds each, {duration(seconds)} of one core in all; accuracies "
+        f"{len(runs)} runs of {rows['seed'].nunique()} seeds each, whose times add up to {duration(seconds)}; accuracies "
         "are means over seeds with the 95 % interval, and exact, over every possible input, where nothing else is "
         "said. Made by `python -m memexp experiment=chapter6`, or again from its records by `python -m memexp.report`."
     )
