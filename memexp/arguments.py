@@ -1,8 +1,10 @@
 """The command line, checked before Hydra acts on it: one line for each mistake, with the nearest name that exists."""
 
+import contextlib
 import difflib
 import itertools
 import re
+import shlex
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,7 +35,11 @@ def check_arguments(arguments: list[str]) -> None:
     Raises:
         ConfigError: an unknown key or choice, a wrong type, a value out of range, a sweep without ``-m``.
     """
-    parsed, _ = get_args_parser().parse_known_args(arguments)
+    parsed, unread = get_args_parser().parse_known_args(arguments)
+    if unread:
+        raise ConfigError(
+            f"cannot read {unread[0]!r}; options like -m go before all settings: python -m memexp -m key=value ..."
+        )
     if parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion:
         return
     with initialize_config_dir(str(CONF_DIR), job_name="memexp", version_base="1.3"):
@@ -46,6 +52,7 @@ def check_arguments(arguments: list[str]) -> None:
         try:
             lines = [str(o.input_line) for o in fixed]
             config = compose("config", [*lines, *_search_path()], return_hydra_config=True)
+            _check_length([str(o.input_line) for o in overrides], config)
             if parsed.multirun or config.hydra.mode == RunMode.MULTIRUN:
                 _check_writable(Path(config.outputs_dir) / config.study)
                 return  # the values are checked run by run, see memexp.sweep
@@ -72,6 +79,16 @@ def _check_writable(study: Path) -> None:
         raise ConfigError(
             f"{study} cannot be written: {error.strerror}; mend that, or give another outputs_dir"
         ) from error
+
+
+def _check_length(overrides: list[str], config: DictConfig) -> None:
+    """Check that a length is given to a task that has one; of the config alone, its default cannot be told apart."""
+    given = [override for override in overrides if override.lstrip("+").partition("=")[0] == "length"]
+    if given and config.task.name == "char_lm":
+        raise ConfigError(
+            f"{given[0].lstrip('+')} is of task=digit_sum; the sequences of task=char_lm have "
+            f"task.num_steps={config.task.num_steps} characters"
+        )
 
 
 def _check_names(overrides: list[Override]) -> None:
@@ -142,8 +159,23 @@ def compose_job(overrides: list[str], load: object) -> DictConfig:
         config: DictConfig = load(overrides)  # type: ignore[operator]
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
+    _check_length(overrides, config)
     check(config)
     return config
+
+
+def _how_to_write(override: str) -> str:
+    """Say how to write what Hydra cannot read: most characters but English letters need quotes, in those of a shell."""
+    key, equals, value = override.partition("=")
+    listed = value.startswith("[") and value.endswith("]")
+    texts = value[1:-1].split(",") if listed else [value]
+    quoted = ",".join('"{}"'.format(text.strip(" \"'").replace('"', r"\"")) for text in texts)
+    better = f"{key}=[{quoted}]" if listed else f"{key}={quoted}"
+    if equals and (listed or not value.startswith("[")):  # half a list: the shell has parted it at a space
+        with contextlib.suppress(HydraException):
+            OverridesParser.create().parse_override(better)
+            return f"in quotes it can be read: {shlex.quote(better)}"
+    return f"""settings are given as key=value, lists as 'key=[1,2]' or, of texts, 'key=["two words","分"]'; {HELP}"""
 
 
 def explain(error: Exception) -> ConfigError:
@@ -155,9 +187,7 @@ def explain(error: Exception) -> ConfigError:
     key = getattr(causes[-1], "full_key", None) or ""
     wrong_type = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", inner)
     if isinstance(error, OverrideParseException):
-        return ConfigError(
-            f"cannot read {error.override!r}; settings are given as key=value, lists as 'key=[1,2]'; {HELP}"
-        )
+        return ConfigError(f"cannot read {error.override!r}; {_how_to_write(str(error.override))}")
     not_bool = re.search(r"Value '(.*)' is not a valid bool", inner)
     if not_bool:
         return ConfigError(f"{key}={not_bool[1]} is not true or false")
@@ -172,7 +202,9 @@ def explain(error: Exception) -> ConfigError:
         return ConfigError(f"hydra/launcher={launcher[1]} is unknown; allowed: joblib, basic, slurm")
     if launcher:
         return ConfigError("hydra/launcher=slurm needs the extra: pip install -e '.[slurm]'")
-    if "is not Optional" in inner:
+    if "is not a ListConfig" in inner:
+        return ConfigError(f'{key} is a list; give it as \'{key}=["one","another one"]\'')
+    if "is not Optional" in inner or "assigned: NoneType" in inner:
         return ConfigError(f"{key}=null is not possible; give it a value")
     there = re.search(r"An item is already at '(.*)'", str(error))
     if there:

@@ -71,6 +71,7 @@ GROWTH: Points = {
     "seeds": (1, 2, 5, 10, 20, 40),
 }
 GROWTH_QUICK: Points = {"length": (5, 10), "hidden_size": (4, 8), "seeds": (1, 2)}
+OF_DIGIT_SUMS = ("lengths", "growth", "figure", "folders")  # options that mean nothing to text=true
 GROWTH_LABELS = {"length": "length", "hidden_size": "hidden size", "seeds": "seeds"}
 GROWTH_BASE = {"length": 35, "hidden_size": HIDDEN_SIZE, "seeds": 10}
 
@@ -420,6 +421,10 @@ def bench(options: Options) -> None:
     for name in ("models", "lengths", "seeds"):
         if getattr(options, name) == []:
             raise ConfigError(f"{name}=[]: nothing to measure")
+    if options.text:
+        given = [name for name in OF_DIGIT_SUMS if getattr(options, name) != getattr(Options(), name)]
+        if given:
+            raise ConfigError(f"{', '.join(given)}: not with text=true, which has no such sizes; leave them out")
     output = Path(options.output or ("images/bench_text.csv" if options.text else "images/bench.csv"))
     picture = Path(options.figure)
     if output.is_dir() or picture.suffix != ".png":

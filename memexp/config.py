@@ -27,12 +27,13 @@ def ranged(
     minimum: float = -math.inf,
     *,
     above: float = -math.inf,
+    most: float = math.inf,
     one_of: tuple[str, ...] = (),
     default: Any = MISSING,
     about: str = "",
 ) -> Any:
     """Declare a field with the values that it may have, and a line about it for ``--help``."""
-    metadata = {"minimum": minimum, "above": above, "one_of": one_of, "about": about}
+    metadata = {"minimum": minimum, "above": above, "most": most, "one_of": one_of, "about": about}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -171,12 +172,14 @@ def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     if limits["one_of"] and value not in limits["one_of"]:
         raise ConfigError(f"{name}={value} is unknown; allowed: {', '.join(limits['one_of'])}")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name}={value} is not a finite number")
         if value < limits["minimum"]:
             raise ConfigError(f"{name}={value} is too small; it must be at least {limits['minimum']}")
         if value <= limits["above"]:
             raise ConfigError(f"{name}={value} is too small; it must be above {limits['above']}")
+        if value > limits["most"]:
+            raise ConfigError(f"{name}={value} is too large; it must be at most {limits['most']}")
 
 
 def _check_seeds(seeds: Any) -> list[int]:
@@ -292,7 +295,9 @@ def run_name(_root_: DictConfig) -> str:
             parts[key] = value
     name = ",".join(f"{key}={parts[key]}" for key in sorted(parts))
     name = re.sub(r"[^\w\-+=.,\[\]]", "_", name)
-    return name if len(name) <= 150 else f"{name[:140]},{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    kept = name if len(name) <= 150 else name[:140]
+    kept = kept.encode()[:240].decode(errors="ignore")  # a file system counts bytes, of which 分 has three
+    return name if kept == name else f"{kept},{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def config_dirs() -> list[Path]:

@@ -34,6 +34,7 @@ PUBLISHED = {
     )
 }
 TIMEOUT = 20  # seconds
+ALLOWED = f"give a .txt or .zip file, or one of {', '.join([*EMBEDDED, *PUBLISHED])}"
 
 
 def read(corpus: str, folder: Path) -> str:
@@ -46,6 +47,8 @@ def read(corpus: str, folder: Path) -> str:
     Raises:
         DataError: there is no such text, it cannot be fetched or read, is not UTF-8, or is empty.
     """
+    if not corpus:
+        raise DataError(f"task.corpus= names no text; {ALLOWED}")
     if corpus in EMBEDDED:
         name, content = corpus, files("memexp").joinpath("corpora", f"{corpus}.txt").read_bytes()
     elif corpus in PUBLISHED:
@@ -63,19 +66,19 @@ def read(corpus: str, folder: Path) -> str:
 
 
 def _read_file(path: Path) -> bytes:
-    known = f"give a .txt or .zip file, or one of {', '.join([*EMBEDDED, *PUBLISHED])}"
     try:
         if path.suffix.lower() != ".zip":
             return path.read_bytes()
         with zipfile.ZipFile(path) as archive:
             texts = [name for name in archive.namelist() if name.lower().endswith(".txt")]
+            texts = [name for name in texts if not name.startswith("__MACOSX/")]  # what macOS adds beside each file
             if len(texts) != 1:
                 raise DataError(f"{path} holds {len(texts)} .txt files; it must hold one")
             return archive.read(texts[0])
     except FileNotFoundError as error:
-        raise DataError(f"task.corpus={path}: there is no such file; {known}") from error
+        raise DataError(f"task.corpus={path}: there is no such file; {ALLOWED}") from error
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {known}") from error
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {ALLOWED}") from error
 
 
 def fetch(text: Published, folder: Path) -> Path:
@@ -117,6 +120,9 @@ def clean(text: str, max_chars: int | None, lower: bool, strip_punctuation: bool
         lower: fold upper case into lower case.
         strip_punctuation: everything that is no letter becomes a space.
         keep_newlines: a line stays a line; empty ones are left out.
+
+    Raises:
+        DataError: nothing is left of it.
     """
     if lower:
         text = text.lower()
@@ -125,6 +131,8 @@ def clean(text: str, max_chars: int | None, lower: bool, strip_punctuation: bool
         lines = [re.sub(r"[\W\d_]+", " ", line) for line in lines]
     lines = [re.sub(r"\s+", " ", line).strip() for line in lines]
     text = "\n".join(filter(None, lines))
+    if not text:
+        raise DataError("nothing is left of the text: task.strip_punctuation=true keeps only letters, and it has none")
     return text if max_chars is None else text[:max_chars]
 
 

@@ -18,13 +18,14 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from memexp import analysis, gates, records, tables
+from memexp import analysis, gates, generate, records, tables
 from memexp.config import ModelConfig, ranged
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.files import write_atomically
 from memexp.networks import Direction, SequenceClassifier
 from memexp.options import run_command
 from memexp.studies import find_study
+from memexp.tasks.char_lm import opening, typed
 
 PAGE = Path(__file__).with_name("explorer.html")
 DATA = "@DATA@"  # in the page, where the exported runs go
@@ -103,17 +104,19 @@ def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None, compla
 
     Raises:
         RecordError: it is of a task that the page cannot show, it is damaged, or it has none of the seeds.
-        MemexpError: its model cannot be built again, see `memexp.gates.load_run`.
+        MemexpError: its model cannot be built again, see `memexp.gates.load_run`, `memexp.generate`.
     """
     first = rows.iloc[0]
-    if first["task.name"] not in SCORES:
-        raise RecordError(f"the explorer shows digit sums and texts, not the task {first['task.name']}")
+    if first.get("task.name") not in SCORES:
+        raise RecordError(f"the explorer shows digit sums and texts, not the task {first.get('task.name')}")
     study = folder.parent.name
     there = [int(seed) for seed in rows["seed"]]
     wanted = there[:SEEDS_SHOWN] if seeds is None else [seed for seed in seeds if seed in there]
     for seed in sorted(set(seeds or []) - set(there)):
         complaints.add(f"left out: {study}/{folder.name} has no seed {seed}; it has {', '.join(map(str, there))}")
-    run = gates.load_run(folder)
+    # The record of a language model has its characters; its text may be gone.
+    writes = first["task.name"] == "char_lm"
+    run = generate.load_language_model(folder, "best") if writes else gates.load_run(folder)
     exported = []
     for seed in wanted:
         place = there.index(seed)
@@ -135,13 +138,13 @@ def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None, compla
 def _input(row: pd.Series) -> dict[str, Any]:
     """Say what a reader types for a model: digits, or the characters of a vocabulary; the page tells them apart by it.
 
-    A text begins with the first prefix of the record, or as `memexp.generate` does without one, with a space.
+    A text begins with the first prefix of the record, or as `memexp.generate` does without one.
     """
     if row["task.name"] == "digit_sum":
         return {"length": int(row["length"]), "exact_over": str(row["exact_over"])}
     vocabulary = str(row["vocabulary"])
-    prefixes = [prefix for prefix in row["task.prefixes"] if prefix]
-    return {"vocabulary": vocabulary, "opening": [*prefixes, " " if " " in vocabulary else vocabulary[0]][0]}
+    prefixes = [typed(prefix, vocabulary) for prefix in row["task.prefixes"] if prefix]
+    return {"vocabulary": vocabulary, "opening": [*prefixes, opening(vocabulary)][0]}
 
 
 def describe(model: SequenceClassifier, config: DictConfig) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from memexp import checkpoints, heatmaps, machine, records, units
+from memexp import heatmaps, machine, records, units
 from memexp.analysis import save, write, write_table
 from memexp.config import check, ranged
 from memexp.errors import ConfigError, RecordError
@@ -34,7 +34,7 @@ from memexp.tasks.digit_sum import DigitReading
 from memexp.tasks.task import Reading, Rows, Task
 
 DIGITS = DigitReading()
-MOST_UNITS, PASSAGE = 6, 216  # units that are shown over a passage of so many characters
+MOST_UNITS = 6  # that are shown over a passage of the text
 CHUNK = 250_000  # values of one part that are held at once: bounds the memory
 
 
@@ -65,13 +65,17 @@ class Options:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A finished run: its study, its folder's name, its config, its task, its model with each seed's best weights."""
+    """A finished run: its study, its folder's name, its config, its task, its model with each seed's best weights.
+
+    ``updates`` says for each seed after which update it had them.
+    """
 
     study: str
     name: str
     config: DictConfig
     task: Task
     model: SequenceClassifier
+    updates: Mapping[int, int]
 
     def best(self, seed: int) -> SequenceClassifier:
         """Return the model of one seed (S = 1) with its best weights.
@@ -102,8 +106,8 @@ def load_run(folder: Path) -> LoadedRun:
 
     Raises:
         ConfigError: there is no such folder.
-        RecordError: the run is not finished, its record is damaged, or its checkpoint missing, damaged or of a model
-            of another text.
+        RecordError: the run is not finished, its record is damaged, its checkpoint missing, damaged or of another
+            model, or its data others than it was trained on.
         DataError: its data cannot be read.
     """
     if not folder.is_dir():
@@ -116,7 +120,9 @@ def load_run(folder: Path) -> LoadedRun:
     summary = records.read_json(path)
     try:
         config = check(OmegaConf.create(summary["config"]))
+        updates = {seed["seed"]: seed["best_iteration"] for seed in summary["seeds"]}
         task = build_task(config)
+        _check_data(folder, task)
         model = build_model(config, task, initialise=False)
     except ConfigError as error:
         raise RecordError(f"{path}: {error}") from error
@@ -124,12 +130,23 @@ def load_run(folder: Path) -> LoadedRun:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise RecordError(f"{path} is damaged ({reason}); delete the run's folder to train it anew") from error
     Runner(model, torch.optim.SGD(model.parameters())).load_model(best)
-    content = checkpoints.load(best, "weights")
-    for name, value in task.extras.items():
-        if not torch.equal(content.get(name, torch.empty(0)), value):
-            raise RecordError(f"{best} is of another {name} than the data has now; bring the data back, or train anew")
     home = folder.resolve()
-    return LoadedRun(home.parent.name, home.name, config, task, model)
+    return LoadedRun(home.parent.name, home.name, config, task, model, updates)
+
+
+def _check_data(folder: Path, task: Task) -> None:
+    """Check that the data that a task has read are those that the run in this folder was trained on.
+
+    Only the hash of the data counts: not the order of batches, nor the files of initial weights, that follow it.
+
+    Raises:
+        RecordError: they are not.
+    """
+    there = str(records.read_json(folder / records.CONFIG).get("data"))
+    then, now = (re.split(r"[/+]", fingerprint)[0] for fingerprint in (there, task.fingerprint()))
+    if then != now:
+        what = task.trained_on if task.every_step else f"the data of {task.trained_on}"
+        raise RecordError(f"{what} is another one than {folder} was trained on; bring that back, or train anew")
 
 
 def find_run(study: Path, model: str | None, length: int | None) -> Path:
@@ -193,10 +210,11 @@ def averages(
 
     Returns:
         Means, a row for each part, place, kind of token and unit. The place has the column that the task names: for
-        digit sums ``time_step``, 1 for the first. ``probability``: of a token of this kind at this place, over the
-        number of tokens at it in a row; ``mean``, given that it is; ``mean_size``, of the absolute value (for a gate
-        the same). And saturation, a row for each part and unit: ``share_under_0.1`` and ``share_over_0.9``, how much
-        of all values, over inputs and time steps, has a size under 0.1 or over 0.9.
+        digit sums ``time_step``, 1 for the first. ``probability``: of a token of this kind at this place; where places
+        are time steps, among the tokens at it (so they sum to 1 for every place), else among all tokens (so they sum
+        to 1 in all). ``mean``, given that it is; ``mean_size``, of the absolute value (for a gate the same). And
+        saturation, a row for each part and unit: ``share_under_0.1`` and ``share_over_0.9``, how much of all values,
+        over inputs and time steps, has a size under 0.1 or over 0.9.
     """
     if rows.weights is None:
         raise ValueError("the rows have no weights: averages are over a distribution")
@@ -223,9 +241,10 @@ def averages(
             outside = torch.stack([weights @ far.double().flatten(1) for far in (size < 0.1, size > 0.9)])
             sums[name] = sums.get(name, 0) + both
             shares[name] = shares.get(name, 0) + outside.view(2, L, -1).mean(1)
-    first = 1 if everywhere is None else 0  # place
+    first, tokens = (1, 1) if everywhere is None else (0, L)  # first place; tokens of a row that share a time step
     means = pd.concat(
-        [_means_table(name, sums[name] / mass[:, :, None], mass, first, task) for name in sums], ignore_index=True
+        [_means_table(name, sums[name] / mass[:, :, None], mass / tokens, first, task) for name in sums],
+        ignore_index=True,
     )
     return means, pd.concat([_shares_table(name, shares[name]) for name in shares], ignore_index=True)
 
@@ -336,7 +355,13 @@ def show_averages(run: LoadedRun, about: str, options: Options, folder: Path) ->
 def show_units(run: LoadedRun, about: str, options: Options, folder: Path) -> None:
     """Write which units follow what in a text, before and after training, as a table and as figures."""
     tokens, features = run.task.running_text()
-    if not features:
+    if not len(tokens):
+        return
+    if len(tokens) < units.SHORTEST_TEXT:
+        print(
+            f"units: the test text is too short, it has {len(tokens)} characters; {units.SHORTEST_TEXT} are needed: "
+            "train on a longer text, or with a larger task.held_out"
+        )
         return
     models = {"before": run.untrained(options.seed), "after": run.best(options.seed)}
     traces = {
@@ -344,34 +369,35 @@ def show_units(run: LoadedRun, about: str, options: Options, folder: Path) -> No
         for training, model in models.items()
     }
     table = _joined({training: units.follow(trace, features) for training, trace in traces.items()})
+    if table.empty:
+        print("units: the test text is the same everywhere, so there is nothing to follow")
+        return
     best = units.best(table)
-    sentences = [*units.in_words(best)]
-    print(*sentences, sep="\n")
-    title = f"{about}: which units follow what, over {len(tokens)} characters that were held out\n"
-    title += "points: units, the best with its number; chance: what the best unit reaches at 5 % of all shifts"
+    print(*units.in_words(best), sep="\n")
+    title = f"{about}\nwhich units follow what, over {len(tokens) - units.BURN_IN:,} characters that were held out\n"
+    title += "points: units, the best with its number if it is above chance and above all before training\n"
+    title += "chance: if no unit followed anything, some would be above it for some feature in 5 % of all texts"
     save(heatmaps.units_by_feature(table, title), folder / "units")
     write_table(folder / "units.csv", table, "%.6g")
     files = ["units.csv, units.png, .pdf"]
-    sizes = best["r"].abs()
-    shown = sizes[sizes > best["threshold_of_all"]].nlargest(MOST_UNITS).index.sort_values()
+    shown = units.by_unit(best).head(MOST_UNITS)
     if len(shown):
-        labels = run.task.labels(tokens.tolist())
-        passage = _passage(labels)
-        values = np.stack([traces["after"][best["part"][k]][:, best["unit"][k]] for k in shown], 1)
-        title = f"{about}: the units that follow best, over a passage that was held out"
-        names = [sentences[k] for k in shown]
-        figure = heatmaps.units_in_text(units.standardise(values)[passage], names, labels[passage], title)
+        labels = run.task.labels(tokens[units.BURN_IN :].tolist())
+        start = _start_of_line(labels)
+        of_units = zip(shown["part"], shown["unit"], strict=True)
+        values = np.stack([traces["after"][part][units.BURN_IN :, unit] for part, unit in of_units], 1)
+        title = f"{about}\nunits that follow something better than chance and than any before training"
+        names = ("unit " + shown["unit"].astype(str) + " of " + shown["part"] + ": " + shown["follows"]).tolist()
+        figure = heatmaps.units_in_text(units.standardise(values)[start:], names, labels[start:], title)
         save(figure, folder / "units_in_text")
         files.append("units_in_text.png, .pdf")
     print(f"written: {folder}/{', '.join(files)}")
 
 
-def _passage(labels: Sequence[str]) -> slice:
-    """Choose what to show of a text: from the start of a word or line, once the state has filled."""
-    begins = [place + 1 for place, label in enumerate(labels) if label in ("␣", "↵")]
-    after = [place for place in begins if place >= min(100, len(labels) // 4)]
-    start = after[0] if after else 0
-    return slice(start, start + PASSAGE)
+def _start_of_line(labels: Sequence[str]) -> int:
+    """Find where the first line begins in the first half of a text, or else the first word, or else the text."""
+    half = list(labels[: len(labels) // 2])
+    return next((half.index(mark) + 1 for mark in ("↵", "␣") if mark in half), 0)
 
 
 def show(options: Options) -> None:
@@ -391,6 +417,12 @@ def show(options: Options) -> None:
     remark = run.task.remark(tokens)
     if remark:
         print(f"memexp.gates: warning: {remark}", file=sys.stderr)
+    if run.updates[options.seed] < 1:
+        print(
+            f"memexp.gates: warning: the best weights of seed {options.seed} are those before training; "
+            "before and after are the same",
+            file=sys.stderr,
+        )
     about = f"{type(model.cell).__name__} trained on {run.task.trained_on}, seed {options.seed} ({run.study})"
     folder = Path(options.images_dir) / run.study / "gates" / f"{run.name},seed={options.seed}"
     show_sequence(model, tokens, about, options, folder, run.task)

@@ -25,7 +25,7 @@ FONT = 7.5
 TOKEN_WIDTH = 0.11  # inches that a digit or a character below a heatmap needs
 MOST_TOKENS = 100  # more tokens than these are not all written below a heatmap
 FAINT = ("0", "␣", "↵")  # tokens that the others stand out from
-LINE = 72  # characters of a text in a line
+LINE, LINES = 72, 3  # characters of a text in a line, and how many lines of it are shown
 WIDEST = 12.5  # inches
 LOOK: dict[str, dict[str, Any]] = {  # of the values before and after training; told apart without colour as well
     "before": {"color": "#de8f05", "marker": "o", "mfc": "white"},
@@ -259,9 +259,9 @@ def _titled(figure: Figure, title: str) -> Figure:
 
 
 def _wrapped(line: str, width: int) -> str:
-    """Wrap a line; with Chinese and other wide characters in it, at half the width."""
-    wide = any(unicodedata.east_asian_width(character) in "WF" for character in line)
-    return textwrap.fill(line, width // 2 if wide else width)
+    """Wrap a line; Chinese and other wide characters count twice."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in line)
+    return textwrap.fill(line, max(1, width * len(line) // max(1, len(line) + wide)))
 
 
 def means_by_place(
@@ -318,8 +318,10 @@ def means_by_kind(means: pd.DataFrame, ax: Axes, kinds: Sequence[str] | None = N
         spread = np.linspace(-0.12, 0.12, by_unit.shape[1])  # in the order of the units, so that points do not hide
         places = shift + np.arange(len(kinds))[:, None] + spread
         alpha = 0.7 if by_unit.shape[1] <= 64 else 0.25  # so many points would hide the bar
-        ax.plot(places.ravel(), by_unit.ravel(), linestyle="", markersize=2.5, markeredgewidth=0.5, alpha=alpha, **look)
-        ax.hlines(by_unit.mean(1), places[:, 0] - 0.03, places[:, -1] + 0.03, color=look["color"], linewidth=2)
+        style = {"linestyle": "", "markersize": 2.5, "markeredgewidth": 0.5, "alpha": alpha, **look}
+        ax.plot(places.ravel(), by_unit.ravel(), **style)
+        bars = {"color": look["color"], "linewidth": 2, "label": f"{training} training"}
+        ax.hlines(by_unit.mean(1), places[:, 0] - 0.03, places[:, -1] + 0.03, **bars)
     ax.set_xticks(range(len(kinds)), kinds)
     if len(kinds) > 4:  # they would touch
         ax.set_xticks(range(len(kinds)), kinds, rotation=25, ha="right", rotation_mode="anchor")
@@ -385,22 +387,27 @@ def averages(
     singled_out: str | None = "distractor",
     kinds: Sequence[str] | None = None,
 ) -> Figure:
-    """Draw the averages of every part: a row of Axes each, by place, by kind of token, and saturation."""
+    """Draw the averages of every part: a row of Axes each, by place, by kind of token, and saturation.
+
+    Where no token has a place, as in a text without words, there is nothing by place.
+    """
     parts = list(dict.fromkeys(means["part"]))
     figure = Figure(figsize=(12, 2.3 * len(parts) + 1.1), layout="constrained")
-    axes = figure.subplots(len(parts), 3, squeeze=False, width_ratios=(1.2, 1, 1.2))
+    panels = {f"by {place.replace('_', ' ')}": 1.2, "by kind of token": 1, "saturation, unit by unit": 1.2}
+    if not (means[place] > 0).any():
+        panels.pop(next(iter(panels)))
+    axes = figure.subplots(len(parts), len(panels), squeeze=False, width_ratios=list(panels.values()))
     for number, (name, line) in enumerate(zip(parts, axes, strict=True)):
-        means_by_place(means[means["part"] == name], line[0], place, singled_out)
-        means_by_kind(means[means["part"] == name], line[1], kinds)
-        saturation_by_unit(saturation[saturation["part"] == name], line[2])
+        if len(panels) == 3:
+            means_by_place(means[means["part"] == name], line[0], place, singled_out)
+        means_by_kind(means[means["part"] == name], line[-2], kinds)
+        saturation_by_unit(saturation[saturation["part"] == name], line[-1])
         for ax in line:
             ax.tick_params(labelsize=FONT + 0.5)
             ax.spines[["top", "right"]].set_visible(False)
             if number < len(parts) - 1:
                 ax.set_xlabel("")
-    for ax, text in zip(
-        axes[0], (f"by {place.replace('_', ' ')}", "by kind of token", "saturation, unit by unit"), strict=True
-    ):
+    for ax, text in zip(axes[0], panels, strict=True):
         ax.set_title(text, fontsize=10)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=FONT + 1.5)
@@ -409,6 +416,8 @@ def averages(
 
 def units_by_feature(table: pd.DataFrame, title: str) -> Figure:
     """Draw how far every unit follows every feature of a text, before and after training: Axes for each part.
+
+    The best unit of a part is named where it is above chance and above all units before training.
 
     Args:
         table: columns ``training``, ``part``, ``unit``, ``feature``, ``r``, ``threshold`` of `memexp.units.follow`.
@@ -422,8 +431,9 @@ def units_by_feature(table: pd.DataFrame, title: str) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for ax in axes.flat[len(parts) :]:
         ax.set_visible(False)
+    before = table[table["training"] == "before"]["r"].abs().groupby(table["feature"]).max()
     for name, ax in zip(parts, axes.flat, strict=False):
-        _units_of_part(table[table["part"] == name], features, ax)
+        _units_of_part(table[table["part"] == name], before.loc[features], ax)
         ax.set_title(title_of(name), fontsize=10)
     for ax in axes[:, 0]:
         ax.set_ylabel("|r|", fontsize=FONT + 1)
@@ -435,8 +445,12 @@ def units_by_feature(table: pd.DataFrame, title: str) -> Figure:
     return _titled(figure, title)
 
 
-def _units_of_part(own: pd.DataFrame, features: list[str], ax: Axes) -> None:
-    """Draw |r| of all units of one part: a column of points for each feature and training, and the line of chance."""
+def _units_of_part(own: pd.DataFrame, before: pd.Series, ax: Axes) -> None:
+    """Draw |r| of all units of one part: a column of points for each feature and training, and the line of chance.
+
+    ``before`` is the largest of any part before training, for each feature.
+    """
+    features = list(before.index)
     for shift, (training, look) in zip((-0.2, 0.2), LOOK.items(), strict=True):
         by_unit = own[own["training"] == training].pivot(index="feature", columns="unit", values="r").loc[features]
         sizes = by_unit.abs().to_numpy()  # [features, D]
@@ -448,7 +462,7 @@ def _units_of_part(own: pd.DataFrame, features: list[str], ax: Axes) -> None:
         ax.hlines(chance, middles - 0.18, middles + 0.18, color="black", linewidth=1.2, zorder=3)
         if training == "after":
             for k, best in enumerate(sizes.argmax(1)):
-                if sizes[k, best] > chance.iloc[k]:
+                if sizes[k, best] > max(chance.iloc[k], before.iloc[k]):
                     where = (places[k, best], sizes[k, best])
                     style = {"textcoords": "offset points", "ha": "center", "fontsize": FONT - 1}
                     ax.annotate(str(by_unit.columns[best]), where, (0, 3), **style)
@@ -462,15 +476,15 @@ def _units_of_part(own: pd.DataFrame, features: list[str], ax: Axes) -> None:
 
 
 def units_in_text(values: np.ndarray, names: Sequence[str], tokens: Sequence[str], title: str) -> Figure:
-    """Draw a passage of a text for each of some units, every character on the colour of what the unit does there.
+    """Draw how a text begins for each of some units, every character on the colour of what the unit does there.
 
     Args:
         values: [L, units], in standard deviations from the unit's mean.
         names: of the units.
-        tokens: the passage, L characters.
+        tokens: the text, L characters; its first `LINES` lines are drawn.
         title: of the figure.
     """
-    lines = _lines(tokens)
+    lines = _lines(tokens)[:LINES]
     font = font_for("".join(tokens))
     figure = Figure(figsize=(0.13 * LINE + 1.2, len(names) * (0.24 * len(lines) + 0.32) + 1.3), layout="constrained")
     axes = figure.subplots(len(names), 1, squeeze=False)[:, 0]
@@ -492,7 +506,7 @@ def units_in_text(values: np.ndarray, names: Sequence[str], tokens: Sequence[str
                     **font,
                 )
         picture = ax.imshow(colours, cmap=PALE, vmin=-2.5, vmax=2.5, aspect="auto", interpolation="nearest")
-        ax.set_title(name, fontsize=9, loc="left")
+        ax.set_title(_wrapped(name, int(figure.get_figwidth() * 13)), fontsize=9, loc="left")
         ax.set_axis_off()
     bar = figure.colorbar(picture, ax=list(axes), location="bottom", shrink=0.4, aspect=40, pad=0.02, extend="both")
     bar.set_label("standard deviations below and above the unit's own mean", fontsize=FONT)

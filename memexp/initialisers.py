@@ -171,5 +171,8 @@ def chrono_biases(shape: tuple[int, ...], longest: int, generator: Generator) ->
     constants spread over the whole sequence. ``longest`` is the largest distance to bridge, in time steps.
     """
     if longest < 3:
-        raise ConfigError(f"chrono initialisation needs a longest distance of at least 3 steps, not {longest}")
+        raise ConfigError(
+            f"model.initialiser=chrono needs sequences of at least 3 steps, not {longest}; give another initialiser, "
+            "or a larger length (of digits) or task.num_steps (of a text)"
+        )
     return (torch.rand(shape, generator=generator) * (longest - 2) + 1).log()

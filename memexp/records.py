@@ -207,7 +207,7 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
     difference = first_difference(there, wanted)
     if difference:
         changed_data = difference.startswith("data ")
-        what = "was trained on other data files" if changed_data else f"holds another run: {difference}"
+        what = "was trained on other data or in another order" if changed_data else f"holds another run: {difference}"
         raise RecordError(f"{folder} {what}; delete it, or give another study=NAME")
 
 

@@ -302,9 +302,10 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
     seconds = float(runs["seconds"].sum())
     yield "# Chapter 6, measured"
     yield (
-        f"{len(runs)} runs of {rows['seed'].nunique()} seeds each, whose times add up to {duration(seconds)}; accuracies "
-        "are means over seeds with the 95 % interval, and exact, over every possible input, where nothing else is "
-        "said. Made by `python -m memexp experiment=chapter6`, or again from its records by `python -m memexp.report`."
+        f"{len(runs)} runs of {rows['seed'].nunique()} seeds each, whose times add up to {duration(seconds)}. "
+        "Accuracies are means over seeds with the 95 % interval, and exact, over every possible input, where nothing "
+        "else is said. Made by `python -m memexp experiment=chapter6`, or again from its records by "
+        "`python -m memexp.report`."
     )
     for entry in ENTRIES:
         if entry.measured is speed and not with_speed:

@@ -60,6 +60,27 @@ def gradient_norms(parameters: Mapping[str, nn.Parameter]) -> dict[str, list[flo
     return {name: p.grad.flatten(1).norm(dim=1).tolist() for name, p in parameters.items() if p.grad is not None}
 
 
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Put the weights of a checkpoint at ``path`` into a model.
+
+    Raises:
+        RecordError: they are those of a model of other shapes; the first difference is named.
+    """
+    own = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    other = {name: tuple(p.shape) for name, p in weights.items()}
+    differing = sorted(name for name in own.keys() | other.keys() if own.get(name) != other.get(name))
+    if differing:
+        name, _, part = differing[0], *differing[0].rpartition("cell.")[1:]
+        # Two conventions of a cell differ in one of its tensors, in every layer, and in nothing else.
+        conventions = part != name and all(n.endswith(f"cell.{part}") and (n in own) != (n in other) for n in differing)
+        hint = getattr(getattr(model, "cell", None), "loading_hint", "") if conventions else ""
+        raise RecordError(
+            f"{path} is of another model: {name} is {other.get(name, 'missing')} there, "
+            f"{own.get(name, 'missing')} in this one{hint and f'; {hint}'}"
+        )
+    model.load_state_dict(weights)
+
+
 class Runner:
     """Train and evaluate the S seeds of a model.
 
@@ -292,20 +313,7 @@ class Runner:
         Raises:
             RecordError: no, a damaged or a foreign checkpoint, or one of a model of other shapes.
         """
-        self._load_weights(checkpoints.load(path, "weights", self.device)["weights"], path)
-
-    def _load_weights(self, weights: dict[str, Tensor], path: Path) -> None:
-        own = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
-        other = {name: tuple(p.shape) for name, p in weights.items()}
-        for name in sorted(own.keys() | other.keys()):
-            if own.get(name) != other.get(name):
-                missing = name not in own or name not in other
-                hint = getattr(getattr(self.model, "cell", None), "loading_hint", "") if missing else ""
-                raise RecordError(
-                    f"{path} is of another model: {name} is {other.get(name, 'missing')} there, "
-                    f"{own.get(name, 'missing')} in this one{hint and f'; {hint}'}"
-                )
-        self.model.load_state_dict(weights)
+        load_weights(self.model, checkpoints.load(path, "weights", self.device)["weights"], path)
 
     def save_checkpoint(self, path: Path, history: History) -> None:
         """Save all that is needed to go on exactly: weights, optimiser, best weights, position."""
@@ -346,7 +354,7 @@ class Runner:
             ) from error
 
     def _restore(self, state: Mapping[str, Any], path: Path) -> None:
-        self._load_weights(state["weights"], path)
+        load_weights(self.model, state["weights"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._best, self.best_score = state["best"], state["best_score"]

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
+from test_config import composed
 
-from memexp.arguments import check_arguments
+from memexp.arguments import check_arguments, compose_job
 from memexp.errors import ConfigError
 
 
@@ -60,7 +61,21 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["hydra/launcher=baisc"], r"hydra/launcher=baisc is unknown; allowed: joblib, basic, slurm"),
         (["model.forget_bias=nan"], r"model.forget_bias=nan is not a finite number"),
         (["~lr"], r"~lr: a setting cannot be removed"),
-        (["length"], r"cannot read 'length'; settings are given as key=value"),
+        (["length"], r"cannot read 'length'; settings are given as key=value, lists as 'key=\[1,2\]' or, of texts, "),
+        (["task=char_lm", "task.prefixes=[分,b c]"], r"""cannot read .*read: 'task.prefixes=\["分","b c"\]'$"""),
+        (
+            ["task=char_lm", "task.prefixes=[time"],
+            r"cannot read 'task.prefixes=\[time'; settings are given as key=value",
+        ),
+        (["task=char_lm", "task.corpus=Zürich.txt"], r"""cannot read .*read: 'task.corpus="Zürich.txt"'$"""),
+        (
+            ["task=char_lm", "task.prefixes=a"],
+            r"""task.prefixes is a list; .* 'task.prefixes=\["one","another one"\]'""",
+        ),
+        (["task=char_lm", "task.prefixes=[a,null]"], r"task.prefixes\[1\]=null is not possible"),
+        (["task=char_lm", "length=10"], r"length=10 is of task=digit_sum; .* task.num_steps=35 characters"),
+        (["experiment=time_machine", "length=20,30"], r"length=20,30 is of task=digit_sum"),
+        (["-m", "task=char_lm", "length=20,30"], r"length=20,30 is of task=digit_sum"),
         (["length=[1"], r"cannot read 'length=\[1'"),
         (["model.initialiser=glorot"], r"model.initialiser=glorot is unknown; allowed: xavier"),
         (["model.hidden_size=0"], r"model.hidden_size=0 is not possible; give the units of the layer \(32\) or, for "),
@@ -89,6 +104,8 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["study=''"], r"study='' cannot be a folder's name"),
         (["length=10,15"], r"length=10,15: several values make a sweep; add -m"),
         (["-m", "lenght=10,15"], r"unknown key 'lenght'"),
+        (["model=srn", "-m", "length=10,15"], r"cannot read 'length=10,15'; options like -m go before all settings"),
+        (["-x", "length=10"], r"cannot read '-x'; options like -m go before"),
         (["-m", "model=rnn,gruu"], r"model=rnn is unknown"),
         (["-m", "lr=fast", "length=10,15"], r"lr=fast is not a number"),
         (["outputs_dir=file/here"], r"file/here/book cannot be written: Not a directory"),
@@ -99,6 +116,16 @@ def test_a_mistake_is_named_in_one_line(arguments: list[str], complaint: str):
     with pytest.raises(ConfigError, match=complaint) as error:
         check_arguments(arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("task", "good"), [("digit_sum", True), ("char_lm", False)])
+def test_a_run_of_a_sweep_has_a_length_if_its_task_has_one(task: str, good: bool):
+    overrides = [f"task={task}", "length=12"]
+    if good:
+        assert compose_job(overrides, lambda job: composed(*job)).length == 12
+    else:
+        with pytest.raises(ConfigError, match="^length=12 is of task=digit_sum"):
+            compose_job(overrides, lambda job: composed(*job))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +144,9 @@ def test_a_mistake_is_named_in_one_line(arguments: list[str], complaint: str):
         ["model=minlstm", "model.initial_state=input", "model.parameters=null"],
         ["model.initialiser=file", "model.files=[here.txt,there.txt]", "model.hidden_size=[2,3]"],
         ["experiment=chapter6", "report=false"],
+        ["task=char_lm", 'task.prefixes=["time traveller","分","a, b"]'],
+        ["task=char_lm", "task.prefixes=[time traveller]"],  # Hydra reads spaces within
+        ["-m", "task=char_lm,digit_sum", "length=10,20"],  # the run that cannot be is reported by the sweep
         ["--help"],
         ["--cfg", "job"],
     ],

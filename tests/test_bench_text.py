@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Command
 
 from memexp import baselines, bench, bench_text
 from memexp.runner import Runner
@@ -75,8 +76,22 @@ def test_quick_run(tmp_path: Path):
     assert "\ngru: outputs " in done.stdout
 
 
-def test_models_without_a_layer_are_nothing_to_measure(tmp_path: Path):
-    line = [sys.executable, "-m", "memexp.bench", "text=true", "models=[mingru]"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
-    assert done.stderr == ("memexp.bench: text=true measures srn, lstm, gru; models=['mingru'] has none of them\n")
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["models=[mingru]"], "text=true measures srn, lstm, gru; models=['mingru'] has none of them"),
+        (
+            ["lengths=[10]", "growth=true"],
+            "lengths, growth: not with text=true, which has no such sizes; leave them out",
+        ),
+        (["figure=a.png"], "figure: not with text=true, "),
+        (["folders=3"], "folders: not with text=true, "),
+    ],
+)
+def test_what_a_text_does_not_have_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_process: Command, arguments: list[str], complaint: str
+):
+    monkeypatch.chdir(tmp_path)
+    shown = in_process(bench.main, "text=true", *arguments)
+    assert shown.startswith(f"memexp.bench: {complaint}")
+    assert "\n" not in shown

@@ -199,6 +199,9 @@ def test_a_long_or_odd_name_stays_a_folders_name():
     assert len(name) <= 150
     assert name != run_name(f"seeds={list(range(101))}".replace(" ", ""))
     assert "/" not in run_name("seeds=[1]", "clip_by='a/b'")
+    chinese = run_name("task=char_lm", f'task.prefixes=["{"分开" * 60}"]')
+    assert 230 < len(chinese.encode()) < 255
+    assert chinese != run_name("task=char_lm", f'task.prefixes=["{"分开" * 60}分"]')
 
 
 def test_check_does_not_change_what_it_is_given():

@@ -51,6 +51,12 @@ def test_cleaning(text: str, options: tuple[int | None, bool, bool, bool], clean
     assert corpus.clean(text, *options) == cleaned
 
 
+@pytest.mark.parametrize("keep_newlines", [False, True])
+def test_a_text_without_letters_of_which_nothing_is_left(keep_newlines: bool):
+    with pytest.raises(DataError, match=r"^nothing is left of the text: task.strip_punctuation=true keeps only letter"):
+        corpus.clean("1, 2.\n3\n", None, False, True, keep_newlines)
+
+
 def test_the_vocabulary_is_sorted():
     assert corpus.vocabulary("开 banana分") == [" ", "a", "b", "n", "分", "开"]
 
@@ -77,6 +83,11 @@ def test_an_archive_with_one_text(tmp_path: Path):
     assert corpus.read(f"{tmp_path}/own.ZIP", tmp_path) == TINY.decode() * 9
 
 
+def test_what_macos_adds_to_an_archive_does_not_count(tmp_path: Path):
+    archive(tmp_path / "own.zip", "own.txt", "__MACOSX/._own.txt")
+    assert corpus.read(f"{tmp_path}/own.zip", tmp_path) == TINY.decode() * 9
+
+
 @pytest.mark.parametrize("names", [["a.md"], ["a.txt", "b.txt"], []])
 def test_an_archive_must_hold_one_text(tmp_path: Path, names: list[str]):
     archive(tmp_path / "own.zip", *names)
@@ -99,7 +110,8 @@ def test_an_archive_must_hold_one_text(tmp_path: Path, names: list[str]):
         ("a.txt", b"ab\xff", r"a.txt is not UTF-8 text \(byte 2\); save it as UTF-8"),
         ("a.txt", "分开".encode("gbk"), "a.txt is not UTF-8 text"),
         ("a.zip", b"not an archive", "cannot read .*a.zip: File is not a zip file; give"),
-        ("", None, "cannot read .: Is a directory"),
+        ("", None, "task.corpus= names no text; give a .txt or .zip file, or one of harbour, "),
+        (".", None, "cannot read .*: Is a directory; give a .txt or .zip file, or one of"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes | None, complaint: str):

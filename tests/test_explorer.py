@@ -21,8 +21,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from test_config import composed
 
-from memexp import CONF_DIR, checkpoints, explorer, gates
+from memexp import CONF_DIR, checkpoints, experiment, explorer, gates
 from memexp.config import choices
 from memexp.errors import Complaints
 from memexp.experiment import build_model, build_task
@@ -607,6 +608,30 @@ def test_seeds_that_stopped_or_are_not_finite(
     (seed,) = exported["seeds"]
     assert (seed["seed"], seed["dev"], seed["exact"]) == (0, None, None)
     assert "the weights of seed 1 are not finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "prefixes", "begins"),
+    [
+        ("a sea.\n", "[]", " "),
+        ("a sea.\n", r"['',a\n]", "a\n"),
+        ("分开，不分开\n", "[]", "\n"),
+        ("分开，不分开", "[]", "不"),
+    ],
+)
+def test_a_language_model_is_shown_without_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, prefixes: str, begins: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("own.txt").write_text(text * 300, encoding="utf-8")
+    size = ("batch_size=4", "task.num_steps=9", "model=srn", "model.hidden_size=4", "seeds=2", "epochs=1")
+    task = ("task=char_lm", "task.corpus=own.txt", "task.keep_newlines=true", f"task.prefixes={prefixes}")
+    experiment.run(composed(*size, *task), Path("outputs/texts/run"))
+    Path("own.txt").unlink()
+    (exported,) = explorer.export_study(Path("outputs/texts"), None, Complaints())
+    assert len(exported["seeds"]) == 2
+    assert exported["vocabulary"] == "".join(sorted(set(text)))
+    assert exported["opening"] == begins
 
 
 def test_no_name_ends_the_script():

@@ -237,15 +237,30 @@ def test_stacked_layers_and_both_directions_are_drawn(tmp_path: Path, monkeypatc
 def test_another_length_is_allowed_with_a_warning(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    arguments = [f"run={run_folder}", "sequence=[1,2,0,0,0,3]", "names=[cell_state]", "averages=false"]
+    arguments = [f"run={run_folder}", "seed=1", "sequence=[1,2,0,0,0,3]", "names=[cell_state]", "averages=false"]
     monkeypatch.setattr(sys, "argv", ["gates", *arguments])
     gates.main()
     warning = "memexp.gates: warning: the sequence has 6 digits; this model was trained on length 4\n"
     assert capsys.readouterr().err == warning
-    folder = Path(f"images/book/gates/{RUN},seed=0/120003")
+    folder = Path(f"images/book/gates/{RUN},seed=1/120003")
     assert {path.stem for path in folder.iterdir()} == {"sheet", "cell_state", "trace"}
     with np.load(folder / "trace.npz") as arrays:
         assert arrays["cell_state"].shape == (6, 32)
+
+
+@pytest.mark.parametrize(("update", "warned"), [(-1, True), (0, True), (1, False)])
+def test_weights_from_before_training_are_warned_of(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], update: int, warned: bool
+):
+    path = run_folder / records.SUMMARY
+    summary = json.loads(path.read_text())
+    summary["seeds"][1]["best_iteration"] = update
+    path.write_text(json.dumps(summary))
+    assert gates.load_run(run_folder).updates[1] == update
+    monkeypatch.setattr(sys, "argv", ["gates", "length=4", "seed=1", "averages=false", "names=[cell_state]"])
+    gates.main()
+    warning = "memexp.gates: warning: the best weights of seed 1 are those before training; before and after are the "
+    assert capsys.readouterr().err == (f"{warning}same\n" if warned else "")
 
 
 def test_a_sequence_of_any_length_has_a_folder_of_its_own():
@@ -303,7 +318,7 @@ def test_a_text_is_drawn_and_written(trained_text: Path):
         assert arrays["probabilities"].shape == (31, 19)
         np.testing.assert_allclose(arrays["probabilities"].sum(1), 1, rtol=1e-5)
     shown = result.stdout.splitlines()
-    assert shown[0].startswith("GRU trained on the text own, seed 1 (char_lm): next: ")
+    assert shown[0].startswith("GRU trained on the text own (17,684 characters), seed 1 (char_lm): next: ")
     assert re.search(r"; \d\.\d\d bits per character$", shown[0])
     features = ["position in line", "position in word", "position in sentence", "space", "space next", "newline",
                 "newline next", "punctuation", "punctuation next", "upper case", "vowel"]  # fmt: skip
@@ -312,7 +327,7 @@ def test_a_text_is_drawn_and_written(trained_text: Path):
     assert list(means) == ["training", "part", "letter_of_the_word", "kind", "unit", "probability", "mean", "mean_size"]
     assert set(means["kind"]) == {"first letter", "inner letter", "space", "newline", "punctuation"}
     table = pd.read_csv(folder / "units.csv")
-    columns = ["training", "feature", "part", "unit", "r", "threshold", "p", "threshold_of_all"]
+    columns = ["training", "feature", "part", "unit", "r", "threshold", "p"]
     assert list(table) == columns
     assert len(table) == 2 * len(features) * len(TEXT_PARTS) * 5
 
@@ -330,13 +345,20 @@ def test_averages_over_a_text_equal_brute_force(text_folder: Path, monkeypatch: 
             chosen = (kinds == run.task.kinds.index(kind)) & (places == place)
             own = means[(means["part"] == name) & (means["letter_of_the_word"] == place) & (means["kind"] == kind)]
             assert own["unit"].tolist() == [*range(5)]
-            assert own["probability"].to_numpy() == pytest.approx(float(chosen.sum()) / len(rows))
+            assert own["probability"].to_numpy() == pytest.approx(float(chosen.double().mean()))
             assert own["mean"].to_numpy() == pytest.approx(values[chosen].mean(0).numpy())
             assert own["mean_size"].to_numpy() == pytest.approx(values[chosen].abs().mean(0).numpy())
         under = saturation.loc[saturation["part"] == name, "share_under_0.1"]
         assert under.to_numpy() == pytest.approx((values.abs() < 0.1).double().mean((0, 1)).numpy())
     total = means.loc[means["part"] == "hidden_state"].groupby("unit")["probability"].sum()
-    assert total.to_numpy() == pytest.approx(rows.inputs.shape[1])
+    assert total.to_numpy() == pytest.approx(1)
+
+
+def test_averages_over_a_text_say_which_letters_are_together(tmp_path: Path):
+    own = Path(tmp_path / "own.txt")
+    for longest, source in ((11, "2 rows of 279 characters, held out"), (12, "(letter 12: and all beyond)")):
+        own.write_text(f"{'a' * longest} b " * 400)
+        assert CharLM([0], 2, tmp_path, str(own), held_out=0.2).distribution().source.endswith(source)
 
 
 def test_units_are_followed_through_the_whole_text_in_one_row(text_folder: Path, command: Command):
@@ -350,7 +372,7 @@ def test_units_are_followed_through_the_whole_text_in_one_row(text_folder: Path,
         hidden = model.trace(codes[None, None], ["hidden_state"])["hidden_state"][0, 0]
         spaces = np.array([character == " " for character in text])
         for unit in range(5):
-            r = np.corrcoef(hidden[:, unit], spaces)[0, 1]
+            r = np.corrcoef(hidden[100:, unit], spaces[100:])[0, 1]
             assert table.loc[(training, "space", unit), "r"] == pytest.approx(r, abs=1e-5)
     best = table.loc[("after", "space"), "r"]
     unit = best.abs().idxmax()
@@ -360,15 +382,63 @@ def test_units_are_followed_through_the_whole_text_in_one_row(text_folder: Path,
 def test_a_text_without_anything_to_follow_is_drawn_all_the_same(
     text_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ):
-    """No unit above chance: no passage is drawn. No feature: nothing is said."""
+    """No unit above chance: no passage is drawn. No feature, or a short text: a line says so, and nothing is drawn."""
     follow = gates.units.follow
-    monkeypatch.setattr(gates.units, "follow", lambda *both: follow(*both).assign(threshold=2.0, threshold_of_all=2.0))
+    monkeypatch.setattr(gates.units, "follow", lambda *both: follow(*both).assign(threshold=2.0))
     shown = command("study=char_lm", "seed=3", "averages=false", "names=[candidate]", "images_dir=pictures")
     assert "not above chance 2.00" in shown
     (folder,) = Path("pictures/char_lm/gates").iterdir()
     assert {path.name for path in folder.iterdir() if path.is_file()} == {"units.csv", "units.png", "units.pdf"}
-    monkeypatch.setattr(CharLM, "running_text", lambda self: (torch.empty(0), {}))
-    assert len(command("study=char_lm", "seed=3", "averages=false").splitlines()) == 2
+    shutil.rmtree("pictures")
+    for length, said in (
+        (600, "units: the test text is the same everywhere, so there is nothing to follow"),
+        (499, "units: the test text is too short, it has 499 characters; 500 are needed: "
+              "train on a longer text, or with a larger task.held_out"),
+    ):  # fmt: skip
+        text = torch.ones(length, dtype=torch.long), {"space": np.ones(length)}
+        monkeypatch.setattr(CharLM, "running_text", lambda self, text=text: text)
+        shown = command("study=char_lm", "seed=3", "averages=false", "images_dir=pictures").splitlines()
+        assert (len(shown), shown[2]) == (3, said)
+        (folder,) = Path("pictures/char_lm/gates").iterdir()
+        assert not [path for path in folder.iterdir() if path.is_file()]
+
+
+def test_a_unit_is_shown_once_with_all_that_it_follows(
+    text_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    """Its values begin, like the passage, with the first line that begins after the first 100 characters."""
+    figures: dict[str, tuple[object, ...]] = {}
+    monkeypatch.setattr(gates.heatmaps, "units_in_text", lambda *given: figures.update(text=given) or Figure())
+
+    def follow(traces: object, features: object) -> pd.DataFrame:
+        r = 0.9 if not calls else 0.95
+        calls.append(traces)
+        rows = [
+            ("space", "hidden_state", 2, r),
+            ("vowel", "hidden_state", 2, 2 * r - 1),
+            ("space", "candidate", 1, 0.1),
+        ]
+        return pd.DataFrame(rows, columns=["feature", "part", "unit", "r"]).assign(threshold=0.3, p=0.5)
+
+    calls: list[object] = []
+    monkeypatch.setattr(gates.units, "follow", follow)
+    monkeypatch.setattr(gates.heatmaps, "units_by_feature", lambda *given: Figure())
+    command("study=char_lm", "seed=3", "averages=false", "images_dir=pictures")
+    values, names, labels, _ = figures["text"]
+    assert names == ["unit 2 of hidden_state: space (r = 0.95), vowel (r = 0.90)"]
+    run = gates.load_run(text_folder)
+    text = run.task.texts["test"]
+    start = text.index("\n", 100) + 1
+    assert "".join(labels) == text[start:].replace("\n", "↵").replace(" ", "␣")
+    tokens = torch.tensor([[[run.task.vocabulary.index(character) for character in text]]])
+    hidden = run.best(3).trace(tokens)["hidden_state"][0, 0, 100:, 2].numpy()
+    expected = (hidden - hidden.mean()) / hidden.std()
+    np.testing.assert_allclose(values[:, 0], expected[start - 100 :], atol=1e-4)
+
+
+@pytest.mark.parametrize(("labels", "start"), [("ab␣cd↵ef␣ghijkl", 6), ("ab␣cdefgh", 3), ("abcdef␣gh", 0)])
+def test_a_passage_begins_with_a_line_or_else_a_word(labels: str, start: int):
+    assert gates._start_of_line(list(labels)) == start
 
 
 @pytest.mark.parametrize(
@@ -404,9 +474,23 @@ def test_a_mistake_about_a_text_is_named(text_folder: Path, command: Command, ar
 
 
 def test_another_text_than_the_run_was_trained_on_is_refused(text_folder: Path, command: Command):
-    Path("own.txt").write_text(Path("own.txt").read_text().replace("v", "V"))
-    shown = command("study=char_lm", "seed=1")
-    assert f"{text_folder}/best.pt is of another vocabulary than the data has now; bring the data back" in shown
+    """The alphabet is the same; a mark of the order of batches or of initial weights would not matter."""
+    config = json.loads((text_folder / records.CONFIG).read_text())
+    for mark in ("/order", "+0123abcd"):
+        (text_folder / records.CONFIG).write_text(json.dumps({**config, "data": config["data"] + mark}))
+        gates.load_run(text_folder)
+    Path("own.txt").write_text(Path("own.txt").read_text().replace("traveller", "revellart"))
+    assert command("study=char_lm", "seed=1") == (
+        f"memexp.gates: the text own (17,684 characters) is another one than {text_folder} was trained on; "
+        "bring that back, or train anew"
+    )
+
+
+def test_other_digits_than_the_run_was_trained_on_are_refused(run_folder: Path, command: Command):
+    config = json.loads((run_folder / records.CONFIG).read_text())
+    (run_folder / records.CONFIG).write_text(json.dumps({**config, "data": "0" * 64}))
+    complaint = f"memexp.gates: the data of length 4 is another one than {run_folder} was trained on; bring that back"
+    assert command("length=4").startswith(complaint)
 
 
 def test_one_of_several_texts_is_named_by_its_model(text_folder: Path, command: Command):

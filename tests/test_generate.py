@@ -1,9 +1,11 @@
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
@@ -107,9 +109,12 @@ def test_the_text_itself_is_not_needed(run_folder: Path, command: Command):
         (["weights=first"], "weights=first is unknown; allowed: best, last"),
         (["study=chars"], "study 'chars' does not exist (did you mean char_lm?); there are: char_lm"),
         (["outputs_dir=nowhere"], "nowhere has no study yet"),
-        (["model=gru"], "outputs/char_lm has 0 finished runs with model=gru; give one as run=..."),
+        (["model=gru"], "no finished run of a language model with model=gru; give one as run=...: outputs/char_lm/"),
         (["model_seed=0"], "has no such seed; it has 4, 2"),
-        (["run=outputs/none"], "outputs/none is not a finished run"),
+        (["run=outputs/none"], "run=outputs/none: there is no such folder"),
+        (["run=outputs/char_lm"], "outputs/char_lm is no run's folder: it has no config.json; give one, as outputs/"),
+        ([f"seed={2**63}"], f"seed={2**63} is too large; it must be at most {2**63 - 1}"),
+        (["temperature=nan"], "temperature=nan is not a finite number"),
     ],
 )
 def test_a_mistake_is_named(
@@ -125,21 +130,28 @@ def test_a_mistake_is_named(
 def test_several_runs_are_listed(run_folder: Path, command: Command):
     other = shutil.copytree(run_folder, run_folder.with_name("other"))
     shown = command()
-    assert "outputs/char_lm has 2 finished runs" in shown
+    assert "outputs/char_lm has 2 finished runs of language models; give one as run=...: " in shown
     assert str(run_folder) in shown
     assert str(other) in shown
 
 
 def test_an_unfinished_run(run_folder: Path, command: Command):
     (run_folder / records.SUMMARY).unlink()
-    assert "outputs/char_lm has 0 finished runs" in command()
+    unfinished = f"outputs/char_lm has no finished run of a language model; without a record: {run_folder.name}: not "
+    assert unfinished in command()
     assert "is not a finished run; give the command that started it again to go on" in command(f"run={run_folder}")
 
 
-def test_a_run_of_another_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command):
-    monkeypatch.chdir(tmp_path)
-    experiment.run(composed("length=3", "model=srn", "epochs=1", "seeds=1"), Path("outputs/book/run"))
-    assert "outputs/book/run is of the task digit_sum; a run of task=char_lm can write" in command("study=book")
+def test_a_run_of_another_task(run_folder: Path, command: Command):
+    book, other = Path("outputs/book/run"), run_folder.with_name("sums")
+    experiment.run(composed("length=3", "model=srn", "epochs=1", "seeds=1"), book)
+    assert command("study=book").endswith(
+        "outputs/book has no finished run of a language model; give another study=NAME, or train one: "
+        "python -m memexp task=char_lm"
+    )
+    assert f"{book} is of the task digit_sum; a run of task=char_lm can write" in command(f"run={book}")
+    shutil.copytree(book, other)
+    assert len(command("prefix=The", "length=5")) == 3 + 5 + 1  # the one language model beside it is found
 
 
 @pytest.mark.parametrize("weights", ["best", "last"])
@@ -151,6 +163,43 @@ def test_a_missing_and_a_foreign_checkpoint(run_folder: Path, command: Command, 
     assert f"{path} is of another vocabulary than its record; delete the run's folder" in command(f"weights={weights}")
     path.unlink()
     assert f"no checkpoint at {path}; delete the run's folder" in command(f"weights={weights}")
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_weights_of_other_shapes(run_folder: Path, command: Command, weights: str):
+    path = run_folder / {"best": records.BEST, "last": records.LAST}[weights]
+    content = checkpoints.load(path, {"best": "weights", "last": "training"}[weights])
+    own = content.get("training", content)
+    own["weights"]["head_bias"] = own["weights"]["head_bias"][..., :-1].clone()
+    checkpoints.save(path, content)
+    assert re.search(
+        rf"{path.name} is of another model: head_bias is .* there, .* in this one$", command(f"weights={weights}")
+    )
+    for there in (own["weights"], own):  # a tensor is missing, or all of them
+        there.pop("head_bias" if there is own["weights"] else "weights")
+        checkpoints.save(path, {**content, "weights": own.get("weights", {})} if weights == "best" else content)
+        assert f"{path} is of another model: head_bias is missing there, (" in command(f"weights={weights}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("vocabulary", None, "is damaged (TypeError: the vocabulary is None, not a text); delete the run's folder"),
+        ("vocabulary", "abc", "is of another vocabulary than its record; delete the run's folder"),
+        ("seeds", [{}], "is damaged (KeyError: 'diverged_at'); delete the run's folder"),
+        ("config.lr", -1, "lr=-1 is too small; it must be above 0; delete the run's folder"),
+        ("config.model._target_", "memexp.models.Srn", "is damaged ("),
+    ],
+)
+def test_a_damaged_record(run_folder: Path, command: Command, key: str, value: object, complaint: str):
+    path = run_folder / records.SUMMARY
+    summary = json.loads(path.read_text())
+    *outer, last = key.split(".")
+    reduce(getitem, outer, summary)[last] = value
+    path.write_text(json.dumps(summary))
+    shown = command(f"run={run_folder}")
+    assert complaint in shown
+    assert "\n" not in shown
 
 
 def test_a_seed_that_stopped_has_its_best_weights_left(run_folder: Path, command: Command):

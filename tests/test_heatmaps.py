@@ -166,9 +166,11 @@ def test_bits_are_the_last_panel():
     assert panels[-1].get_xlabel() == "character at each time step"
 
 
-def test_a_line_of_wide_characters_is_wrapped_at_half_the_width():
+def test_wide_characters_count_twice_where_a_line_is_wrapped():
     assert heatmaps._wrapped("分" * 30, 40) == f"{'分' * 20}\n{'分' * 10}"
     assert heatmaps._wrapped("a" * 30, 40) == "a" * 30
+    assert heatmaps._wrapped("a" * 36 + "分分", 40) == "a" * 36 + "分分"
+    assert heatmaps._wrapped("", 40) == ""
 
 
 # --- sheets ---
@@ -293,6 +295,13 @@ def test_means_by_letter_of_the_word_leave_out_what_is_in_no_word():
     assert ax.get_xlabel() == "letter of the word"
 
 
+def test_a_text_without_words_has_nothing_by_place():
+    own = means().rename(columns={"time_step": "letter_of_the_word"}).assign(letter_of_the_word=0)
+    figure = heatmaps.averages(own, saturation(), "GRU", "letter_of_the_word", None)
+    assert [ax.get_title() for ax in figure.axes] == ["by kind of token", "saturation, unit by unit"]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["before training", "after training"]
+
+
 def test_kinds_are_in_the_order_that_is_asked_for():
     ax = heatmaps.means_by_kind(means(), axes(), ["zero", "none of these", "distractor", "second digit", "first digit"])
     assert labels(ax) == ["zero", "distractor", "second digit", "first digit"]
@@ -325,6 +334,13 @@ def test_every_unit_is_a_point_and_the_best_above_chance_is_named():
     assert labels(panels[1]) == labels(panels[2]) == ["space", "vowel"]
 
 
+def test_a_unit_that_is_not_above_all_before_training_is_not_named():
+    table = followed()
+    table.loc[0, "r"] = -0.6  # candidate 0 before, space
+    figure = heatmaps.units_by_feature(table, "GRU")
+    assert not [text for ax in figure.axes for text in ax.texts]
+
+
 def test_a_passage_is_broken_after_newlines_and_spaces(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(heatmaps, "LINE", 6)
 
@@ -334,6 +350,14 @@ def test_a_passage_is_broken_after_newlines_and_spaces(monkeypatch: pytest.Monke
     assert broken("ab␣cd␣efgh") == ["ab␣cd␣", "efgh"]
     assert broken("abc↵d␣ef␣g↵h") == ["abc↵", "d␣ef␣", "g↵h"]
     assert broken("abcdefgh") == ["abcdef", "gh"]
+
+
+def test_a_text_is_shown_as_it_begins(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(heatmaps, "LINE", 6)
+    monkeypatch.setattr(heatmaps, "LINES", 2)
+    figure = heatmaps.units_in_text(np.zeros((14, 1)), ["one"], list("ab␣cd␣ef␣ghijk"), "GRU")
+    (ax,) = (ax for ax in figure.axes if ax.images)
+    assert "".join(text.get_text() for text in ax.texts) == "abcdef"
 
 
 def test_each_character_stands_on_the_colour_of_its_unit():

@@ -117,7 +117,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path):
         RecordError, match="holds another run: lr is 0.1 there, 0.2 now; delete it, or give another study"
     ):
         records.check_identity(tmp_path, {"lr": 0.2})
-    with pytest.raises(RecordError, match="was trained on other data files"):
+    with pytest.raises(RecordError, match="was trained on other data or in another order"):
         records.check_identity(tmp_path, {"lr": 0.1, "data": "abd"})
 
 

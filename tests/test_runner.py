@@ -484,6 +484,18 @@ def test_weights_of_the_other_kind_of_gru_are_refused_with_a_hint(
         runner(own, KINDS[wanted]).load_model(tmp_path / "best.pt")
 
 
+def test_weights_that_differ_in_more_than_a_convention_are_refused_without_a_hint(tmp_path: Path):
+    own, path = task(tmp_path, [0]), tmp_path / "best.pt"
+    runner(own, KINDS["GRU reset before"]).save_model(path)
+    content = checkpoints.load(path, "weights")
+    del content["weights"]["head_bias"]
+    checkpoints.save(path, content)
+    with pytest.raises(RecordError, match=r"best.pt is of another model: head_bias is missing there, .* in this one$"):
+        runner(own, KINDS["GRU reset before"]).load_model(path)
+    with pytest.raises(RecordError, match=r"head_bias is missing there, .* in this one$"):
+        runner(own, KINDS["GRU reset after"]).load_model(path)
+
+
 def test_accuracy_is_the_default_metric(tmp_path: Path):
     assert runner(task(tmp_path, [0])).metric is Accuracy
 

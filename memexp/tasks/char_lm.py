@@ -33,8 +33,10 @@ from memexp.tasks.task import Rows, generator
 
 EVALUATION_ROWS, SHORTEST_ROW = 32, 200  # a text is scored in so many rows side by side, unless they would be shorter
 SHOWN = 60  # characters of the test text that are looked at if nothing else is asked for
-RUNNING_TEXT = 20_000  # of the test text, at most
-LONGEST_WORD = 12  # letters of a word beyond these are too few to average over
+RUNNING_TEXT = 20_100  # of the test text, at most; without `units.BURN_IN`, a length of quick Fourier transforms
+LONGEST_WORD = 12  # letters; those beyond are too few to average over one by one
+#: What the fingerprint says of the order of batches where that has changed since there are records of it.
+ORDERS = {"random": "", "consecutive": "/stretches"}
 
 
 class CharLM:
@@ -91,12 +93,14 @@ class CharLM:
         self.symbols = self.classes = len(self.vocabulary)
         code_points = torch.tensor([ord(character) for character in self.vocabulary])
         self.extras: Mapping[str, Tensor] = {"vocabulary": code_points}
-        self.longest, self.trained_on = num_steps, f"the text {Path(corpus).stem}"
-        self.prefixes = [(prefix, encode(prefix or " ", self.vocabulary)) for prefix in prefixes]
+        self.longest = num_steps
+        begun = [typed(prefix, self.vocabulary) for prefix in prefixes]
+        self.prefixes = [(text, encode(text or opening(self.vocabulary), self.vocabulary)) for text in begun]
         self.pred_chars, self.pred_period = pred_chars, pred_period
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
         held = round(held_out * len(text) / 2)  # characters of dev and of test
         first, second = len(text) - 2 * held, len(text) - held
+        self.trained_on = f"the text {Path(corpus).stem} ({first:,} characters)"
         self.texts = {"train": text[:first], "dev": text[first:second], "test": text[second:]}
         self._codes = {split: encode(part, self.vocabulary) for split, part in self.texts.items()}
         # One character more than inputs, for the last target; up to L - 1 are left out at the start of an epoch.
@@ -106,7 +110,7 @@ class CharLM:
             needed = math.ceil((batch_size * num_steps + num_steps + 1) / (1 - held_out))
             raise ConfigError(
                 f"the text has {len(text)} characters; one batch of {batch_size} sequences of {num_steps} needs "
-                f"{needed}: give a longer text, a smaller batch_size or a smaller task.num_steps"
+                f"{needed}: give a longer text, or a smaller batch_size, task.num_steps or task.held_out"
             )
         if held < 2:
             raise ConfigError(
@@ -149,7 +153,10 @@ class CharLM:
     def distribution(self) -> Rows:
         """Return the test text, every row with the same weight."""
         rows = self.rows("test")
-        return dataclasses.replace(rows, weights=torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
+        weights = torch.full((len(rows),), 1 / len(rows), dtype=torch.float64)
+        long = bool((self.token_places(rows.inputs) == LONGEST_WORD).any())
+        beyond = f" (letter {LONGEST_WORD}: and all beyond)" if long else ""
+        return dataclasses.replace(rows, weights=weights, source=f"{rows.source}, held out{beyond}")
 
     def token_kinds(self, inputs: Tensor) -> Tensor:
         """Say of what kind each character is: inputs [N, L] -> places in `characters.KINDS`, [N, L].
@@ -160,10 +167,12 @@ class CharLM:
         return torch.where(self.token_places(inputs) == 1, characters.KINDS.index("first letter"), of[inputs])
 
     def token_places(self, inputs: Tensor) -> Tensor:
-        """Number the letters of each word from 1: inputs [N, L] -> [N, L]; 0 outside, and beyond `LONGEST_WORD`."""
-        letter = torch.tensor([character.isalpha() for character in self.vocabulary])
-        places = torch.from_numpy(characters.runs(letter[inputs].numpy()))
-        return torch.where(places <= LONGEST_WORD, places, 0)
+        """Number the letters of each word from 1: inputs [N, L] -> [N, L]; 0 outside of words.
+
+        All letters from the `LONGEST_WORD`-th on have this number.
+        """
+        letter = torch.tensor([characters.in_word(character) for character in self.vocabulary])
+        return torch.from_numpy(characters.runs(letter[inputs].numpy())).clamp(max=LONGEST_WORD)
 
     def labels(self, tokens: Sequence[int]) -> list[str]:
         """Write each character, white space as a mark."""
@@ -205,9 +214,8 @@ class CharLM:
         Raises:
             ConfigError: it has characters that the model does not know.
         """
-        if "\n" in self.vocabulary:
-            given = given.replace(r"\n", "\n")
-        codes: list[int] = encode(given or self.texts["test"][:SHOWN], self.vocabulary).tolist()
+        given = typed(given, self.vocabulary) or self.texts["test"][:SHOWN]
+        codes: list[int] = encode(given, self.vocabulary).tolist()
         return codes
 
     def remark(self, tokens: Sequence[int]) -> str | None:
@@ -215,7 +223,7 @@ class CharLM:
         return None
 
     def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
-        """Return the test text, [L], and the features of its characters (`characters.features`)."""
+        """Return the test text, [L], at most `RUNNING_TEXT`, and its features (`characters.features`)."""
         text = self.texts["test"][:RUNNING_TEXT]
         return encode(text, self.vocabulary), characters.features(text)
 
@@ -235,8 +243,21 @@ class CharLM:
         return {"vocabulary": "".join(self.vocabulary), "symbols": self.symbols, **characters, **bits}
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the cleaned text."""
-        return self._fingerprint
+        """Return the SHA-256 of the cleaned text and, of consecutive batches, a mark of their order (`ORDERS`).
+
+        A run whose batches would be others now is neither complete nor gone on with.
+        """
+        return self._fingerprint + ORDERS[self.sampling]
+
+
+def typed(text: str, vocabulary: Sequence[str]) -> str:
+    """Return a text as it was meant: ``\\n`` is a newline to a vocabulary that has one, and has no backslash."""
+    return text.replace(r"\n", "\n") if "\n" in vocabulary and "\\" not in vocabulary else text
+
+
+def opening(vocabulary: Sequence[str]) -> str:
+    """Return what a text that begins with nothing goes on from: a space, else a newline, else the first character."""
+    return next((character for character in " \n" if character in vocabulary), vocabulary[0])
 
 
 def encode(text: str, vocabulary: Sequence[str]) -> Tensor:

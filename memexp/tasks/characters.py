@@ -1,22 +1,33 @@
 """What can be said of each character of a text: its kind, where it stands, and what comes next.
 
-A word is a run of letters. A sentence ends with one of `ENDS`; a line, with a newline.
+A word is a run of letters; letters of scripts that are written without spaces between words (`WITHOUT_SPACES`), as
+Chinese, are in no word, for nothing in the text tells where a word begins. A sentence ends with one of `ENDS`; a line,
+with a newline.
 """
 
 import unicodedata
 
 import numpy as np
 
-KINDS = ("first letter", "inner letter", "space", "newline", "digit", "punctuation", "other")
+KINDS = ("first letter", "inner letter", "letter", "space", "newline", "digit", "punctuation", "other")
+WITHOUT_SPACES = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # Unicode names
 ENDS = ".!?。！？"  # of a sentence
 VOWELS = "aeiouAEIOU"
 MARKS = {" ": "␣", "\n": "↵"}  # how white space is shown
 
 
+def in_word(character: str) -> bool:
+    """Say whether a character is a letter of words."""
+    return character.isalpha() and not unicodedata.name(character, "").startswith(WITHOUT_SPACES)
+
+
 def kind(character: str) -> str:
-    """Say of what kind a character is; a letter counts as an inner one, for its neighbours are not known."""
+    """Say of what kind a character is.
+
+    A letter of a word counts as an inner one, for its neighbours are not known; one that is in no word is a ``letter``.
+    """
     if character.isalpha():
-        return "inner letter"
+        return "inner letter" if in_word(character) else "letter"
     if character == "\n":
         return "newline"
     if character.isspace():
@@ -33,20 +44,19 @@ def runs(member: np.ndarray) -> np.ndarray:
 
 
 def features(text: str) -> dict[str, np.ndarray]:
-    """Return numbers that say something of each character, name -> [L], float64.
+    """Return numbers that say something of each character, name -> [L], float64; not a number where undefined.
 
-    Positions count from 1. ``position in word`` is 0 outside of words; a newline is the last character of its line and
-    a full stop that of its sentence. Nothing is known of what follows the last character, so it is not a space there.
-    A feature that is the same everywhere is left out, and so is a position in lines or sentences that never end.
+    Positions count from 1: in words, of their letters only; in lines and sentences, which a newline and a full stop
+    are the last characters of. The text may begin in the midst of all three, so that positions in the first are not
+    defined; nor is what follows the last character.
     """
     characters = np.array(list(text))
     kinds = np.array([kind(character) for character in text])
-    newline, end = characters == "\n", np.isin(characters, list(ENDS))
-    letter, space, punctuation = (kinds == name for name in ("inner letter", "space", "punctuation"))
+    space, newline, punctuation = (kinds == name for name in ("space", "newline", "punctuation"))
     found = {
-        "position in line": _since(newline) if newline.any() else None,
-        "position in word": runs(letter),
-        "position in sentence": _since(end) if end.any() else None,
+        "position in line": _since(newline),
+        "position in word": _in_run(np.array([in_word(character) for character in text])),
+        "position in sentence": _since(np.isin(characters, list(ENDS))),
         "space": space,
         "space next": _next(space),
         "newline": newline,
@@ -57,20 +67,23 @@ def features(text: str) -> dict[str, np.ndarray]:
         "upper case": np.array([character.isupper() for character in text]),
         "vowel": np.isin(characters, list(VOWELS)),
     }
-    return {
-        name: feature.astype(float)
-        for name, feature in found.items()
-        if feature is not None and feature.min() < feature.max()
-    }
+    return {name: feature.astype(float) for name, feature in found.items()}
+
+
+def _in_run(member: np.ndarray) -> np.ndarray:
+    """Number the members of each run that begins within the text from 1, [L] booleans -> [L]; NaN elsewhere."""
+    begun = np.maximum.accumulate(~member)
+    return np.where(member & begun, runs(member), np.nan)
 
 
 def _since(end: np.ndarray) -> np.ndarray:
-    """Count from 1 after each end, which is itself the last that is counted: [L] booleans -> [L]."""
-    begins = np.concatenate([[True], end[:-1]])
+    """Count from 1 after each end, up to and with the next one, [L] booleans -> [L]; NaN up to and with the first."""
     places = np.arange(len(end))
-    return places - np.maximum.accumulate(np.where(begins, places, 0)) + 1
+    last = np.maximum.accumulate(np.where(end, places, -1))  # place of the last end so far
+    before = np.concatenate([[-1], last[:-1]])
+    return np.where(before >= 0, places - before, np.nan)
 
 
 def _next(member: np.ndarray) -> np.ndarray:
-    """Say of each character whether the next one is a member: [L] booleans -> [L]."""
-    return np.concatenate([member[1:], [False]])
+    """Say of each character whether the next one is a member, [L] booleans -> [L]; NaN for the last."""
+    return np.append(member[1:].astype(float), np.nan)
