@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from scipy.optimize import isotonic_regression
 
 from memexp.statistics import share_reached
 from memexp.tables import interval
@@ -194,10 +195,12 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
 
 def floors(values: dict[str, float], ax: Axes) -> Axes:
     """Draw lines that a model has to get below, each named beside the Axes, the names apart from each other."""
-    apart, height = 0.045 * ax.get_ylim()[1], -np.inf
-    for name, value in sorted(values.items(), key=lambda item: item[1]):
+    there = sorted(values.items(), key=lambda item: item[1])
+    # As near to the lines as names can be that are so far apart from each other.
+    apart = 0.05 * ax.get_ylim()[1] * np.arange(len(there))
+    heights = apart + isotonic_regression([value for _, value in there] - apart).x
+    for (name, value), height in zip(there, heights, strict=True):
         ax.axhline(value, **FLOOR)
-        height = max(value, height + apart)
         place = ("axes fraction", "data")
         ax.annotate(f"{name} {value:.2f}", (1.02, height), xycoords=place, fontsize=7.5, color="0.35", va="center")
     return ax
