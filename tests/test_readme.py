@@ -1,11 +1,15 @@
 """What the two READMEs promise: the same commands, keys that exist, files that are there."""
 
+import math
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import CommandLine
+
+from memexp import records
+from memexp.tables import interval
 
 HOME = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
@@ -73,6 +77,34 @@ def test_the_speeds_are_those_of_the_committed_table():
             if factors:
                 expected = [row["times_faster_than_loop"], row["times_faster_than_layer"]]
                 assert factors == pytest.approx(expected, abs=0.0501)
+
+
+def test_the_speeds_on_text_are_those_of_the_committed_table():
+    rows = pd.read_csv(HOME / "images/bench_text.csv").set_index(["model", "contestant", "seeds"])
+    contestants = [("torch's layer", 1), ("memexp", 1), ("memexp", 5)]
+    for contestant, (_, *shown) in zip(contestants, table("| thousand characters per second"), strict=True):
+        for model, text in zip(MODELS, shown, strict=True):
+            row = rows.loc[(model, *contestant)]
+            speed, *factor = (float(number) for number in re.findall(r"[\d.]+", text))
+            assert speed == pytest.approx(row["characters_per_second"] / 1000, abs=0.0501)
+            assert factor in ([], [pytest.approx(row["times_faster_than_layer"], abs=0.00501)])
+
+
+def test_the_perplexities_are_those_of_the_records():
+    """The first column is of the histories: what was counted over the last epoch, while it was trained on."""
+    rows, _ = records.collect(records.run_folders(HOME / "outputs/reference/tutorials"))
+    runs = [("srn", "sgd"), ("lstm", "sgd"), ("gru", "sgd"), ("gru", "adam"), ("lstm", "adam")]
+    for (model, optimizer), (_, *shown) in zip(runs, table("| cell, training |"), strict=True):
+        own = rows[(rows["model.name"] == model) & (rows["optimizer"] == optimizer)]
+        (run,) = set(own["run"])
+        history = records.read_history(HOME / "outputs/reference/tutorials" / run)
+        last = history[(history["split"] == "train") & (history["name"] == "perplexity")]
+        scores = [last.loc[last["iteration"] == last["iteration"].max(), "value"]]
+        scores += [own[column] for column in ("last_dev_perplexity", "dev_perplexity", "test_bits")]
+        for text, values, rounding in zip(shown, scores, (0.00501, 0.0501, 0.0501, 0.00501), strict=True):
+            assert len(values) == 10
+            numbers = [float(number) for number in re.findall(r"[\d.]+", text)]
+            assert numbers == pytest.approx(interval(values.tolist(), bounds=(0, math.inf)), abs=rounding)
 
 
 def test_the_cell_of_the_readme_works_as_written(memexp: CommandLine, tmp_path: Path):
