@@ -86,10 +86,8 @@ class LoadedRun:
         seeds = list(self.config.seeds)
         if seed not in seeds:
             raise ConfigError(f"seed={seed}: {self.name} has no such seed; it has {', '.join(map(str, seeds))}")
-        model, k = self._of(seed, initialise=False), seeds.index(seed)
-        with torch.no_grad():
-            for own, group in zip(model.parameters(), self.model.parameters(), strict=True):
-                own.copy_(group[k : k + 1])
+        model = self._of(seed, initialise=False)
+        model.copy_seed(self.model, seeds.index(seed))
         return model
 
     def untrained(self, seed: int) -> SequenceClassifier:

@@ -85,11 +85,9 @@ class LanguageModel:
 
     def of(self, seed: int) -> SequenceClassifier:
         """Return the model of one seed (S = 1)."""
-        alone, k = OmegaConf.merge(self.config, {"seeds": [seed]}), list(self.config.seeds).index(seed)
+        alone = OmegaConf.merge(self.config, {"seeds": [seed]})
         model = _build(alone, self.vocabulary)  # type: ignore[arg-type]
-        with torch.no_grad():
-            for own, group in zip(model.parameters(), self.model.parameters(), strict=True):
-                own.copy_(group[k : k + 1])
+        model.copy_seed(self.model, list(self.config.seeds).index(seed))
         return model
 
 

@@ -253,6 +253,12 @@ class Recurrent(nn.Module):
             raise ConfigError(f"{type(self.cell).__name__} has no {', '.join(unknown)}; it has {', '.join(recorded)}")
         return {name: part for name, part in recorded.items() if names is None or name in set(names)}
 
+    @torch.no_grad()
+    def copy_seed(self, group: "SequenceClassifier", k: int) -> None:
+        """Take the weights of seed ``k`` of a model of several seeds; this one, else the same, is of one."""
+        for own, several in zip(self.parameters(), group.parameters(), strict=True):
+            own.copy_(several[k : k + 1])
+
     def roles(self) -> Iterator[tuple[nn.Parameter, str, Sizes]]:
         """Every parameter that an initialiser sets, with its role, in the order in which random numbers are drawn."""
         top = next(reversed([*self.directions]))[1].cell.hidden_size

@@ -229,6 +229,16 @@ def test_a_seed_in_a_group_is_the_seed_alone(kind: str, shape: str, generator: t
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
+def test_a_seed_can_be_taken_out_of_a_group(kind: str, shape: str, generator: torch.Generator):
+    group, alone = (classifier(KINDS[kind], seeds, **SHAPES[shape]) for seeds in ([4, 9, 2], [7]))
+    randomise(group, generator)
+    alone.double().copy_seed(group, 2)
+    tokens = random_tokens(3, 2, 5, generator=generator)
+    torch.testing.assert_close(group(tokens)[2], alone(tokens[2:])[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_seeds_do_not_mix(kind: str, shape: str, generator: torch.Generator):
     """The gradient of one seed's answers reaches all its parameters, and no other's."""
     model = classifier(KINDS[kind], [0, 1, 2], **SHAPES[shape])
