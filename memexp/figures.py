@@ -197,7 +197,7 @@ def floors(values: dict[str, float], ax: Axes) -> Axes:
     """Draw lines that a model has to get below, each named beside the Axes, the names apart from each other."""
     there = sorted(values.items(), key=lambda item: item[1])
     # As near to the lines as names can be that are so far apart from each other.
-    apart = NEVER_APART * ax.get_ylim()[1] * np.arange(len(there))
+    apart = 0.06 * ax.get_ylim()[1] * np.arange(len(there))
     heights = apart + isotonic_regression([value for _, value in there] - apart).x
     for (name, value), height in zip(there, heights, strict=True):
         ax.axhline(value, **FLOOR)
