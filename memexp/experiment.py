@@ -160,8 +160,8 @@ def _train_and_score(
         log.info("going on after update %d of %d", runner.iteration, updates)
     history = records.History(folder / records.HISTORY, list(config.seeds), history_bytes)
     log.info(
-        "%s length=%d, %d seeds, %d updates, %d parameters a seed, on %s",
-        config.model.name, task.longest, len(config.seeds), updates, model.parameter_count, device,
+        "%s trains on %s: %d seeds, %d updates, %d parameters a seed, on %s",
+        config.model.name, task.trained_on, len(config.seeds), updates, model.parameter_count, device,
     )  # fmt: skip
     with (
         progress.bar(updates, f"{config.model.name} {task.longest}") if show_bar else _no_bar() as bar,
