@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from memexp import CONF_DIR, progress
 from memexp.arguments import check_arguments
 from memexp.errors import MemexpError
+from memexp.options import end_unread
 from memexp.sweep import Outcome, show_table, stopped_seeds
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ def main() -> None:
         hydra_main()
     except MemexpError as error:
         sys.exit(f"memexp: {error}")
+    except BrokenPipeError:
+        end_unread()
     except OSError as error:  # Hydra writes into the run folder before the run begins
         sys.exit(
             f"memexp: cannot write {error.filename or 'the run folder'}: {error.strerror}; mend that, and try again"

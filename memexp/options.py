@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
@@ -27,11 +27,16 @@ def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> No
         sys.exit(f"memexp.{name}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read the output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
-        sys.exit(1)
+    except BrokenPipeError:
+        end_unread()
     if code:
         sys.exit(code)
+
+
+def end_unread() -> NoReturn:
+    """Exit when whoever read the output has gone, as ``head`` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
+    sys.exit(1)
 
 
 def read_options(schema: type[T], arguments: list[str], command: str) -> T:

@@ -75,6 +75,14 @@ def test_one_run_leaves_its_record_and_is_then_skipped(memexp: CommandLine, tmp_
     assert "is complete already: skipped" in again.stdout
 
 
+def test_whoever_reads_the_output_may_go(tmp_path: Path):
+    command = f"{sys.executable} -m memexp length=4 {' '.join(TINY)} | head -n 1"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("lstm trains on length 4: ")
+    assert done.stdout.count("\n") == 1
+    assert "cannot write" not in done.stderr
+
+
 def test_the_best_score_on_dev_is_that_of_the_history(memexp: CommandLine, tmp_path: Path):
     assert memexp("length=4", "epochs=6", "seeds=[5,1]", "lr=0.01", "eval_steps=10").returncode == 0
     folder = run_folder(tmp_path, "epochs=6,eval_steps=10,length=4,lr=0.01,model=lstm,seeds=[5,1]")
