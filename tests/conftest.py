@@ -1,6 +1,7 @@
 """What the tests share: cells and models to test, their equations once more, and the command line in a folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memexp import machine
+from memexp import machine, records
 from memexp.models import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
 from memexp.networks import SequenceClassifier
 
@@ -182,6 +183,19 @@ def python(module: str, *arguments: str, folder: Path) -> subprocess.CompletedPr
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Path]:
+    """Copy a folder with one run, to be spoilt, into the test's own, which becomes the current; return the run's."""
+
+    def copy(folder: Path) -> Path:
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        monkeypatch.chdir(tmp_path)
+        (summary,) = Path("outputs").glob(f"*/*/{records.SUMMARY}")
+        return summary.parent
+
+    return copy
 
 
 Command = Callable[..., str]

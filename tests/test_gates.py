@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -33,11 +34,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run, to be spoilt, in the current folder."""
-    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return Path("outputs/book") / RUN
+def run_folder(trained: Path, spoilt: Callable[[Path], Path]) -> Path:
+    return spoilt(trained)
 
 
 @pytest.fixture
@@ -294,12 +292,8 @@ def trained_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def text_folder(trained_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run, to be spoilt, in the current folder."""
-    shutil.copytree(trained_text, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    (summary,) = Path("outputs/char_lm").glob(f"*/{records.SUMMARY}")
-    return summary.parent
+def text_folder(trained_text: Path, spoilt: Callable[[Path], Path]) -> Path:
+    return spoilt(trained_text)
 
 
 def test_a_text_is_drawn_and_written(trained_text: Path):

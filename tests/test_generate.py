@@ -29,12 +29,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run, to be spoilt, in the current folder."""
-    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    (summary,) = Path("outputs/char_lm").glob(f"*/{records.SUMMARY}")
-    return summary.parent
+def run_folder(trained: Path, spoilt: Callable[[Path], Path]) -> Path:
+    return spoilt(trained)
 
 
 @pytest.fixture
