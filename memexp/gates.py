@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from memexp import heatmaps, machine, records, units
+from memexp import average_figures, heatmaps, machine, records, unit_figures, units
 from memexp.analysis import save, write, write_table
 from memexp.config import check, ranged
 from memexp.errors import ConfigError, RecordError
@@ -343,7 +343,7 @@ def show_averages(run: LoadedRun, about: str, options: Options, folder: Path) ->
     title = f"{about}: average over {rows.source}, before and after training\n"
     title += "lines and bars: mean over units; bands: 80 % of the units; points and columns: single units"
     task = run.task
-    figure = heatmaps.averages(means, saturation, title, task.place, task.singled_out, task.kinds)
+    figure = average_figures.averages(means, saturation, title, task.place, task.singled_out, task.kinds)
     save(figure, folder / "averages")
     write_table(folder / "averages.csv", means, "%.6g")
     write_table(folder / "saturation.csv", saturation, "%.6g")
@@ -375,7 +375,7 @@ def show_units(run: LoadedRun, about: str, options: Options, folder: Path) -> No
     title = f"{about}\nwhich units follow what, over {len(tokens) - units.BURN_IN:,} characters that were held out\n"
     title += "points: units, the best with its number if it is above chance and above all before training\n"
     title += "chance: if no unit followed anything, some would be above it for some feature in 5 % of all texts"
-    save(heatmaps.units_by_feature(table, title), folder / "units")
+    save(unit_figures.units_by_feature(table, title), folder / "units")
     write_table(folder / "units.csv", table, "%.6g")
     files = ["units.csv, units.png, .pdf"]
     shown = units.by_unit(best).head(MOST_UNITS)
@@ -386,7 +386,7 @@ def show_units(run: LoadedRun, about: str, options: Options, folder: Path) -> No
         values = np.stack([traces["after"][part][units.BURN_IN :, unit] for part, unit in of_units], 1)
         title = f"{about}\nunits that follow something better than chance and than any before training"
         names = ("unit " + shown["unit"].astype(str) + " of " + shown["part"] + ": " + shown["follows"]).tolist()
-        figure = heatmaps.units_in_text(units.standardise(values)[start:], names, labels[start:], title)
+        figure = unit_figures.units_in_text(units.standardise(values)[start:], names, labels[start:], title)
         save(figure, folder / "units_in_text")
         files.append("units_in_text.png, .pdf")
     print(f"written: {folder}/{', '.join(files)}")

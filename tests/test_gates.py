@@ -402,7 +402,7 @@ def test_a_unit_is_shown_once_with_all_that_it_follows(
 ):
     """Its values begin, like the passage, with the first line that begins after the first 100 characters."""
     figures: dict[str, tuple[object, ...]] = {}
-    monkeypatch.setattr(gates.heatmaps, "units_in_text", lambda *given: figures.update(text=given) or Figure())
+    monkeypatch.setattr(gates.unit_figures, "units_in_text", lambda *given: figures.update(text=given) or Figure())
 
     def follow(traces: object, features: object) -> pd.DataFrame:
         r = 0.9 if not calls else 0.95
@@ -416,7 +416,7 @@ def test_a_unit_is_shown_once_with_all_that_it_follows(
 
     calls: list[object] = []
     monkeypatch.setattr(gates.units, "follow", follow)
-    monkeypatch.setattr(gates.heatmaps, "units_by_feature", lambda *given: Figure())
+    monkeypatch.setattr(gates.unit_figures, "units_by_feature", lambda *given: Figure())
     command("study=char_lm", "seed=3", "averages=false", "images_dir=pictures")
     values, names, labels, _ = figures["text"]
     assert names == ["unit 2 of hidden_state: space (r = 0.95), vowel (r = 0.90)"]
