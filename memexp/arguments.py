@@ -19,10 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from memexp import CONF_DIR, records
+from memexp import CONF_DIR
 from memexp.config import check, choices, config_dirs
 from memexp.errors import ConfigError
-from memexp.records import flatten
+from memexp.results import record
+from memexp.results.record import flatten
 
 HELP = "python -m memexp --help lists them"
 GROUPS = ("task", "model", "experiment")
@@ -65,7 +66,7 @@ def check_arguments(arguments: list[str]) -> None:
             folder = Path(config.hydra.run.dir)
         except (HydraException, OmegaConfBaseException) as error:
             raise explain(error) from error
-        records.check_identity(folder, records.identity(settings))
+        record.check_identity(folder, record.identity(settings))
         _check_writable(folder.parent)
 
 

@@ -20,7 +20,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from memexp import CONF_DIR
 from memexp.errors import ConfigError
-from memexp.records import NOT_IDENTITY
+from memexp.results.record import NOT_IDENTITY
 
 
 def ranged(

@@ -19,14 +19,16 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 import memexp
-from memexp import machine, progress, records
+from memexp import progress
 from memexp.config import ModelConfig, check
 from memexp.errors import ConfigError, MemexpError, RecordError
-from memexp.networks import SequenceClassifier, SequenceLabeller, widths_for
-from memexp.runner import Runner
+from memexp.models.networks import SequenceClassifier, SequenceLabeller, widths_for
+from memexp.results import record
 from memexp.tasks.char_lm import CharLM
 from memexp.tasks.task import Rows, Task
-from memexp.writing import go_on
+from memexp.tasks.text.writing import go_on
+from memexp.training import machine
+from memexp.training.runner import Runner
 
 log = logging.getLogger(__name__)
 
@@ -112,23 +114,23 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
     machine.prepare()
     config = check(config)
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    records.check_identity(folder, records.identity(settings))
+    record.check_identity(folder, record.identity(settings))
     device = machine.choose_device(config.device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RecordError(f"cannot make {folder}: {error.strerror}; set outputs_dir to a writable folder") from error
-    with records.lock(folder):
-        records.remove_stale(folder)
+    with record.lock(folder):
+        record.remove_stale(folder)
         with _failure_noted(folder):
             task = build_task(config)
             model = build_model(config, task).to(device)
-        identity = records.identity(settings, fingerprint(config, task))
-        records.check_identity(folder, identity)
-        if records.is_complete(folder):
+        identity = record.identity(settings, fingerprint(config, task))
+        record.check_identity(folder, identity)
+        if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)
-            return records.read_json(folder / records.SUMMARY)
-        records.write_json(folder / records.CONFIG, identity)
+            return record.read_json(folder / record.SUMMARY)
+        record.write_json(folder / record.CONFIG, identity)
         with _failure_noted(folder):
             return _train_and_score(config, settings, task, model, folder, device, show_bar)
 
@@ -151,14 +153,14 @@ def _train_and_score(
         clip=config.clip,
         clip_by=config.clip_by,
         watched=model.watched if config.gradient_norms else {},
-        identity=(folder / records.CONFIG).read_text(),
+        identity=(folder / record.CONFIG).read_text(),
     )
     updates = config.epochs * task.updates_per_epoch
     history_bytes = 0
-    if (folder / records.LAST).exists():
-        history_bytes = runner.load_checkpoint(folder / records.LAST)
+    if (folder / record.LAST).exists():
+        history_bytes = runner.load_checkpoint(folder / record.LAST)
         log.info("going on after update %d of %d", runner.iteration, updates)
-    history = records.History(folder / records.HISTORY, list(config.seeds), history_bytes)
+    history = record.History(folder / record.HISTORY, list(config.seeds), history_bytes)
     log.info(
         "%s trains on %s: %d seeds, %d updates, %d parameters a seed, on %s",
         config.model.name, task.trained_on, len(config.seeds), updates, model.parameter_count, device,
@@ -176,17 +178,17 @@ def _train_and_score(
             history,
             eval_steps=config.eval_steps,
             log_steps=config.log_steps,
-            checkpoint=folder / records.LAST,
+            checkpoint=folder / record.LAST,
             checkpoint_seconds=config.checkpoint_seconds,
             progress=_reporter(runner, history, updates, folder, bar, _scribe(task, model, updates, folder)),
             should_stop=stop.is_set,
         )
     history.flush()
-    runner.save_model(folder / records.BEST)
+    runner.save_model(folder / record.BEST)
     last = _scores_of_last_weights(task, runner)
     runner.use_best()
     summary = _summary(config, settings, task, runner, model, device, last)
-    records.write_json(folder / records.SUMMARY, summary)
+    record.write_json(folder / record.SUMMARY, summary)
     with suppress(OSError):
         (folder / progress.PROGRESS).unlink()
     _log_summary(summary)
@@ -259,19 +261,19 @@ def _log_summary(summary: dict[str, Any]) -> None:
     if done:
         log.info(
             "mean over %d seeds: %s; %s, %.0f tokens a second",
-            len(done), ", ".join(records.shown_scores(done)), progress.duration(summary["seconds"]),
+            len(done), ", ".join(record.shown_scores(done)), progress.duration(summary["seconds"]),
             summary["tokens_per_second"],
         )  # fmt: skip
 
 
 def _scribe(task: Task, model: SequenceClassifier, updates: int, folder: Path) -> Callable[[int], None]:
-    """Return what lets a language model write every so many epochs: the first seed, into `records.WRITTEN`.
+    """Return what lets a language model write every so many epochs: the first seed, into `record.WRITTEN`.
 
     Each text is one line there, so a newline in it is noted as ``\\n``, and a backslash as two.
     """
     if not isinstance(task, CharLM) or not task.pred_period or not task.prefixes:
         return lambda iteration: None
-    path = folder / records.WRITTEN
+    path = folder / record.WRITTEN
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def write(iteration: int) -> None:
@@ -286,13 +288,13 @@ def _scribe(task: Task, model: SequenceClassifier, updates: int, folder: Path) -
             log.info("epoch %d writes: %s", epoch, text)
             kept.append(f"{epoch}\t{text}")
         before[:] = kept
-        records.write_text(path, "".join(f"{line}\n" for line in kept))
+        record.write_text(path, "".join(f"{line}\n" for line in kept))
 
     return write
 
 
 def _reporter(
-    runner: Runner, history: records.History, updates: int, folder: Path, bar: Any, scribe: Callable[[int], None]
+    runner: Runner, history: record.History, updates: int, folder: Path, bar: Any, scribe: Callable[[int], None]
 ) -> Callable[[int], None]:
     """Return what the runner calls after each update: it moves the bar, and logs the evaluation after every tenth."""
     note = progress.progress_file(folder, updates)
@@ -345,11 +347,11 @@ def _interruptible() -> Iterator[threading.Event]:
 def _failure_noted(folder: Path) -> Iterator[None]:
     """Leave the reason in the run folder when the run ends without a summary."""
     with suppress(OSError):
-        (folder / records.FAILURE).unlink(missing_ok=True)
+        (folder / record.FAILURE).unlink(missing_ok=True)
     try:
         yield
     except MemexpError as error:
-        if not records.is_complete(folder):
+        if not record.is_complete(folder):
             with suppress(OSError):
-                (folder / records.FAILURE).write_text(f"{error}\n")
+                (folder / record.FAILURE).write_text(f"{error}\n")
         raise

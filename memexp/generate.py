@@ -1,6 +1,6 @@
 """Let a trained character language model write: ``python -m memexp.generate``.
 
-The state is carried from character to character, not recomputed. Axis letters as in `memexp.models`.
+The state is carried from character to character, not recomputed. Axis letters as in `memexp.models.cells`.
 """
 
 from collections.abc import Iterator
@@ -13,16 +13,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Generator
 
-from memexp import checkpoints, machine, records
 from memexp.config import check, ranged
 from memexp.errors import ConfigError, RecordError
 from memexp.experiment import build_model
-from memexp.networks import SequenceClassifier
+from memexp.models.networks import SequenceClassifier
 from memexp.options import run_command
-from memexp.runner import load_weights
-from memexp.studies import find_study
+from memexp.results import record
+from memexp.results.study import find_study
 from memexp.tasks.char_lm import encode, opening, typed
-from memexp.writing import go_on
+from memexp.tasks.text.writing import go_on
+from memexp.training import checkpoints, machine
+from memexp.training.runner import load_weights
 
 MOST_NAMED = 12  # runs to choose from, in an error message of one line
 
@@ -110,12 +111,12 @@ def load_language_model(folder: Path, weights: str) -> LanguageModel:
     """
     if not folder.is_dir():
         raise ConfigError(f"run={folder}: there is no such folder")
-    if not (folder / records.CONFIG).exists():
-        raise RecordError(f"{folder} is no run's folder: it has no {records.CONFIG}; give one, as outputs/STUDY/RUN")
-    if not records.is_complete(folder):
+    if not (folder / record.CONFIG).exists():
+        raise RecordError(f"{folder} is no run's folder: it has no {record.CONFIG}; give one, as outputs/STUDY/RUN")
+    if not record.is_complete(folder):
         raise RecordError(f"{folder} is not a finished run; give the command that started it again to go on")
-    record, remedy = folder / records.SUMMARY, "delete the run's folder to train it anew"
-    summary = records.read_json(record)
+    path_of_record, remedy = folder / record.SUMMARY, "delete the run's folder to train it anew"
+    summary = record.read_json(path_of_record)
     try:
         config = check(OmegaConf.create(summary["config"]))
         if config.task.name != "char_lm":
@@ -126,11 +127,11 @@ def load_language_model(folder: Path, weights: str) -> LanguageModel:
         stopped = [int(seed["seed"]) for seed in summary["seeds"] if seed["diverged_at"] is not None]
         model = _build(config, vocabulary)
     except ConfigError as error:
-        raise RecordError(f"{record}: {error}; {remedy}") from error
+        raise RecordError(f"{path_of_record}: {error}; {remedy}") from error
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, OmegaConfBaseException) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RecordError(f"{record} is damaged ({reason}); {remedy}") from error
-    path, kind = (folder / records.BEST, "weights") if weights == "best" else (folder / records.LAST, "training")
+        raise RecordError(f"{path_of_record} is damaged ({reason}); {remedy}") from error
+    path, kind = (folder / record.BEST, "weights") if weights == "best" else (folder / record.LAST, "training")
     content: dict[str, Any] = checkpoints.load(path, kind)
     content = content if weights == "best" else content["training"]
     if not torch.equal(content.get("vocabulary", torch.empty(0)), torch.tensor([*map(ord, vocabulary)])):
@@ -163,7 +164,7 @@ def find_run(study: Path, model: str | None) -> Path:
     Raises:
         RecordError: there is none, or more than one.
     """
-    rows, missing = records.collect(records.run_folders(study))
+    rows, missing = record.collect(record.run_folders(study))
     rows = rows.reindex(columns=["run", "task.name", "model.name"]).drop_duplicates("run")
     rows = rows[rows["task.name"] == "char_lm"]
     found = rows if model is None else rows[rows["model.name"] == model]

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from memexp import analysis, tables
+from memexp.analysis import command as analysis
 from memexp.config import ranged
 from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.options import run_command
 from memexp.progress import duration
-from memexp.studies import find_study
+from memexp.results import tables
+from memexp.results.study import find_study
 
 GRADIENTS = "gradient_explosion"  # the study of section 6.2
 HOW = {"global": "the norm of all gradients", "tensor": "the norm of each", "value": "every number"}
@@ -154,7 +155,7 @@ def explosion(material: Material, clipped: bool) -> str:
 
 def gate_sheet(material: Material) -> Path:
     """Draw the gates of the LSTM of length 10 on the book's sequence; return where the sheet is."""
-    from memexp import gates  # with it comes torch
+    from memexp.gates import command as gates
 
     own = material.of("LSTM")
     run = gates.load_run(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
@@ -166,7 +167,7 @@ def gate_sheet(material: Material) -> Path:
 
 def gate_statistics(material: Material) -> str:
     """Say what the forget gate does on average, before and after training."""
-    from memexp import gates
+    from memexp.gates import command as gates
 
     own = material.of("LSTM")
     run = gates.load_run(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
@@ -195,7 +196,7 @@ def explosion_figure(material: Material, clipped: bool) -> Figure:
 
 def speed(_: Material) -> str:
     """Measure own layers against torch's, side by side."""
-    from memexp import bench
+    from memexp.bench import command as bench
 
     return f"\n\n```\n{bench.quick_look()}\n```"
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from memexp import progress, records
+from memexp import progress
 from memexp.arguments import compose_job
 from memexp.config import check
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.progress import say
+from memexp.results import record
 
 
 @dataclass
@@ -53,7 +54,7 @@ def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]
     jobs: list[Job] = []
     folders: dict[Path, list[str]] = {}
     for overrides in map(list, batch):
-        shown = sorted(o for o in overrides if o.partition("=")[0] not in records.NOT_IDENTITY)
+        shown = sorted(o for o in overrides if o.partition("=")[0] not in record.NOT_IDENTITY)
         job = Job(overrides, ",".join(shown), Path())
         try:
             config = compose_job(overrides, load)
@@ -79,12 +80,12 @@ def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]
 def _look_at_record(job: Job, config: DictConfig) -> None:
     """Find out whether a run is complete; check that its folder is of this run."""
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    records.check_identity(job.folder, records.identity(settings))
-    job.complete = records.is_complete(job.folder)
+    record.check_identity(job.folder, record.identity(settings))
+    job.complete = record.is_complete(job.folder)
     if job.complete:
         from memexp.experiment import build_task, fingerprint  # loads torch; not needed where there is nothing to skip
 
-        records.check_identity(job.folder, records.identity(settings, fingerprint(config, build_task(config))))
+        record.check_identity(job.folder, record.identity(settings, fingerprint(config, build_task(config))))
 
 
 def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> int:
@@ -109,14 +110,14 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     if cannot:
         say(f"{cannot} of {len(jobs)} cannot be run; the reasons are at the end")
     interrupted = bool(left) and _launch(left, launch)
-    complete = [job for job in own if records.is_complete(job.folder)]
+    complete = [job for job in own if record.is_complete(job.folder)]
     show_table([job.folder for job in complete])
     missing = [job for job in complete if job.images and not (job.images / job.folder.parent.name).exists()]
     drawn = interrupted or draw(complete if left else missing)
     for job in own:
-        if not job.error and records.is_complete(job.folder):
+        if not job.error and record.is_complete(job.folder):
             job.error = stopped_seeds(job.folder)
-    unfinished = [job for job in jobs if job.error or not records.is_complete(job.folder)]
+    unfinished = [job for job in jobs if job.error or not record.is_complete(job.folder)]
     if interrupted:
         say(f"\ninterrupted; {len(unfinished)} of {len(jobs)} runs are left: the same command goes on where they were")
         return 130
@@ -131,7 +132,7 @@ def _launch(left: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcom
     """Launch runs and note how each ended; say whether that was interrupted."""
     for job in left:
         with contextlib.suppress(OSError):  # of an earlier try; a run removes it only when its turn comes
-            (job.folder / records.FAILURE).unlink(missing_ok=True)
+            (job.folder / record.FAILURE).unlink(missing_ok=True)
     try:
         with _watching(left):
             outcomes = launch([job.overrides for job in left])
@@ -151,7 +152,7 @@ def _launch(left: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcom
 def stopped_seeds(folder: Path) -> str:
     """Say which seeds of a complete run stopped because their loss was not finite; nothing if none did."""
     try:
-        seeds = records.read_json(folder / records.SUMMARY)["seeds"]
+        seeds = record.read_json(folder / record.SUMMARY)["seeds"]
     except MemexpError as error:
         return str(error)
     stopped = [seed["seed"] for seed in seeds if seed["diverged_at"] is not None]
@@ -163,10 +164,10 @@ def stopped_seeds(folder: Path) -> str:
 
 def show_table(folders: list[Path]) -> None:
     """Print the table of these complete runs, study by study; write that of each whole study to results.csv."""
-    from memexp import tables  # pandas and scipy are slow to import: not before they are needed
+    from memexp.results import tables
 
     for study in sorted({Path(os.path.relpath(folder.parent)) for folder in folders}):
-        rows, _ = records.collect([folder for folder in folders if Path(os.path.relpath(folder.parent)) == study])
+        rows, _ = record.collect([folder for folder in folders if Path(os.path.relpath(folder.parent)) == study])
         if rows.empty:
             continue
         say(f"\n{tables.shown(tables.results(rows))}\n(mean over seeds and its 95 % interval)\n")
@@ -180,7 +181,7 @@ def draw(jobs: Sequence[Job]) -> bool:
     """Draw the figures of these runs' studies, as ``python -m memexp.analysis`` does; say if that went well."""
     if not any(job.images for job in jobs):
         return True
-    from memexp.analysis import analyse  # slow to import, as is all that draws
+    from memexp.analysis.command import analyse  # slow to import, as is all that draws
 
     well = True
     for study, images in sorted({(Path(os.path.relpath(job.folder.parent)), job.images) for job in jobs if job.images}):
@@ -204,9 +205,9 @@ def draw(jobs: Sequence[Job]) -> bool:
 
 def write_results(study: Path) -> Path:
     """Write ``results.csv``: all complete runs of a study, a row for each run and seed."""
-    rows, _ = records.collect(records.run_folders(study))
+    rows, _ = record.collect(record.run_folders(study))
     path = study / "results.csv"
-    records.write_text(path, rows.to_csv(index=False, lineterminator="\n"))
+    record.write_text(path, rows.to_csv(index=False, lineterminator="\n"))
     return path
 
 
@@ -259,12 +260,12 @@ def _watch(jobs: list[Job], ended: threading.Event) -> None:
 
 
 def _is_over(folder: Path) -> bool:
-    return records.is_complete(folder) or (folder / records.FAILURE).exists()
+    return record.is_complete(folder) or (folder / record.FAILURE).exists()
 
 
 def _line(job: Job, ended: int, total: int, left: str) -> str:
-    if not records.is_complete(job.folder):
-        return f"[{ended}/{total}] {job.name} failed: {(job.folder / records.FAILURE).read_text().strip()}"
-    summary = records.read_json(job.folder / records.SUMMARY)
-    scores = "".join(f"{score}, " for score in records.shown_scores(summary["seeds"])[-1:])
+    if not record.is_complete(job.folder):
+        return f"[{ended}/{total}] {job.name} failed: {(job.folder / record.FAILURE).read_text().strip()}"
+    summary = record.read_json(job.folder / record.SUMMARY)
+    scores = "".join(f"{score}, " for score in record.shown_scores(summary["seeds"])[-1:])
     return f"[{ended}/{total}] {job.name}: {scores}{progress.duration(summary['seconds'])}{'; ' + left if left else ''}"

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memexp import machine, records
-from memexp.models import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
-from memexp.networks import SequenceClassifier
+from memexp.models.cells import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
+from memexp.models.networks import SequenceClassifier
+from memexp.results import record
+from memexp.training import machine
 
 machine.prepare()
 
@@ -192,7 +193,7 @@ def spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], 
     def copy(folder: Path) -> Path:
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
         monkeypatch.chdir(tmp_path)
-        (summary,) = Path("outputs").glob(f"*/*/{records.SUMMARY}")
+        (summary,) = Path("outputs").glob(f"*/*/{record.SUMMARY}")
         return summary.parent
 
     return copy

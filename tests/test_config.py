@@ -12,13 +12,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from memexp import CONF_DIR, corpus, sweep
+from memexp import CONF_DIR, sweep
 from memexp.config import INITIALISERS, LSTMConfig, ModelConfig, check, choices
 from memexp.errors import ConfigError
 from memexp.experiment import build_model, build_optimizer, build_task
-from memexp.initialisers import SCHEMES
-from memexp.models import LSTM
-from memexp.networks import INITIAL_STATES, SequenceClassifier
+from memexp.models.cells import LSTM
+from memexp.models.initialisers import SCHEMES
+from memexp.models.networks import INITIAL_STATES, SequenceClassifier
+from memexp.tasks.text import corpus
 
 
 def composed(*overrides: str) -> DictConfig:

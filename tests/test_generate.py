@@ -13,8 +13,10 @@ import torch
 from conftest import Command, python
 from test_config import composed
 
-from memexp import checkpoints, experiment, generate, progress, records
+from memexp import experiment, generate, progress
 from memexp.errors import RecordError
+from memexp.results import record
+from memexp.training import checkpoints
 
 SETTINGS = ("task=char_lm", "model=srn", "model.hidden_size=8", "epochs=3", "seeds=[4,2]", "images_dir=null")
 PREFIXES = ("task.prefixes=['The b',Book]", "task.pred_period=2", "task.pred_chars=40")
@@ -66,8 +68,8 @@ def test_options_choose_the_weights_and_the_drawing(run_folder: Path, command: C
 
 
 def test_best_and_last_weights_are_those_of_their_files(run_folder: Path):
-    best = checkpoints.load(run_folder / records.BEST, "weights")["weights"]
-    last = checkpoints.load(run_folder / records.LAST, "training")["training"]["weights"]
+    best = checkpoints.load(run_folder / record.BEST, "weights")["weights"]
+    last = checkpoints.load(run_folder / record.LAST, "training")["training"]["weights"]
     for weights, own in (("best", best), ("last", last)):
         for k, seed in enumerate((4, 2)):
             model = generate.load_writer(run_folder, weights, seed).model
@@ -83,7 +85,7 @@ def test_a_prefix_is_taken_as_it_is_written(run_folder: Path, command: Command, 
 
 
 def test_the_text_itself_is_not_needed(run_folder: Path, command: Command):
-    path = run_folder / records.SUMMARY
+    path = run_folder / record.SUMMARY
     summary = json.loads(path.read_text())
     before = command("prefix=The ")
     summary["config"]["task"]["corpus"] = "gone.txt"
@@ -132,7 +134,7 @@ def test_several_runs_are_listed(run_folder: Path, command: Command):
 
 
 def test_an_unfinished_run(run_folder: Path, command: Command):
-    (run_folder / records.SUMMARY).unlink()
+    (run_folder / record.SUMMARY).unlink()
     unfinished = f"outputs/char_lm has no finished run of a language model; without a record: {run_folder.name}: not "
     assert unfinished in command()
     assert "is not a finished run; give the command that started it again to go on" in command(f"run={run_folder}")
@@ -152,7 +154,7 @@ def test_a_run_of_another_task(run_folder: Path, command: Command):
 
 @pytest.mark.parametrize("weights", ["best", "last"])
 def test_a_missing_and_a_foreign_checkpoint(run_folder: Path, command: Command, weights: str):
-    path = run_folder / {"best": records.BEST, "last": records.LAST}[weights]
+    path = run_folder / {"best": record.BEST, "last": record.LAST}[weights]
     content = checkpoints.load(path, {"best": "weights", "last": "training"}[weights])
     content.get("training", content)["vocabulary"][-1] += 1
     checkpoints.save(path, content)
@@ -163,7 +165,7 @@ def test_a_missing_and_a_foreign_checkpoint(run_folder: Path, command: Command, 
 
 @pytest.mark.parametrize("weights", ["best", "last"])
 def test_weights_of_other_shapes(run_folder: Path, command: Command, weights: str):
-    path = run_folder / {"best": records.BEST, "last": records.LAST}[weights]
+    path = run_folder / {"best": record.BEST, "last": record.LAST}[weights]
     content = checkpoints.load(path, {"best": "weights", "last": "training"}[weights])
     own = content.get("training", content)
     own["weights"]["head_bias"] = own["weights"]["head_bias"][..., :-1].clone()
@@ -188,7 +190,7 @@ def test_weights_of_other_shapes(run_folder: Path, command: Command, weights: st
     ],
 )
 def test_a_damaged_record(run_folder: Path, command: Command, key: str, value: object, complaint: str):
-    path = run_folder / records.SUMMARY
+    path = run_folder / record.SUMMARY
     summary = json.loads(path.read_text())
     *outer, last = key.split(".")
     reduce(getitem, outer, summary)[last] = value
@@ -199,7 +201,7 @@ def test_a_damaged_record(run_folder: Path, command: Command, key: str, value: o
 
 
 def test_a_seed_that_stopped_has_its_best_weights_left(run_folder: Path, command: Command):
-    path = run_folder / records.SUMMARY
+    path = run_folder / record.SUMMARY
     summary = json.loads(path.read_text())
     summary["seeds"][1]["diverged_at"] = 7
     path.write_text(json.dumps(summary))
@@ -233,10 +235,10 @@ def crash() -> None:
 def full_disk(patch: pytest.MonkeyPatch) -> None:
     """The second writing cannot be kept."""
     calls: list[Path] = []
-    write_text = records.write_text
+    write_text = record.write_text
 
     def fail(path: Path, text: str) -> None:
-        calls.extend([path] * (path.name == records.WRITTEN))
+        calls.extend([path] * (path.name == record.WRITTEN))
         if len(calls) > 1:
             raise RecordError("no space left")
         write_text(path, text)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from conftest import CommandLine
 
-from memexp import records
-from memexp.tables import interval
+from memexp.results import record
+from memexp.results.tables import interval
 
 HOME = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
@@ -92,12 +92,12 @@ def test_the_speeds_on_text_are_those_of_the_committed_table():
 
 def test_the_perplexities_are_those_of_the_records():
     """The first column is of the histories: what was counted over the last epoch, while it was trained on."""
-    rows, _ = records.collect(records.run_folders(HOME / "outputs/reference/tutorials"))
+    rows, _ = record.collect(record.run_folders(HOME / "outputs/reference/tutorials"))
     runs = [("srn", "sgd"), ("lstm", "sgd"), ("gru", "sgd"), ("gru", "adam"), ("lstm", "adam")]
     for (model, optimizer), (_, *shown) in zip(runs, table("| cell, training |"), strict=True):
         own = rows[(rows["model.name"] == model) & (rows["optimizer"] == optimizer)]
         (run,) = set(own["run"])
-        history = records.read_history(HOME / "outputs/reference/tutorials" / run)
+        history = record.read_history(HOME / "outputs/reference/tutorials" / run)
         last = history[(history["split"] == "train") & (history["name"] == "perplexity")]
         scores = [last.loc[last["iteration"] == last["iteration"].max(), "value"]]
         scores += [own[column] for column in ("last_dev_perplexity", "dev_perplexity", "test_bits")]

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from test_records import make_run, seed_row
 
-from memexp import records, sweep
+from memexp import sweep
 from memexp.errors import MemexpError
+from memexp.results import record
 from memexp.sweep import Job, Outcome
 
 
@@ -73,10 +74,10 @@ def test_interrupted_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFix
 def test_an_old_failure_is_not_reported_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = tmp_path / "length=5,model=lstm"
     folder.mkdir()
-    (folder / records.FAILURE).write_text("long ago")
+    (folder / record.FAILURE).write_text("long ago")
 
     def launch(batch: list[list[str]]) -> Sequence[Outcome]:
-        assert not (folder / records.FAILURE).exists()
+        assert not (folder / record.FAILURE).exists()
         raise MemexpError("cannot submit")
 
     assert sweep.run([job(tmp_path, 5)], launch) == 1

@@ -24,12 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memexp import corpus as corpora
-from memexp import ngrams
 from memexp.errors import ConfigError
-from memexp.metrics import Mean, Perplexity
-from memexp.tasks import characters
+from memexp.tasks.metrics import Mean, Perplexity
 from memexp.tasks.task import Rows, generator
+from memexp.tasks.text import characters, floors
+from memexp.tasks.text import corpus as corpora
 
 EVALUATION_ROWS, SHORTEST_ROW = 32, 200  # a text is scored in so many rows side by side, unless they would be shorter
 SHOWN = 60  # characters of the test text that are looked at if nothing else is asked for
@@ -46,7 +45,7 @@ class CharLM:
         seeds: the seeds; each has its own order of batches.
         batch_size: B.
         folder: where downloaded texts are kept.
-        corpus: see `memexp.corpus.read`.
+        corpus: see `memexp.tasks.text.corpus.read`.
         max_chars: use this many characters of the cleaned text; None for all.
         lower: fold case.
         strip_punctuation: keep letters and single spaces only.
@@ -238,7 +237,7 @@ class CharLM:
     def about(self) -> dict[str, Any]:
         """Return what the record says of the task: sizes, vocabulary, and the floors on the test text."""
         characters = {f"{split}_characters": len(part) for split, part in self.texts.items()}
-        floors = ngrams.floors(self.texts["train"] + self.texts["dev"], self.texts["test"], self.symbols)
+        floors = simple_models.floors(self.texts["train"] + self.texts["dev"], self.texts["test"], self.symbols)
         bits = {f"floor_{name}_bits": value for name, value in floors.items()}
         return {"vocabulary": "".join(self.vocabulary), "symbols": self.symbols, **characters, **bits}
 

@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 
 from memexp.errors import ConfigError, DataError
 from memexp.files import write_atomically
-from memexp.metrics import Accuracy, Mean
+from memexp.tasks.metrics import Accuracy, Mean
 from memexp.tasks.task import Rows, generator
 
 DIGITS = 10

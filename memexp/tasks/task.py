@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from memexp.metrics import Mean
+from memexp.tasks.metrics import Mean
 
 
 @dataclass(frozen=True)

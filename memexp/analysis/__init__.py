@@ -1,0 +1,1 @@
+"""A study: records -> tables and figures."""

@@ -1,0 +1,1 @@
+"""Speed and parity, side by side."""

@@ -1,0 +1,1 @@
+"""One offline page in which trained models can be explored."""

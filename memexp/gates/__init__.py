@@ -1,0 +1,1 @@
+"""A trained model: what its gates and states do."""

@@ -1,0 +1,304 @@
+"""Who answers: the cells, on one screen. A cell is one time step; `Cell` unrolls it, `memexp.models.cells.networks` stacks layers.
+
+Axis letters, used everywhere in memexp:
+
+    S seeds    B batch    L length (time)    M input (embedding) size    D hidden size
+    G gates of a cell     V symbols          K classes
+
+Every parameter has a leading axis S: one program trains S independent seeds in lockstep, because
+``h @ U`` with U [S, ..., D, D] and h [S, ..., B, D] is one batched product, and every other operation is
+elementwise. The equations stay those of the book. In the comments x_* is x_t W_* + b_*.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from memexp.errors import ConfigError
+from memexp.models import recurrence
+
+State = tuple[Tensor, ...]
+"""The state of a cell, [S, B, D] each, in the order of `Cell.states`; the first is the hidden state."""
+
+Parts = dict[str, Tensor]
+"""Every part of a time step worth looking at, by name, [S, B, D] each."""
+
+
+def split_time(rows: Tensor, L: int, B: int) -> Tensor:
+    """[S, G, L * B, D] -> [S, G, L, B, D]."""
+    S, G, _, D = rows.shape
+    return rows.view(S, G, L, B, D)
+
+
+class Cell(nn.Module):
+    """One time step of a recurrent layer. A subclass names its gates and states and writes `step`.
+
+    Args:
+        seeds: S.
+        input_size: M.
+        hidden_size: D.
+
+    Attributes:
+        gates: what is computed from x_t W + h_{t-1} U + b, in the order of the matrices.
+        states: what is carried on.
+        W: input weights, [S, G, M, D]: the matrix of each gate.
+        U: recurrent weights, [S, G, D, D]; None for a cell whose gates do not see the state.
+        b: biases, [S, G, D].
+        roles: what each parameter is to an initialiser (`memexp.models.cells.initialisers`).
+        loading_hint: what to say when weights do not fit, if two conventions are easily taken for each other.
+    """
+
+    gates: tuple[str, ...]
+    states: tuple[str, ...] = ("hidden_state",)
+    recurrent_gates: ClassVar[bool] = True
+    roles: ClassVar[dict[str, str]] = {"W": "input_weight", "U": "recurrent_weight", "b": "bias"}
+    loading_hint: ClassVar[str] = ""
+
+    def __init__(self, seeds: int, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        S, G, M, D = seeds, len(self.gates), input_size, hidden_size
+        self.hidden_size = hidden_size
+        self.W = nn.Parameter(torch.zeros(S, G, M, D))
+        self.U = nn.Parameter(torch.zeros(S, G, D, D)) if self.recurrent_gates else None
+        self.b = nn.Parameter(torch.zeros(S, G, D))
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:
+        """Advance by one time step.
+
+        Args:
+            x: the projected input x_t W + b, [S, G, B, D].
+            state: the state after the step before, [S, B, D] each.
+
+        Returns:
+            The new state, and its parts.
+        """
+        raise NotImplementedError
+
+    def recurrent(self, hidden_state: Tensor) -> Tensor:
+        """Compute h U for all gates: [S, B, D] -> [S, G, B, D]."""
+        assert self.U is not None
+        return hidden_state[:, None] @ self.U
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """Compute x W + b for all gates: [S, N, M] -> [S, G, N, D]."""
+        return inputs[:, None] @ self.W + self.b[:, :, None]
+
+    def initial_state(self, batch: int) -> State:
+        """Return the zero state for ``batch`` rows."""
+        return (self.W.new_zeros(self.W.shape[0], batch, self.hidden_size),) * len(self.states)
+
+    def unroll(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Step through a whole sequence, [S, G, L, B, D]; return all hidden states [S, L, B, D] and the last state."""
+        outputs = []
+        for x in projected.unbind(2):
+            state, _ = self.step(x, state)
+            outputs.append(state[0])
+        return torch.stack(outputs, 1), state
+
+    def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Compute what `unroll` does. Where a faster way is known (`memexp.models.cells.recurrence`), a cell takes it here."""
+        return self.unroll(projected, state)
+
+    def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run over a batch of sequences, as torch's layers do with ``batch_first``.
+
+        Args:
+            inputs: [S, B, L, M].
+            state: the initial state; zero if None.
+
+        Returns:
+            All hidden states, [S, B, L, D], and the last state.
+        """
+        _, B, L, _ = inputs.shape
+        projected = split_time(self.project(inputs.transpose(1, 2).flatten(1, 2)), L, B)
+        outputs, state = self.run(projected, self.initial_state(B) if state is None else state)
+        return outputs.transpose(1, 2), state
+
+
+class SRN(Cell):
+    """Simple recurrent network, h_t = tanh(x_t W + h_{t-1} U + b) (6.1.2; Elman 1990)."""
+
+    gates = ("hidden_state",)
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        h = torch.tanh(x + self.recurrent(state[0])).squeeze(1)
+        return (h,), {"hidden_state": h}
+
+    def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+        if torch.is_grad_enabled():
+            assert self.U is not None
+            return recurrence.srn(projected, self.U, *state)
+        return self.unroll(projected, state)
+
+
+class ResidualSRN(Cell):
+    """SRN with a residual connection, h_t = h_{t-1} + tanh(x_t W + h_{t-1} U + b) (exercise 6.1)."""
+
+    gates = ("candidate",)
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        candidate = torch.tanh(x + self.recurrent(state[0])).squeeze(1)
+        h = state[0] + candidate
+        return (h,), {"candidate": candidate, "hidden_state": h}
+
+    def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+        if torch.is_grad_enabled():
+            assert self.U is not None
+            return recurrence.residual_srn(projected, self.U, *state)
+        return self.unroll(projected, state)
+
+
+class GRU(Cell):
+    """Gated recurrent unit, h_t = Z h_{t-1} + (1 - Z) H~ (exercise 6.4; Cho et al. 2014).
+
+    The update gate Z weighs the old state, as in the book, the tutorials and torch (Chung et al. 2014 let it weigh
+    the new one). Where the reset gate R acts is a matter of convention:
+
+        reset before the recurrent product (the book, the tutorials):  H~ = tanh(x_H + (R h_{t-1}) U_H)
+        reset after it (torch, cuDNN):                                 H~ = tanh(x_H + R (h_{t-1} U_H + c))
+
+    Args:
+        seeds: S.
+        input_size: M.
+        hidden_size: D.
+        reset_after: the second convention, with a bias c, [S, 1, D], of its own.
+    """
+
+    gates = ("reset_gate", "update_gate", "candidate")
+    roles: ClassVar = {**Cell.roles, "c": "extra_bias"}
+    loading_hint = (
+        "a GRU that resets after the recurrent product (model.reset_after=true: torch, cuDNN) and one that resets "
+        "before it (false: the book, the tutorials) cannot use each other's weights"
+    )
+
+    def __init__(self, seeds: int, input_size: int, hidden_size: int, reset_after: bool = False) -> None:
+        super().__init__(seeds, input_size, hidden_size)
+        self.reset_after = reset_after
+        self.c = nn.Parameter(torch.zeros(seeds, 1, hidden_size)) if reset_after else None
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        assert self.U is not None
+        (h,) = state
+        reset, update = torch.sigmoid(x[:, :2] + h[:, None] @ self.U[:, :2]).unbind(1)
+        inner = reset * (h @ self.U[:, 2] + self.c) if self.c is not None else (reset * h) @ self.U[:, 2]
+        candidate = torch.tanh(x[:, 2] + inner)
+        h = update * h + (1 - update) * candidate
+        return (h,), {"reset_gate": reset, "update_gate": update, "candidate": candidate, "hidden_state": h}
+
+    def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+        if torch.is_grad_enabled():
+            assert self.U is not None
+            return recurrence.gru(projected, self.U, state[0], self.c)
+        return self.unroll(projected, state)
+
+
+class LSTM(Cell):
+    """Long short-term memory, c_t = F c_{t-1} + I C~, h_t = O tanh(c_t) (6.3.1; Hochreiter and Schmidhuber 1997).
+
+    Args:
+        seeds: S.
+        input_size: M.
+        hidden_size: D.
+        variant: leave one thing out, or add one (Greff et al. 2017); see `VARIANTS`.
+
+    Raises:
+        ConfigError: the variant is unknown.
+    """
+
+    #: variant -> the gates it has. A gate left out is 1; coupled: I = 1 - F; peephole: I and F also see P c_{t-1},
+    #: and O sees P c_t, with P [S, 3, D] (Gers and Schmidhuber 2000).
+    VARIANTS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "none": ("input_gate", "forget_gate", "output_gate", "candidate"),
+        "no_input_gate": ("forget_gate", "output_gate", "candidate"),
+        "no_forget_gate": ("input_gate", "output_gate", "candidate"),
+        "no_output_gate": ("input_gate", "forget_gate", "candidate"),
+        "coupled": ("forget_gate", "output_gate", "candidate"),
+        "peephole": ("input_gate", "forget_gate", "output_gate", "candidate"),
+    }
+    gates = VARIANTS["none"]
+    states = ("hidden_state", "cell_state")
+    roles: ClassVar = {**Cell.roles, "P": "extra_bias"}
+
+    def __init__(self, seeds: int, input_size: int, hidden_size: int, variant: str = "none") -> None:
+        if variant not in self.VARIANTS:
+            raise ConfigError(
+                f"model.variant={variant}: the LSTM has no such variant; it has {', '.join(self.VARIANTS)}"
+            )
+        self.gates, self.variant = self.VARIANTS[variant], variant
+        super().__init__(seeds, input_size, hidden_size)
+        self.P = nn.Parameter(torch.zeros(seeds, 3, hidden_size)) if variant == "peephole" else None
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        h, c = state
+        pre = dict(zip(self.gates, (x + self.recurrent(h)).unbind(1), strict=True))
+
+        def gate(name: str, cell_state: Tensor) -> Tensor:
+            if name not in pre:
+                return torch.ones_like(cell_state)
+            peep = 0 if self.P is None else self.P[:, [self.gates.index(name)]] * cell_state
+            return torch.sigmoid(pre[name] + peep)
+
+        f = gate("forget_gate", c)
+        i = 1 - f if self.variant == "coupled" else gate("input_gate", c)
+        candidate = torch.tanh(pre["candidate"])
+        c = f * c + i * candidate
+        o = gate("output_gate", c)
+        h = o * torch.tanh(c)
+        parts = {"input_gate": i, "forget_gate": f, "output_gate": o, "candidate": candidate}
+        left_out = [f"{what}_gate" for what in ("input", "forget", "output") if self.variant == f"no_{what}_gate"]
+        kept = {name: part for name, part in parts.items() if name not in left_out}
+        return (h, c), {**kept, "cell_state": c, "hidden_state": h}
+
+    def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+        if not torch.is_grad_enabled() or self.variant == "peephole":
+            return self.unroll(projected, state)
+        assert self.U is not None
+        return recurrence.lstm(self._four(projected, recurrence.OPEN), self._four(self.U, 0.0), *state)
+
+    def _four(self, by_gate: Tensor, open_value: float) -> Tensor:
+        """Give every gate its place, [S, G, ...] -> [S, 4, ...]: a gate left out is one that is open whatever comes."""
+        if self.variant in ("none", "peephole"):
+            return by_gate
+        own = dict(zip(self.gates, by_gate.unbind(1), strict=True))
+        if self.variant == "coupled":
+            own["input_gate"] = -own["forget_gate"]  # sigmoid(-z) = 1 - sigmoid(z)
+        missing = torch.full_like(own["candidate"], open_value)
+        return torch.stack([own.get(name, missing) for name in self.VARIANTS["none"]], 1)
+
+
+class MinGRU(Cell):
+    """Minimal GRU, h_t = (1 - Z) h_{t-1} + Z H~, where Z and H~ see x_t alone (Feng et al. 2024, section 3.1).
+
+    The recurrence is linear in h, so it has a parallel form (`memexp.models.cells.recurrence.linear`). Here Z weighs the new state.
+    """
+
+    gates: tuple[str, ...] = ("update_gate", "candidate")
+    recurrent_gates = False
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        keep, write, parts = self.weights(x)
+        h = keep * state[0] + write
+        return (h,), {**parts, "hidden_state": h}
+
+    def weights(self, x: Tensor) -> tuple[Tensor, Tensor, Parts]:
+        """Return a and b of h_t = a h_{t-1} + b, and the parts they are made of, for x [S, G, ..., D]."""
+        update, candidate = torch.sigmoid(x[:, 0]), x[:, 1]
+        return 1 - update, update * candidate, {"update_gate": update, "candidate": candidate}
+
+    def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+        keep, write, _ = self.weights(projected)
+        outputs = recurrence.linear(keep, write, *state)
+        return outputs, (outputs[:, -1],)
+
+
+class MinLSTM(MinGRU):
+    """Minimal LSTM, h_t = (F h_{t-1} + I H~) / (F + I), where all see x_t alone (Feng et al. 2024, section 3.2)."""
+
+    gates = ("input_gate", "forget_gate", "candidate")
+
+    def weights(self, x: Tensor) -> tuple[Tensor, Tensor, Parts]:  # noqa: D102
+        # I / (F + I) is the sigmoid of ln I - ln F; the quotient would be 0 / 0 where both gates are shut.
+        odds = nn.functional.logsigmoid(x[:, 0]) - nn.functional.logsigmoid(x[:, 1])
+        i, f, candidate = torch.sigmoid(odds), torch.sigmoid(-odds), x[:, 2]
+        return f, i * candidate, {"input_gate": i, "forget_gate": f, "candidate": candidate}

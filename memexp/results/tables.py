@@ -1,0 +1,135 @@
+"""From the rows of all runs and seeds to the table that is shown: means with 95 % intervals over seeds."""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+#: What is summarised: score -> its column; of a study, those that it has. Accuracies are shares, the others are not.
+SCORES = {
+    "dev": "dev_accuracy",
+    "test": "test_accuracy",
+    "exact": "exact_accuracy",
+    "last train perplexity": "last_train_perplexity",
+    "last dev perplexity": "last_dev_perplexity",
+    "train perplexity": "train_perplexity",
+    "dev perplexity": "dev_perplexity",
+    "test perplexity": "test_perplexity",
+    "test bits": "test_bits",
+}
+
+SIZES = ("hidden_sizes", "parameters", "state_size")
+
+#: Columns of `memexp.results.record.collect` that are neither settings nor what identifies a row.
+NOT_SETTINGS = (
+    "run", "label", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates",
+    "seconds", "tokens_per_second", "vocabulary", "symbols", "exact_over", "target_entropy_bits", "chance_accuracy",
+    "best_iteration", "diverged_at", "retained_bits", "study", "device", "datasets_dir", "outputs_dir", "images_dir",
+    "report", "checkpoint_seconds", "gradient_norms", "hidden_sizes", "task.name", "task._target_", "model._target_",
+)  # fmt: skip
+
+
+def interval(
+    values: Sequence[float], level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float, float]:
+    """Return mean and confidence interval of scores over seeds: Student's t, cut off at what a score can be.
+
+    With fewer than two values the interval is NaN: one seed says nothing.
+    """
+    finite = np.asarray([v for v in values if v is not None and np.isfinite(v)], dtype=float)
+    if len(finite) == 0:
+        return float("nan"), float("nan"), float("nan")
+    mean = float(finite.mean())
+    if len(finite) == 1:
+        return mean, float("nan"), float("nan")
+    half = _t((1 + level) / 2, len(finite) - 1) * float(finite.std(ddof=1)) / math.sqrt(len(finite))
+    return mean, max(bounds[0], mean - half), min(bounds[1], mean + half)
+
+
+@lru_cache
+def _t(probability: float, degrees: int) -> float:
+    """Return a quantile of Student's t; kept, because scipy takes longer for it than for all else in an interval."""
+    return float(stats.t.ppf(probability, degrees))
+
+
+def varied(rows: pd.DataFrame) -> list[str]:
+    """Name the settings in which the runs differ; the model and, where it means something, the length come first."""
+    columns = [str(c) for c in rows.columns]
+    results = ("train_", "dev_", "test_", "exact_", "last_", "floor_")
+    settings = [c for c in columns if c not in NOT_SETTINGS and not c.startswith(results)]
+    first = ["model.name"] if "task.corpus" in columns else ["model.name", "length"]
+    return [*first, *(c for c in settings if c not in ("model.name", "length") and rows[c].astype(str).nunique() > 1)]
+
+
+def _as_word(value: object) -> object:
+    """Turn a list of widths and the like into a word, so that it can be sorted among others."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, tuple) else value
+
+
+def results(rows: pd.DataFrame) -> pd.DataFrame:
+    """Summarise runs and seeds: a row for each setting, with mean and interval of each score over its seeds.
+
+    Args:
+        rows: as `memexp.results.record.collect` returns; the same seed of the same setting counts once.
+
+    Returns:
+        Columns: the varied settings, ``parameters`` and ``state_size`` of one seed, ``seeds``, ``stopped`` (seeds whose
+        loss was not finite), and for each score ``<score>``, ``<score>_low``, ``<score>_high``; ``seconds``.
+    """
+    by = varied(rows)
+    rows = rows.assign(**{name: rows[name].map(_as_word) for name in by})
+    table = []
+    for key, group in rows.drop_duplicates([*by, "seed"]).groupby(by, sort=True, dropna=False):
+        row: dict[str, object] = dict(zip(by, key, strict=True))
+        row |= {size: group[size].iloc[0] for size in SIZES if size in group}
+        stopped = group["diverged_at"].notna()
+        row["seeds"] = int((~stopped).sum())
+        row["stopped"] = int(stopped.sum())
+        for name, column in SCORES.items():
+            if column in group:
+                bounds = (0.0, 1.0) if column.endswith("accuracy") else (0.0, math.inf)
+                low_to_high = interval(group.loc[~stopped, column].tolist(), bounds=bounds)
+                row[name], row[f"{name}_low"], row[f"{name}_high"] = low_to_high
+        row["seconds"] = float(group.drop_duplicates("run")["seconds"].sum())
+        table.append(row)
+    return pd.DataFrame(table)
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Turn a table of `results` into text: percent, with the interval in brackets."""
+    extra = [c for c in table.columns if str(c).endswith(("_low", "_high"))]
+    text = table.rename(columns={"model.name": "model"}).drop(
+        columns=[*SCORES, "hidden_sizes", "state_size", "seconds", *extra], errors="ignore"
+    )
+    text = text.astype(object).where(text.notna(), "")  # a setting that this model does not have
+    for name, column in SCORES.items():
+        if name in table:
+            share = column.endswith("accuracy")
+            text[f"{name} %" if share else name] = [
+                _with_interval(mean, low, high, share)
+                for mean, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+            ]
+    text["time"] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
+    return text if table["stopped"].any() else text.drop(columns="stopped")
+
+
+def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
+    """Write a mean with its interval in brackets, if it has one; a share in percent."""
+    factor, digits = (100, 1) if share else (1, 2)
+    bracket = f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if np.isfinite(low) else ""
+    return f"{factor * mean:.{digits}f}{bracket}"
+
+
+def shown(table: pd.DataFrame) -> str:
+    """Format a table of `results` for the terminal."""
+    return _as_text(table).to_string(index=False)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Format a table of `results` for a README."""
+    text = _as_text(table).astype(str)
+    lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

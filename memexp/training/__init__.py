@@ -1,0 +1,1 @@
+"""How it learns: the runner, its checkpoints, the machine."""

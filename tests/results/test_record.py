@@ -1,0 +1,183 @@
+import json
+import lzma
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memexp.errors import RecordError
+from memexp.results import record
+
+
+def seed_row(seed: int, exact: float | None = 0.5, diverged_at: int | None = None) -> dict[str, object]:
+    scores = {"dev_accuracy": 0.6, "test_accuracy": 0.55, "exact_accuracy": exact, "exact_loss": 1.0}
+    return {"seed": seed, "best_iteration": 100, "diverged_at": diverged_at, **scores}
+
+
+def make_run(study: Path, length: int, model: str = "lstm", seeds: list[dict[str, object]] | None = None) -> Path:
+    """Write a run folder by hand."""
+    folder = study / f"length={length},model={model}"
+    folder.mkdir(parents=True)
+    config = {"length": length, "task": {"sampling": "fixed"}, "model": {"name": model}, "seeds": [0, 1], "lr": 0.1}
+    record.write_json(folder / record.CONFIG, config)
+    rows = [seed_row(0), seed_row(1, 0.7)] if seeds is None else seeds
+    summary = {"format": 1, "seconds": 2.0, "parameters": 9, "config": config, "seeds": rows}
+    record.write_json(folder / record.SUMMARY, summary)
+    return folder
+
+
+# --- history ---
+
+
+def test_history_is_long_and_skips_seeds_that_stopped(tmp_path: Path):
+    history = record.History(tmp_path / "history.csv", [3, 7])
+    history.add(0, "dev", "loss", [1.5, 2.5], [True, True])
+    history.add(100, "dev", "loss", [1.25, float("nan")], [True, False])
+    assert history.latest("dev", "loss") == 1.25
+    size = history.flush()
+    text = (tmp_path / "history.csv").read_text()
+    assert text == "iteration,seed,split,name,value\n0,3,dev,loss,1.5\n0,7,dev,loss,2.5\n100,3,dev,loss,1.25\n"
+    assert size == len(text)
+
+
+def test_history_goes_on_from_the_checkpoint(tmp_path: Path):
+    path = tmp_path / "history.csv"
+    first = record.History(path, [3])
+    first.add(0, "dev", "loss", [1.5], [True])
+    size = first.flush()
+    first.add(100, "dev", "loss", [1.0], [True])  # after the checkpoint, then killed
+    first.flush()
+    second = record.History(path, [3], size)
+    second.add(100, "dev", "loss", [1.0], [True])
+    second.flush()
+    assert path.read_text().splitlines()[1:] == ["0,3,dev,loss,1.5", "100,3,dev,loss,1"]
+
+
+def test_history_shorter_than_its_checkpoint_is_an_error(tmp_path: Path):
+    (tmp_path / "history.csv").write_text("iteration")
+    with pytest.raises(RecordError, match="shorter than its checkpoint says"):
+        record.History(tmp_path / "history.csv", [3], 400)
+
+
+def test_a_compressed_history_is_read_too(tmp_path: Path):
+    content = b"iteration,seed,split,name,value\n0,3,dev,loss,1.5\n"
+    (tmp_path / "history.csv.xz").write_bytes(lzma.compress(content))
+    assert record.read_history(tmp_path).to_numpy().tolist() == [[0, 3, "dev", "loss", 1.5]]
+    (tmp_path / "history.csv.xz").write_bytes(lzma.compress(content)[:-20])
+    with pytest.raises(RecordError, match="history.csv.xz is damaged"):
+        record.read_history(tmp_path)
+    (tmp_path / "history.csv").write_bytes(content.replace(b"1.5", b"2.5"))
+    assert record.read_history(tmp_path)["value"].tolist() == [2.5]
+
+
+# --- json ---
+
+
+def test_json_keeps_no_nan(tmp_path: Path):
+    record.write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": 1}})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": [1.5, None], "c": {"d": 1}}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\xff"])
+def test_damaged_json_is_named(tmp_path: Path, content: str):
+    (tmp_path / "summary.json").write_text(content, encoding="latin-1")
+    with pytest.raises(RecordError, match="summary.json is damaged"):
+        record.read_json(tmp_path / "summary.json")
+
+
+# --- identity ---
+
+
+def test_identity_leaves_out_what_changes_no_result():
+    config = {"length": 3, "device": "cpu", "study": "a", "outputs_dir": "x", "lr": 0.1}
+    assert record.identity(config, "abc") == {"length": 3, "lr": 0.1, "data": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "difference"),
+    [
+        ({"a": 1}, {"a": 1}, None),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, "b is 2 there, 3 now"),
+        ({"m": {"x": 1, "y": [1]}}, {"m": {"x": 1, "y": [2]}}, "m.y is [1] there, [2] now"),
+        ({"a": 1}, {"a": 1, "b": 2}, 'b is "missing" there, 2 now'),
+        ({"a": 1, "b": 2}, {"a": 1}, 'b is 2 there, "missing" now'),
+    ],
+)
+def test_the_first_difference_is_named(one: object, other: object, difference: str | None):
+    assert record.first_difference(one, other) == difference
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path):
+    record.check_identity(tmp_path, {"lr": 0.1})  # nothing there yet
+    record.write_json(tmp_path / record.CONFIG, {"lr": 0.1, "data": "abc"})
+    record.check_identity(tmp_path, {"lr": 0.1})
+    record.check_identity(tmp_path, {"lr": 0.1, "data": "abc"})
+    with pytest.raises(
+        RecordError, match="holds another run: lr is 0.1 there, 0.2 now; delete it, or give another study"
+    ):
+        record.check_identity(tmp_path, {"lr": 0.2})
+    with pytest.raises(RecordError, match="was trained on other data or in another order"):
+        record.check_identity(tmp_path, {"lr": 0.1, "data": "abd"})
+
+
+# --- lock ---
+
+
+def test_two_processes_cannot_hold_one_folder(tmp_path: Path):
+    code = "import sys, pathlib; from memexp.results.record import lock; from memexp.errors import RecordError\n"
+    code += "try:\n  with lock(pathlib.Path(sys.argv[1])): print('held')\nexcept RecordError as error: print(error)"
+    other = [sys.executable, "-c", code, str(tmp_path)]
+    with record.lock(tmp_path):
+        result = subprocess.run(other, capture_output=True, text=True, check=True)
+        assert "is being written by another process" in result.stdout
+    assert subprocess.run(other, capture_output=True, text=True, check=True).stdout == "held\n"
+
+
+# --- collecting ---
+
+
+def test_run_folders_are_in_natural_order(tmp_path: Path):
+    for length in (10, 5, 100):
+        make_run(tmp_path, length)
+    (tmp_path / "something else").mkdir()
+    assert [f.name for f in record.run_folders(tmp_path)] == [f"length={n},model=lstm" for n in (5, 10, 100)]
+
+
+def test_collect_makes_a_row_for_each_run_and_seed(tmp_path: Path):
+    make_run(tmp_path, 5)
+    make_run(tmp_path, 10, "srn", [seed_row(4, None, diverged_at=7)])
+    table, missing = record.collect(record.run_folders(tmp_path))
+    assert missing == []
+    assert table[["length", "model.name", "seed", "lr", "task.sampling"]].values.tolist() == [
+        [5, "lstm", 0, 0.1, "fixed"],
+        [5, "lstm", 1, 0.1, "fixed"],
+        [10, "srn", 4, 0.1, "fixed"],
+    ]
+    assert table["exact_accuracy"].tolist()[:2] == [0.5, 0.7]
+    assert table["exact_accuracy"].isna().tolist() == [False, False, True]
+    assert table["run"].tolist()[2] == "length=10,model=srn"
+
+
+def test_scores_are_shown_by_split_without_the_seeds_that_stopped():
+    seeds = [seed_row(0), seed_row(1, 0.7), seed_row(2, None)]
+    assert record.shown_scores(seeds) == ["dev 60.0 %", "test 55.0 %", "exact 60.0 %"]
+    seeds = [{"seed": 0, "dev_loss": 1.0, "dev_perplexity": p, "dev_bits": 1.4} for p in (2.0, 4.5, None)]
+    assert record.shown_scores(seeds) == ["dev perplexity 3.25 (2 of 3 seeds)"]
+
+
+def test_collect_lists_what_is_missing_with_the_reason(tmp_path: Path):
+    make_run(tmp_path, 5)
+    (make_run(tmp_path, 10) / record.SUMMARY).unlink()
+    failed = make_run(tmp_path, 15)
+    (failed / record.SUMMARY).unlink()
+    (failed / record.FAILURE).write_text("the disk is full\n")
+    (make_run(tmp_path, 20) / record.SUMMARY).write_text("{")
+    (make_run(tmp_path, 25) / record.SUMMARY).write_text('{"seeds": 3}')
+    table, missing = record.collect(record.run_folders(tmp_path))
+    assert table["length"].tolist() == [5, 5]
+    assert [line.split(": ")[0] for line in missing] == [f"length={n},model=lstm" for n in (10, 15, 20, 25)]
+    assert missing[0].endswith(": not finished")
+    assert missing[1].endswith(": the disk is full")
+    assert "summary.json is damaged" in missing[2]
+    assert "summary.json is damaged" in missing[3]
