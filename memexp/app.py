@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from memexp import CONF_DIR, progress
 from memexp.arguments import check_arguments
+from memexp.config import typed
 from memexp.errors import MemexpError
 from memexp.options import end_unread
 from memexp.sweep import Outcome, show_table, stopped_seeds
@@ -29,8 +30,8 @@ def job(config: DictConfig) -> Outcome:
         try:
             from memexp import experiment
 
-            # shown relative to where the user is
-            experiment.run(config, Path(os.path.relpath(folder)), show_bar=not in_sweep)
+            # Checked already, on the command line or in the sweep's plan. Shown relative to where the user is.
+            experiment.run(typed(config), Path(os.path.relpath(folder)), show_bar=not in_sweep)
         except MemexpError as error:
             log.error("%s", error)
             if not in_sweep:

@@ -1,7 +1,6 @@
 """The command line, checked before Hydra acts on it: one line for each mistake, with the nearest name that exists."""
 
 import contextlib
-import difflib
 import itertools
 import re
 import shlex
@@ -21,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from memexp import CONF_DIR
 from memexp.config import check, choices, config_dirs
-from memexp.errors import ConfigError
+from memexp.errors import ConfigError, nearest
 from memexp.results import record
 from memexp.results.record import flatten
 
@@ -53,7 +52,6 @@ def check_arguments(arguments: list[str]) -> None:
         try:
             lines = [str(o.input_line) for o in fixed]
             config = compose("config", [*lines, *_search_path()], return_hydra_config=True)
-            _check_length([str(o.input_line) for o in overrides], config)
             if parsed.multirun or config.hydra.mode == RunMode.MULTIRUN:
                 _check_writable(Path(config.outputs_dir) / config.study)
                 return  # the values are checked run by run, see memexp.sweep
@@ -80,16 +78,6 @@ def _check_writable(study: Path) -> None:
         raise ConfigError(
             f"{study} cannot be written: {error.strerror}; mend that, or give another outputs_dir"
         ) from error
-
-
-def _check_length(overrides: list[str], config: DictConfig) -> None:
-    """Check that a length is given to a task that has one; of the config alone, its default cannot be told apart."""
-    given = [override for override in overrides if override.lstrip("+").partition("=")[0] == "length"]
-    if given and config.task.name == "char_lm":
-        raise ConfigError(
-            f"{given[0].lstrip('+')} is of task=digit_sum; the sequences of task=char_lm have "
-            f"task.num_steps={config.task.num_steps} characters"
-        )
 
 
 def _check_names(overrides: list[Override]) -> None:
@@ -141,28 +129,20 @@ def unknown_choice(group: str, given: str) -> ConfigError:
     return ConfigError(f"{group}={given} is unknown{nearest(given, options)}; allowed: {', '.join(options)}")
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Suggest the name that was perhaps meant, as a remark in brackets; empty if none is near."""
-    names = list(names)
-    found = difflib.get_close_matches(name, names, 1, 0.6)
-    if not found:  # the last part of a dotted key: hidden_size -> model.hidden_size
-        found = [n for n in names if n.rpartition(".")[2] == name.rpartition(".")[2]]
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
-def compose_job(overrides: list[str], load: object) -> DictConfig:
+def compose_job(overrides: list[str], load: object) -> tuple[DictConfig, DictConfig]:
     """Compose the config of one run of a sweep with Hydra's ``load(overrides)`` and check it.
+
+    Returns:
+        The config as Hydra composed it, and as `memexp.config.check` returns it.
 
     Raises:
         ConfigError: in one line.
     """
     try:
-        config: DictConfig = load(overrides)  # type: ignore[operator]
+        composed: DictConfig = load(overrides)  # type: ignore[operator]
+        return composed, check(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
-    _check_length(overrides, config)
-    check(config)
-    return config
 
 
 def _how_to_write(override: str) -> str:

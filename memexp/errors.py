@@ -1,6 +1,8 @@
 """The one kind of error that is the user's to mend: shown as a single line, without a traceback."""
 
+import difflib
 import sys
+from collections.abc import Iterable
 
 
 class MemexpError(Exception):
@@ -31,3 +33,18 @@ class Complaints:
         self.count += 1
         if not self._quiet:
             print(line, file=sys.stderr)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Suggest the name that was perhaps meant, as a remark in brackets; empty if none is near."""
+    names = list(names)
+    found = difflib.get_close_matches(name, names, 1, 0.6)
+    if not found:  # the last part of a dotted key: hidden_size -> model.hidden_size
+        found = [n for n in names if n.rpartition(".")[2] == name.rpartition(".")[2]]
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def some(names: Iterable[object], most: int = 12) -> str:
+    """List names for an error message of one line."""
+    shown = [str(name) for name in names]
+    return " | ".join(shown[:most]) + (f" | and {len(shown) - most} more" if len(shown) > most else "")

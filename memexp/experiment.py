@@ -2,71 +2,101 @@
 
 import dataclasses
 import hashlib
-import inspect
 import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 import memexp
 from memexp import progress
-from memexp.config import ModelConfig, check
+from memexp.config import ModelConfig, class_of
 from memexp.errors import ConfigError, MemexpError, RecordError
-from memexp.models.networks import SequenceClassifier, SequenceLabeller, widths_for
+from memexp.models.networks import SequenceModel, widths_for
 from memexp.results import record
-from memexp.tasks.char_lm import CharLM
-from memexp.tasks.task import Rows, Task
-from memexp.tasks.text.writing import go_on
+from memexp.tasks.task import Interface, Task
 from memexp.training import machine
 from memexp.training.runner import Runner
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Run:
+    """What belongs to one run: its config, its folder, its task, its model on its device."""
+
+    config: DictConfig
+    folder: Path
+    task: Task
+    model: SequenceModel
+    device: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The config as plain data."""
+        return OmegaConf.to_container(self.config, resolve=True)  # type: ignore[return-value]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes it this run and no other."""
+        return record.identity(self.settings, fingerprint(self.config, self.task))
+
+    @property
+    def updates(self) -> int:
+        """How many updates it has in all."""
+        return int(self.config.epochs) * self.task.updates_per_epoch
+
+    @property
+    def name(self) -> str:
+        """The model's name, and what it trains on, in words."""
+        return f"{self.config.model.name} trains on {self.task.trained_on}"
+
+
+def own_settings(node: DictConfig, shared: type) -> dict[str, Any]:
+    """Return the settings of a node that only its class has."""
+    names = {field.name for field in dataclasses.fields(shared)}
+    return {str(key): value for key, value in node.items() if key not in names}
+
+
 def build_task(config: DictConfig) -> Task:
     """Build the task that a checked config asks for."""
-    kind: Callable[..., Task] = get_class(config.task._target_)
-    settings = {str(key): value for key, value in config.task.items() if key not in ("_target_", "name")}
-    if "length" in inspect.signature(kind).parameters:
-        settings["length"] = config.length
+    kind: Callable[..., Task] = class_of(config.task, "task")
     return kind(
+        length=config.length,
         seeds=list(config.seeds),
         batch_size=config.batch_size,
         folder=Path(config.datasets_dir),
-        **settings,
+        **{str(key): value for key, value in config.task.items() if key not in ("_target_", "name")},
     )
 
 
-def build_model(config: DictConfig, task: Task, initialise: bool = True) -> SequenceClassifier:
-    """Build the model that a checked config asks for, for a task's sizes, on the CPU.
+def build_model(config: DictConfig, interface: Interface, initialise: bool = True) -> SequenceModel:
+    """Build the model that a checked config asks for, for a task's interface, on the CPU.
 
     Args:
         config: the checked config.
-        task: its task.
+        interface: of its task.
         initialise: give the weights their values before the first update; not needed where others are loaded.
 
     Raises:
         ConfigError: the settings do not fit the cell, or a file of weights does not fit the layers.
     """
     settings, seeds = config.model, list(config.seeds)
-    shared = {field.name for field in dataclasses.fields(ModelConfig)}
-    own = {str(key): value for key, value in settings.items() if key not in shared}  # of this cell alone
-    make_cell = partial(get_class(settings._target_), **own)
+    make_cell = partial(class_of(settings, "model"), **own_settings(settings, ModelConfig))
 
-    def build(widths: Sequence[int]) -> SequenceClassifier:
-        return (SequenceLabeller if task.every_step else SequenceClassifier)(
-            make_cell, len(seeds), task.symbols, task.classes, settings.embedding_size, widths,
-            settings.bidirectional, settings.initial_state,
+    def build(widths: Sequence[int]) -> SequenceModel:
+        return SequenceModel(
+            make_cell, len(seeds), interface.inputs, interface.outputs, interface.every_step, settings.embedding_size,
+            widths, settings.bidirectional, settings.initial_state,
         )  # fmt: skip
 
     given = settings.hidden_size
@@ -78,7 +108,7 @@ def build_model(config: DictConfig, task: Task, initialise: bool = True) -> Sequ
     except RuntimeError as error:  # torch's word for too little memory
         raise ConfigError(f"a model of {widths} units for {len(seeds)} seeds does not fit into memory") from error
     if initialise:
-        model.initialise(seeds, settings.initialiser, settings.forget_bias, task.longest, settings.files)
+        model.initialise(seeds, settings.initialiser, settings.forget_bias, interface.longest, settings.files)
     return model
 
 
@@ -94,11 +124,28 @@ def build_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimiz
     return kinds[config.optimizer](model.parameters(), lr=config.lr, fused=True)
 
 
+def build_runner(this: Run) -> Runner:
+    """Build the runner of a run."""
+    config = this.config
+    return Runner(
+        this.model,
+        build_optimizer(config, this.model),
+        this.task.loss,
+        this.task.metrics,
+        reduction=config.reduction,
+        clip=config.clip,
+        clip_by=config.clip_by,
+        watched=this.model.watched if config.gradient_norms else {},
+        identity=record.identity_text(this.identity),
+        extras=this.task.extras,
+    )
+
+
 def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, Any]:
     """Do one run, or what is left of it, and write its record.
 
     Args:
-        config: as Hydra composed it; checked here.
+        config: as `memexp.config.check` returned it.
         folder: the run folder; an unfinished run of the same config in it is continued, a complete one is read.
         show_bar: show a progress bar on the terminal.
 
@@ -112,7 +159,6 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         KeyboardInterrupt: interrupted, after a checkpoint.
     """
     machine.prepare()
-    config = check(config)
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     record.check_identity(folder, record.identity(settings))
     device = machine.choose_device(config.device)
@@ -124,49 +170,37 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         record.remove_stale(folder)
         with _failure_noted(folder):
             task = build_task(config)
-            model = build_model(config, task).to(device)
-        identity = record.identity(settings, fingerprint(config, task))
-        record.check_identity(folder, identity)
+            this = Run(config, folder, task, build_model(config, task.interface).to(device), device)
+        record.check_identity(folder, this.identity)
         if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)
-            return record.read_json(folder / record.SUMMARY)
-        record.write_json(folder / record.CONFIG, identity)
+            return record.read_summary(folder)
+        record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
-            return _train_and_score(config, settings, task, model, folder, device, show_bar)
+            runner = _train(this, show_bar)
+            summary = _summary(this, runner)
+            record.write_json(folder / record.SUMMARY, summary)
+    with suppress(OSError):
+        (folder / progress.PROGRESS).unlink()
+    _log_summary(summary)
+    return summary
 
 
-def _train_and_score(
-    config: DictConfig,
-    settings: dict[str, Any],
-    task: Task,
-    model: SequenceClassifier,
-    folder: Path,
-    device: str,
-    show_bar: bool,
-) -> dict[str, Any]:
-    runner = Runner(
-        model,
-        build_optimizer(config, model),
-        metric=task.metric,
-        extras=task.extras,
-        reduction=config.reduction,
-        clip=config.clip,
-        clip_by=config.clip_by,
-        watched=model.watched if config.gradient_norms else {},
-        identity=(folder / record.CONFIG).read_text(),
-    )
-    updates = config.epochs * task.updates_per_epoch
+def _train(this: Run, show_bar: bool) -> Runner:
+    """Train, from the last checkpoint if there is one, and save the best weights; return the runner."""
+    config, folder, task = this.config, this.folder, this.task
+    runner = build_runner(this)
     history_bytes = 0
     if (folder / record.LAST).exists():
         history_bytes = runner.load_checkpoint(folder / record.LAST)
-        log.info("going on after update %d of %d", runner.iteration, updates)
+        log.info("going on after update %d of %d", runner.iteration, this.updates)
     history = record.History(folder / record.HISTORY, list(config.seeds), history_bytes)
     log.info(
-        "%s trains on %s: %d seeds, %d updates, %d parameters a seed, on %s",
-        config.model.name, task.trained_on, len(config.seeds), updates, model.parameter_count, device,
+        "%s: %d seeds, %d updates, %d parameters a seed, on %s",
+        this.name, len(config.seeds), this.updates, this.model.parameter_count, this.device,
     )  # fmt: skip
     with (
-        progress.bar(updates, f"{config.model.name} {task.longest}") if show_bar else _no_bar() as bar,
+        progress.bar(this.updates, f"{config.model.name} {task.length}") if show_bar else nullcontext() as bar,
         _interruptible() as stop,
     ):
         if bar is not None:
@@ -174,81 +208,86 @@ def _train_and_score(
         runner.train(
             task.batch,
             task.rows("dev").to(runner.device),
-            updates,
+            this.updates,
             history,
             eval_steps=config.eval_steps,
             log_steps=config.log_steps,
             checkpoint=folder / record.LAST,
             checkpoint_seconds=config.checkpoint_seconds,
-            progress=_reporter(runner, history, updates, folder, bar, _scribe(task, model, updates, folder)),
+            progress=_reporter(this, runner, history, bar),
             should_stop=stop.is_set,
         )
     history.flush()
     runner.save_model(folder / record.BEST)
-    last = _scores_of_last_weights(task, runner)
-    runner.use_best()
-    summary = _summary(config, settings, task, runner, model, device, last)
-    record.write_json(folder / record.SUMMARY, summary)
-    with suppress(OSError):
-        (folder / progress.PROGRESS).unlink()
-    _log_summary(summary)
-    return summary
+    return runner
 
 
-def _summary(
-    config: DictConfig,
-    settings: dict[str, Any],
-    task: Task,
-    runner: Runner,
-    model: SequenceClassifier,
-    device: str,
-    more: dict[str, list[float]],
-) -> dict[str, Any]:
-    """Score each seed's best weights, on test once, and on the whole input distribution; ``more`` scores go with it."""
+def _summary(this: Run, runner: Runner) -> dict[str, Any]:
+    """Score each seed's last weights where the task asks for it, then its best ones: on test once."""
     started = time.monotonic()
-    scores = {
-        f"{split}_{name}": values.tolist()
-        for split, rows in task.splits().items()
-        for name, values in runner.evaluate(rows).items()
-    }
-    scores = more | scores | task.more_scores(scores)
-    tokens = task.batch(0).inputs[0].numel()  # that a seed reads in an update
-    diverged, best = runner.diverged_at.tolist(), runner.best_iteration.tolist()
-    seeds = []
-    for k, seed in enumerate(config.seeds):
-        stopped = diverged[k] >= 0
-        own = {name: None if stopped else values[k] for name, values in scores.items()}
-        seeds.append({"seed": seed, "best_iteration": best[k], "diverged_at": diverged[k] if stopped else None, **own})
+    config, task, model = this.config, this.task, this.model
+    splits = task.splits()
+    scores = _scores(runner, {f"last_{split}": splits[split] for split in task.last_splits}, (task.metrics[0].name,))
+    runner.use_best()
+    scores |= _scores(runner, splits)
+    scores |= task.more_scores(scores)
+    batch = task.batch(0)
+    tokens = len(batch) * batch.inputs.shape[2]  # that a seed reads in an update
     return {
-        "format": 1,
+        "format": record.FORMAT,
         "memexp": memexp.__version__,
         "torch": torch.__version__,
-        "device_used": device,
+        "device_used": this.device,
+        "title": model.cell.title or type(model.cell).__name__,
+        "trained_on": task.trained_on,
         "parameters": model.parameter_count,
         "state_size": model.state_size,
         "hidden_sizes": model.widths,
         "updates": runner.iteration,
         "seconds": runner.seconds + time.monotonic() - started,
         "tokens_per_second": runner.iteration * len(config.seeds) * tokens / max(runner.seconds, 1e-9),
-        **task.about(),
-        "config": settings,
-        "seeds": seeds,
-        **({} if task.every_step else {"test_right": right_or_wrong(runner, task.rows("test"), list(config.seeds))}),
+        "interface": dataclasses.asdict(task.interface),
+        "about": task.about(),
+        "floors": task.floors(),
+        "shown": task.shown(),
+        "config": this.settings,
+        "seeds": _by_seed(runner, list(config.seeds), scores),
+        "test_right": right_or_wrong(runner, task, list(config.seeds)),
     }
 
 
-def _scores_of_last_weights(task: Task, runner: Runner) -> dict[str, list[float]]:
-    """Score the weights after the last update, never on test: how much of its text has a language model memorised?"""
-    if not task.every_step:
+def _scores(runner: Runner, splits: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, list[float]]:
+    """Score the weights that the runner has: ``<split>_<metric>`` -> a value for each seed."""
+    return {
+        f"{split}_{name}": values.tolist()
+        for split, rows in splits.items()
+        for name, values in runner.evaluate(rows).items()
+        if not but or name in but
+    }
+
+
+def _by_seed(runner: Runner, seeds: list[int], scores: Mapping[str, list[float]]) -> list[dict[str, Any]]:
+    """Turn scores around: a dict for each seed; one that stopped has none."""
+    diverged, best = runner.diverged_at.tolist(), runner.best_iteration.tolist()
+    by_seed = []
+    for k, seed in enumerate(seeds):
+        stopped = diverged[k] >= 0
+        own = {name: None if stopped else values[k] for name, values in scores.items()}
+        by_seed.append(
+            {"seed": seed, "best_iteration": best[k], "diverged_at": diverged[k] if stopped else None, **own}
+        )
+    return by_seed
+
+
+def right_or_wrong(runner: Runner, task: Task, seeds: list[int]) -> dict[str, str]:
+    """Return for each seed which test rows it gets right, as a string of 0 and 1: for statistics over seeds and rows.
+
+    Nothing where no metric of the task says of an answer whether it is right.
+    """
+    share = next((metric for metric in task.metrics if metric.share), None)
+    if share is None:
         return {}
-    name = runner.metric.name
-    seen = {split: rows for split, rows in task.splits().items() if split != "test"}
-    return {f"last_{split}_{name}": runner.evaluate(rows)[name].tolist() for split, rows in seen.items()}
-
-
-def right_or_wrong(runner: Runner, rows: Rows, seeds: list[int]) -> dict[str, str]:
-    """Return for each seed which rows it gets right, as a string of 0 and 1: for statistics over seeds and rows."""
-    right = (runner.predict(rows.inputs).argmax(-1) == rows.targets.to(runner.device)).int().tolist()
+    right = runner.right(share, task.rows("test")).int().tolist()
     return {str(seed): "".join(map(str, own)) for seed, own in zip(seeds, right, strict=True)}
 
 
@@ -261,49 +300,21 @@ def _log_summary(summary: dict[str, Any]) -> None:
     if done:
         log.info(
             "mean over %d seeds: %s; %s, %.0f tokens a second",
-            len(done), ", ".join(record.shown_scores(done)), progress.duration(summary["seconds"]),
-            summary["tokens_per_second"],
+            len(done), ", ".join(record.shown_scores(done, summary["shown"])),
+            progress.duration(summary["seconds"]), summary["tokens_per_second"],
         )  # fmt: skip
 
 
-def _scribe(task: Task, model: SequenceClassifier, updates: int, folder: Path) -> Callable[[int], None]:
-    """Return what lets a language model write every so many epochs: the first seed, into `record.WRITTEN`.
-
-    Each text is one line there, so a newline in it is noted as ``\\n``, and a backslash as two.
-    """
-    if not isinstance(task, CharLM) or not task.pred_period or not task.prefixes:
-        return lambda iteration: None
-    path = folder / record.WRITTEN
-    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-    def write(iteration: int) -> None:
-        epoch, place = divmod(iteration, task.updates_per_epoch)
-        if place or (epoch % task.pred_period and iteration != updates):
-            return
-        # a run that goes on from a checkpoint may have written this already
-        kept = [line for line in before if int(line.partition("\t")[0]) < epoch]
-        for prefix, codes in task.prefixes:
-            text = prefix + "".join(task.vocabulary[code] for code in go_on(model, codes, task.pred_chars))
-            text = text.replace("\\", r"\\").replace("\n", r"\n")
-            log.info("epoch %d writes: %s", epoch, text)
-            kept.append(f"{epoch}\t{text}")
-        before[:] = kept
-        record.write_text(path, "".join(f"{line}\n" for line in kept))
-
-    return write
-
-
-def _reporter(
-    runner: Runner, history: record.History, updates: int, folder: Path, bar: Any, scribe: Callable[[int], None]
-) -> Callable[[int], None]:
+def _reporter(this: Run, runner: Runner, history: record.History, bar: Any) -> Callable[[int], None]:
     """Return what the runner calls after each update: it moves the bar, and logs the evaluation after every tenth."""
-    note = progress.progress_file(folder, updates)
+    updates, metric = this.updates, runner.metric.name
+    note = progress.progress_file(this.folder, updates)
     tenth, due = max(1, updates // 10), False
 
     def report(iteration: int) -> None:
         nonlocal due
         note(iteration)
-        scribe(iteration)
+        this.task.after_update(this.model, iteration, updates, this.folder)
         if bar is not None:
             bar.update(1)
         due = due or iteration % tenth == 0
@@ -312,15 +323,10 @@ def _reporter(
             log.info(
                 "update %d of %d: train loss %.3f, dev loss %.3f, dev %s %.3f; %s",
                 iteration, updates, history.latest("train", "loss"), history.latest("dev", "loss"),
-                runner.metric.name, history.latest("dev", runner.metric.name), progress.duration(runner.seconds),
+                metric.replace("_", " "), history.latest("dev", metric), progress.duration(runner.seconds),
             )  # fmt: skip
 
     return report
-
-
-@contextmanager
-def _no_bar() -> Iterator[None]:
-    yield None
 
 
 @contextmanager

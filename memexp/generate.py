@@ -6,26 +6,18 @@ The state is carried from character to character, not recomputed. Axis letters a
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Generator
 
-from memexp.config import check, ranged
-from memexp.errors import ConfigError, RecordError
-from memexp.experiment import build_model
-from memexp.models.networks import SequenceClassifier
+from memexp import trained
+from memexp.errors import RecordError
+from memexp.fields import ranged
+from memexp.models.networks import SequenceModel
 from memexp.options import run_command
-from memexp.results import record
 from memexp.results.study import find_study
-from memexp.tasks.char_lm import encode, opening, typed
+from memexp.tasks.text.characters import encode, opening, typed
 from memexp.tasks.text.writing import go_on
-from memexp.training import checkpoints, machine
-from memexp.training.runner import load_weights
-
-MOST_NAMED = 12  # runs to choose from, in an error message of one line
+from memexp.training import machine
 
 
 @dataclass
@@ -51,7 +43,7 @@ class Options:
 class Writer:
     """A language model of one seed (S = 1) and its characters."""
 
-    model: SequenceClassifier
+    model: SequenceModel
     vocabulary: list[str]
 
     def write(self, prefix: str, length: int, temperature: float, top_k: int, seed: int) -> Iterator[str]:
@@ -65,129 +57,39 @@ class Writer:
         return (self.vocabulary[code] for code in written)
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What a model has to know of its task, when the task itself is not there."""
-
-    symbols: int
-    classes: int
-    longest: int = 0
-    every_step: bool = True
-
-
-@dataclass(frozen=True)
-class LanguageModel:
-    """A finished run of a language model, with the weights of all its seeds."""
-
-    config: DictConfig
-    vocabulary: str
-    stopped: list[int]  # the seeds whose loss was not finite
-    model: SequenceClassifier
-
-    def of(self, seed: int) -> SequenceClassifier:
-        """Return the model of one seed (S = 1)."""
-        alone = OmegaConf.merge(self.config, {"seeds": [seed]})
-        model = _build(alone, self.vocabulary)  # type: ignore[arg-type]
-        model.copy_seed(self.model, list(self.config.seeds).index(seed))
-        return model
-
-
-def _build(config: DictConfig, vocabulary: str) -> SequenceClassifier:
-    sizes = Sizes(len(vocabulary), len(vocabulary))
-    return build_model(config, sizes, initialise=False)  # type: ignore[arg-type]
-
-
-def load_language_model(folder: Path, weights: str) -> LanguageModel:
-    """Rebuild a language model from its record; its text is not needed.
-
-    Args:
-        folder: the run folder.
-        weights: ``best`` or ``last``.
-
-    Raises:
-        ConfigError: there is no such folder.
-        RecordError: the run is not finished or of another task, or its record or checkpoint is damaged, or of another
-            model or vocabulary.
-    """
-    if not folder.is_dir():
-        raise ConfigError(f"run={folder}: there is no such folder")
-    if not (folder / record.CONFIG).exists():
-        raise RecordError(f"{folder} is no run's folder: it has no {record.CONFIG}; give one, as outputs/STUDY/RUN")
-    if not record.is_complete(folder):
-        raise RecordError(f"{folder} is not a finished run; give the command that started it again to go on")
-    path_of_record, remedy = folder / record.SUMMARY, "delete the run's folder to train it anew"
-    summary = record.read_json(path_of_record)
-    try:
-        config = check(OmegaConf.create(summary["config"]))
-        if config.task.name != "char_lm":
-            raise RecordError(f"{folder} is of the task {config.task.name}; a run of task=char_lm can write")
-        vocabulary = summary["vocabulary"]
-        if not isinstance(vocabulary, str) or not vocabulary:
-            raise TypeError(f"the vocabulary is {vocabulary!r}, not a text")
-        stopped = [int(seed["seed"]) for seed in summary["seeds"] if seed["diverged_at"] is not None]
-        model = _build(config, vocabulary)
-    except ConfigError as error:
-        raise RecordError(f"{path_of_record}: {error}; {remedy}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, ImportError, OmegaConfBaseException) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RecordError(f"{path_of_record} is damaged ({reason}); {remedy}") from error
-    path, kind = (folder / record.BEST, "weights") if weights == "best" else (folder / record.LAST, "training")
-    content: dict[str, Any] = checkpoints.load(path, kind)
-    content = content if weights == "best" else content["training"]
-    if not torch.equal(content.get("vocabulary", torch.empty(0)), torch.tensor([*map(ord, vocabulary)])):
-        raise RecordError(f"{path} is of another vocabulary than its record; {remedy}")
-    load_weights(model, content.get("weights", {}), path)
-    return LanguageModel(config, vocabulary, stopped, model)
-
-
 def load_writer(folder: Path, weights: str, model_seed: int | None) -> Writer:
     """Rebuild the language model of one seed; None for the first.
 
     Raises:
         ConfigError: the run has no such seed.
-        RecordError: the last weights are asked for, and the seed stopped before.
-        MemexpError: see `load_language_model`.
+        RecordError: it is of a task in which there is nothing to write, or the last weights are asked for, and the seed
+            stopped before.
+        MemexpError: see `memexp.trained.load`.
     """
-    run = load_language_model(folder, weights)
-    seeds = list(run.config.seeds)
-    seed = seeds[0] if model_seed is None else model_seed
-    if seed not in seeds:
-        raise ConfigError(f"model_seed={seed}: {folder.name} has no such seed; it has {', '.join(map(str, seeds))}")
-    if weights == "last" and seed in run.stopped:
+    run = trained.load(folder, weights)
+    if not run.kind.writes:
+        raise RecordError(f"{folder} is of the task {run.config.task.name}; a run of task=char_lm can write")
+    seed = run.seeds[0] if model_seed is None else model_seed
+    run.place(seed, "model_seed")
+    if weights == "last" and run.record_of(seed)["diverged_at"] is not None:
         raise RecordError(f"seed {seed} of {folder} stopped: its loss was not finite; give weights=best")
-    return Writer(run.of(seed), list(run.vocabulary))
-
-
-def find_run(study: Path, model: str | None) -> Path:
-    """Return the one finished run of a language model in a study, with this model if one is given.
-
-    Raises:
-        RecordError: there is none, or more than one.
-    """
-    rows, missing = record.collect(record.run_folders(study))
-    rows = rows.reindex(columns=["run", "task.name", "model.name"]).drop_duplicates("run")
-    rows = rows[rows["task.name"] == "char_lm"]
-    found = rows if model is None else rows[rows["model.name"] == model]
-    if len(found) == 1:
-        return study / str(found["run"].item())
-    number = f"{len(found)} finished runs of language models" if len(found) else "no finished run of a language model"
-    number += "" if model is None else f" with model={model}"
-    if rows.empty:
-        unfinished = f"; without a record: {' | '.join(missing)}" if missing else ""
-        raise RecordError(
-            f"{study} has {number}{unfinished}; give another study=NAME, or train one: python -m memexp task=char_lm"
-        )
-    names = [str(study / run) for run in (rows if found.empty else found)["run"]]
-    more = f" | and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    raise RecordError(f"{study} has {number}; give one as run=...: {' | '.join(names[:MOST_NAMED])}{more}")
+    return Writer(run.of(seed), list(run.reading.outputs))
 
 
 def write(options: Options) -> None:
-    """Do what the options ask for."""
+    """Do what the options ask for.
+
+    Raises:
+        MemexpError: in one line, what came, what is allowed and what to do.
+    """
     machine.prepare()
-    folder = Path(options.run) if options.run else find_run(
-        find_study(Path(options.outputs_dir), options.study), options.model
-    )  # fmt: skip
+    if options.run is not None:
+        folder = Path(options.run)
+    else:
+        study = find_study(Path(options.outputs_dir), options.study)
+        folder = trained.find_run(
+            study, options.model, None, usual={}, accept=lambda kind: kind.writes, what="run of a language model"
+        )
     writer = load_writer(folder, options.weights, options.model_seed)
     written = writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed)
     print(typed(options.prefix, writer.vocabulary), end="", flush=True)

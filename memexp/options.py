@@ -11,9 +11,9 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from memexp.arguments import explain, nearest
-from memexp.config import check_ranges
-from memexp.errors import ConfigError, MemexpError
+from memexp.arguments import explain
+from memexp.errors import ConfigError, MemexpError, nearest
+from memexp.fields import check_ranges
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
     """Read ``key=value`` arguments; print a help text and exit on ``--help``.
 
     Args:
-        schema: a dataclass whose fields are declared with `memexp.config.ranged`; its docstring heads the help.
+        schema: a dataclass whose fields are declared with `memexp.fields.ranged`; its docstring heads the help.
         arguments: the command line without the program's name.
         command: how the command is called, for the help.
 
@@ -77,7 +77,7 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
         raise explain(error) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"cannot read {' '.join(arguments)!r}; lists are given as 'key=[1,2]'") from error
-    check_ranges(config, "", schema)  # type: ignore[arg-type]
+    check_ranges(config)  # type: ignore[arg-type]
     options: Any = OmegaConf.to_object(config)
     return options  # type: ignore[no-any-return]
 

@@ -9,23 +9,27 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import markdown
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from memexp.analysis import command as analysis
-from memexp.config import ranged
+from memexp.analysis import common, digit_sum
 from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.fields import ranged
+from memexp.files import save, slug, write
 from memexp.options import run_command
 from memexp.progress import duration
 from memexp.results import tables
-from memexp.results.study import find_study
+from memexp.results.study import Histories, find_study, load_study, read_histories
+
+if TYPE_CHECKING:
+    from memexp.trained import TrainedRun
 
 GRADIENTS = "gradient_explosion"  # the study of section 6.2
 HOW = {"global": "the norm of all gradients", "tensor": "the norm of each", "value": "every number"}
-SEQUENCE = [6, 7, 0, 0, 1, 0, 0, 0, 0, 0]  # figure 6.13
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222;background:#fff}
@@ -49,7 +53,7 @@ class Material:
 
     rows: pd.DataFrame
     gradients: pd.DataFrame
-    histories: analysis.Histories
+    histories: Histories
     outputs: Path
     images: Path
 
@@ -99,7 +103,7 @@ def accuracies(material: Material, *labels: str, pairs: Sequence[tuple[str, str]
             length: f"{100 * m:.1f} {bracket(low, high)}" for length, (m, low, high) in scores.items()
         }
     for one, other in pairs:
-        compared = analysis.compare_models(material.of(one, other), material.outputs)
+        compared = digit_sum.compare_models(material.of(one, other), material.outputs)
         if compared.empty:  # a single seed says nothing
             continue
         signs = [1 if row == one else -1 for row in compared["one"]]
@@ -134,9 +138,9 @@ def explosion(material: Material, clipped: bool) -> str:
     parts, lows = [], []
     rows = material.gradients[material.gradients["clip"].notna() == clipped]
     for run in rows.drop_duplicates("run").to_dict("records"):
-        norms = analysis.read_gradients(material.histories[run["study"], run["run"]])
+        norms = common.read_gradients(material.histories[run["study"], run["run"]])
         before = norms[(norms["when"] == "before clipping") & (norms["parameter"] == "U")]
-        first = before[before["iteration"] <= analysis.EXPLODING_UPDATES]
+        first = before[before["iteration"] <= common.EXPLODING_UPDATES]
         largest = first.groupby("seed")["value"].max()
         late = before[before["iteration"] > before["iteration"].max() // 2].groupby("seed")["value"].median()
         mean, low, high = tables.interval(rows.loc[rows["run"] == run["run"], "test_accuracy"].tolist())
@@ -145,7 +149,7 @@ def explosion(material: Material, clipped: bool) -> str:
         parts.append(
             f"- {how}: the norm of U's gradient{', before clipping,' if clipped else ''} reaches "
             f"{largest.min():.3g} to {largest.max():.3g} "
-            f"within {analysis.EXPLODING_UPDATES} updates (smallest and largest of {len(largest)} seeds), and has a "
+            f"within {common.EXPLODING_UPDATES} updates (smallest and largest of {len(largest)} seeds), and has a "
             f"median of {np.median(late):.2g} in the second half of training; test accuracy {100 * mean:.1f} % "
             f"{bracket(low, high)}"
         )
@@ -153,34 +157,40 @@ def explosion(material: Material, clipped: bool) -> str:
     return "\n".join(["", "", *parts, "", f"10 % is what always answering 9 scores{guessing}."])
 
 
-def gate_sheet(material: Material) -> Path:
-    """Draw the gates of the LSTM of length 10 on the book's sequence; return where the sheet is."""
-    from memexp.gates import command as gates
+def gated_run(material: Material) -> "TrainedRun":
+    """Load the LSTM of length 10."""
+    from memexp import trained  # with it comes torch
 
     own = material.of("LSTM")
-    run = gates.load_run(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
-    options = gates.Options(length=10, seed=run.config.seeds[0], images_dir=str(material.images))
+    return trained.load(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
+
+
+def gate_sheet(material: Material) -> Path:
+    """Draw the gates of the LSTM of length 10 on the book's sequence; return where the sheet is."""
+    from memexp.gates import command
+
+    run = gated_run(material)
+    options = command.Options(length=10, seed=run.seeds[0], images_dir=str(material.images))
     about = f"LSTM trained on length 10, seed {options.seed} ({run.study})"
-    gates.show_sequence(run.best(options.seed), SEQUENCE, about, options, material.images / "gates")
-    return material.images / "gates" / gates.folder_name(SEQUENCE) / "sheet.png"
+    sequence = run.reading.example()
+    assert sequence is not None
+    return command.show_sequence(run, sequence, about, options, material.images / "gates") / "sheet.png"
 
 
 def gate_statistics(material: Material) -> str:
     """Say what the forget gate does on average, before and after training."""
-    from memexp.gates import command as gates
+    from memexp.gates import averages, command
 
-    own = material.of("LSTM")
-    run = gates.load_run(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
+    run = gated_run(material)
+    rows = run.task().distribution()
     parts = []
-    for name, model in (
-        ("before training", run.untrained(run.config.seeds[0])),
-        ("after", run.best(run.config.seeds[0])),
-    ):
-        means, _ = gates.averages(model, run.task.distribution(), ["forget_gate"])
+    for training, model in command.before_and_after_training(run, run.seeds[0]).items():
+        means, _ = averages.averages(model, rows, ["forget_gate"], run.reading)
         by_kind = means.groupby("kind").apply(lambda own: np.average(own["mean"], weights=own["probability"]))
-        parts.append(f"{name} {', '.join(f'{kind} {value:.2f}' for kind, value in by_kind.items())}")
+        when = {"before": "before training"}.get(training, training)
+        parts.append(f"{when} {', '.join(f'{kind} {value:.2f}' for kind, value in by_kind.items())}")
     return (
-        f"The forget gate's mean over all units and {run.task.distribution().source}, by what is read: "
+        f"The forget gate's mean over all units and {rows.source}, by what is read: "
         f"{'; '.join(parts)}. One hand-picked row shows what one unit can do, these means what the layer does."
     )
 
@@ -188,7 +198,7 @@ def gate_statistics(material: Material) -> str:
 def explosion_figure(material: Material, clipped: bool) -> Figure:
     """Draw the gradients' norms of the runs that were clipped, or of the one that was not."""
     rows = material.gradients[material.gradients["clip"].notna() == clipped]
-    figure = analysis.draw_gradients(rows, material.histories, int(rows["length"].iloc[0]))
+    figure = common.draw_gradients(rows, material.histories, int(rows["length"].iloc[0]))
     if figure is None:
         raise RecordError("the runs have not noted their gradients' norms")
     return figure
@@ -196,19 +206,19 @@ def explosion_figure(material: Material, clipped: bool) -> Figure:
 
 def speed(_: Material) -> str:
     """Measure own layers against torch's, side by side."""
-    from memexp.bench import command as bench
+    from memexp.bench import digit_sum as bench
 
     return f"\n\n```\n{bench.quick_look()}\n```"
 
 
 def accuracy_figure(material: Material, *labels: str) -> Figure:
     """Draw dev, test and exact accuracy against length of some of the models."""
-    return analysis.draw_accuracy(material.of(*labels))
+    return digit_sum.draw_accuracy(material.of(*labels))
 
 
 def loss_figure(material: Material, label: str) -> Figure:
     """Draw the loss curves of a model."""
-    return analysis.draw_loss(material.of(label), material.histories, label)
+    return digit_sum.draw_loss(material.of(label), material.histories, label)
 
 
 ENTRIES = (
@@ -286,13 +296,13 @@ def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Mat
     Raises:
         MemexpError: the study does not exist or has no complete run.
     """
-    rows = analysis.load_study(find_study(outputs, study), complaints)
+    rows = load_study(find_study(outputs, study), complaints).rows
     gradients = pd.DataFrame(columns=[*rows.columns])
     try:
-        gradients = analysis.load_study(find_study(outputs, GRADIENTS), complaints)
+        gradients = load_study(find_study(outputs, GRADIENTS), complaints).rows
     except MemexpError as error:
         complaints.add(str(error))
-    histories = analysis.read_histories(pd.concat([rows, gradients], ignore_index=True), outputs, complaints)
+    histories = read_histories(pd.concat([rows, gradients], ignore_index=True), outputs, complaints)
     return Material(rows, gradients, histories, outputs, images / study)
 
 
@@ -316,11 +326,11 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
         try:
             if entry.draw is not None:
                 drawn = entry.draw(material)
-                path = material.images / f"{analysis.slug(entry.number)}.png"
+                path = material.images / f"{slug(entry.number)}.png"
                 if isinstance(drawn, Path):
                     path = drawn
                 else:
-                    analysis.save(drawn, path.with_suffix(""))
+                    save(drawn, path.with_suffix(""))
                 yield f"![{entry.number}: {entry.title}]({path.relative_to(material.images).as_posix()})"
             measured = entry.measured(material)
             yield f"**Measured.**{'' if measured[0].isspace() else ' '}{measured}"
@@ -351,8 +361,8 @@ def write_report(study: str, outputs: Path, images: Path, complaints: Complaints
     """
     material = load(study, outputs, images, complaints)
     report = "\n\n".join(text(material, with_speed, complaints)) + "\n"
-    analysis.write(material.images / "report.md", report.encode())
-    analysis.write(material.images / "report.html", as_html(report, material.images).encode())
+    write(material.images / "report.md", report.encode())
+    write(material.images / "report.html", as_html(report, material.images).encode())
     return f"{material.images}/report.md, report.html"
 
 

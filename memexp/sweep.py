@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from memexp import progress
 from memexp.arguments import compose_job
-from memexp.config import check
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.progress import say
 from memexp.results import record
@@ -57,24 +56,32 @@ def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]
         shown = sorted(o for o in overrides if o.partition("=")[0] not in record.NOT_IDENTITY)
         job = Job(overrides, ",".join(shown), Path())
         try:
-            config = compose_job(overrides, load)
-            job.folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
-            job.name, job.length = job.folder.name, config.length
-            job.images = None if config.images_dir is None else Path(config.images_dir)
-            job.report = config.report
-            if folders.setdefault(job.folder, overrides) is not overrides:
-                if folders[job.folder] == overrides:
-                    continue  # the same value given twice
-                raise ConfigError(
-                    f"{job.folder} is another run's folder already; sweep this key with a study= of its own"
-                )
-            if job.folder.exists() and not job.folder.is_dir():
-                raise RecordError(f"{job.folder} is a file where the run's folder should be; move it away")
-            _look_at_record(job, check(config))
+            composed, config = compose_job(overrides, load)
+            job.folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
+            if folders.get(job.folder) == overrides:
+                continue  # the same value given twice
+            _place(job, config, folders.setdefault(job.folder, overrides))
+            _look_at_record(job, config)
         except MemexpError as error:
             job.error = str(error)
         jobs.append(job)
     return jobs
+
+
+def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
+    """Fill in what a job is called and where its results go.
+
+    Raises:
+        ConfigError: its folder is another run's of this sweep; ``owner`` are the overrides of whose it is.
+        RecordError: a file is where its folder should be.
+    """
+    job.name, job.length = job.folder.name, config.length
+    job.images = None if config.images_dir is None else Path(config.images_dir)
+    job.report = config.report
+    if owner is not job.overrides:
+        raise ConfigError(f"{job.folder} is another run's folder already; sweep this key with a study= of its own")
+    if job.folder.exists() and not job.folder.is_dir():
+        raise RecordError(f"{job.folder} is a file where the run's folder should be; move it away")
 
 
 def _look_at_record(job: Job, config: DictConfig) -> None:
@@ -89,7 +96,7 @@ def _look_at_record(job: Job, config: DictConfig) -> None:
 
 
 def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> int:
-    """Run the jobs that are left and print the table.
+    """Run the jobs that are left, print the table, draw the figures.
 
     Args:
         jobs: from `plan`.
@@ -98,34 +105,42 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     Returns:
         The exit code: 0 if every run is complete, 1 if one is not, 130 after Ctrl-C.
     """
-    for job in jobs:
-        if job.complete and not job.error:
-            say(f"skipped, complete already: {job.name}")
-    cannot = sum(bool(job.error) for job in jobs)
+    possible = [job for job in jobs if not job.error]  # the others may point to the folder of another run
     # The longest sequences first: the short ones then fill the cores evenly at the end.
-    left = sorted((job for job in jobs if not job.error and not job.complete), key=lambda job: -job.length)
-    own = [job for job in jobs if not job.error]  # the others may point to the folder of another run
-    if left:
-        say(f"{len(left)} of {len(jobs)} runs to do, in {left[0].folder.parent}")
-    if cannot:
-        say(f"{cannot} of {len(jobs)} cannot be run; the reasons are at the end")
+    left = sorted((job for job in possible if not job.complete), key=lambda job: -job.length)
+    _announce(jobs, left)
     interrupted = bool(left) and _launch(left, launch)
-    complete = [job for job in own if record.is_complete(job.folder)]
+    complete = [job for job in possible if record.is_complete(job.folder)]
     show_table([job.folder for job in complete])
-    missing = [job for job in complete if job.images and not (job.images / job.folder.parent.name).exists()]
-    drawn = interrupted or draw(complete if left else missing)
-    for job in own:
-        if not job.error and record.is_complete(job.folder):
-            job.error = stopped_seeds(job.folder)
+    undrawn = [job for job in complete if job.images and not (job.images / job.folder.parent.name).exists()]
+    drawn = interrupted or draw(complete if left else undrawn)
+    for job in complete:
+        job.error = job.error or stopped_seeds(job.folder)
     unfinished = [job for job in jobs if job.error or not record.is_complete(job.folder)]
     if interrupted:
         say(f"\ninterrupted; {len(unfinished)} of {len(jobs)} runs are left: the same command goes on where they were")
         return 130
-    if unfinished:
-        say(f"\n{len(unfinished)} of {len(jobs)} runs are not complete:")
-        for job in unfinished:
-            say(f"  {job.name}: {job.error or 'not finished'}")
+    _name_unfinished(unfinished, len(jobs))
     return 1 if unfinished or not drawn else 0
+
+
+def _announce(jobs: list[Job], left: list[Job]) -> None:
+    """Say what will be done, and what not."""
+    for job in jobs:
+        if job.complete and not job.error:
+            say(f"skipped, complete already: {job.name}")
+    if left:
+        say(f"{len(left)} of {len(jobs)} runs to do, in {left[0].folder.parent}")
+    cannot = sum(bool(job.error) for job in jobs)
+    if cannot:
+        say(f"{cannot} of {len(jobs)} cannot be run; the reasons are at the end")
+
+
+def _name_unfinished(unfinished: list[Job], total: int) -> None:
+    if unfinished:
+        say(f"\n{len(unfinished)} of {total} runs are not complete:")
+    for job in unfinished:
+        say(f"  {job.name}: {job.error or 'not finished'}")
 
 
 def _launch(left: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> bool:
@@ -152,7 +167,7 @@ def _launch(left: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcom
 def stopped_seeds(folder: Path) -> str:
     """Say which seeds of a complete run stopped because their loss was not finite; nothing if none did."""
     try:
-        seeds = record.read_json(folder / record.SUMMARY)["seeds"]
+        seeds = record.read_summary(folder)["seeds"]
     except MemexpError as error:
         return str(error)
     stopped = [seed["seed"] for seed in seeds if seed["diverged_at"] is not None]
@@ -167,10 +182,11 @@ def show_table(folders: list[Path]) -> None:
     from memexp.results import tables
 
     for study in sorted({Path(os.path.relpath(folder.parent)) for folder in folders}):
-        rows, _ = record.collect([folder for folder in folders if Path(os.path.relpath(folder.parent)) == study])
-        if rows.empty:
+        found = record.collect([folder for folder in folders if Path(os.path.relpath(folder.parent)) == study])
+        if found.rows.empty:
             continue
-        say(f"\n{tables.shown(tables.results(rows))}\n(mean over seeds and its 95 % interval)\n")
+        table = tables.results(found.rows, found.settings, found.shown)
+        say(f"\n{tables.shown_text(table, found.shown)}\n(mean over seeds and its 95 % interval)\n")
         try:
             say(f"all runs of the study, seed by seed: {write_results(study)}")
         except MemexpError as error:
@@ -205,7 +221,7 @@ def draw(jobs: Sequence[Job]) -> bool:
 
 def write_results(study: Path) -> Path:
     """Write ``results.csv``: all complete runs of a study, a row for each run and seed."""
-    rows, _ = record.collect(record.run_folders(study))
+    rows = record.collect(record.run_folders(study)).rows
     path = study / "results.csv"
     record.write_text(path, rows.to_csv(index=False, lineterminator="\n"))
     return path
@@ -266,6 +282,6 @@ def _is_over(folder: Path) -> bool:
 def _line(job: Job, ended: int, total: int, left: str) -> str:
     if not record.is_complete(job.folder):
         return f"[{ended}/{total}] {job.name} failed: {(job.folder / record.FAILURE).read_text().strip()}"
-    summary = record.read_json(job.folder / record.SUMMARY)
-    scores = "".join(f"{score}, " for score in record.shown_scores(summary["seeds"])[-1:])
+    summary = record.read_summary(job.folder)
+    scores = "".join(f"{score}, " for score in record.shown_scores(summary["seeds"], summary["shown"])[-1:])
     return f"[{ended}/{total}] {job.name}: {scores}{progress.duration(summary['seconds'])}{'; ' + left if left else ''}"

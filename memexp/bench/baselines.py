@@ -1,4 +1,4 @@
-"""What `memexp.bench.command` compares memexp with: the same classifier as tutorials write it, one seed at a time.
+"""What `memexp.bench` compares memexp with: the same classifier as tutorials write it, one seed at a time.
 
 Each is built with the weights of one seed of a memexp model, so that all start alike and can be compared.
 Axis letters as in `memexp.models.cells`: G gates, B batch, L length, M embedding size, D hidden size, V symbols,
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from memexp.errors import ConfigError
-from memexp.models.cells import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
-from memexp.models.networks import SequenceClassifier, SequenceLabeller
+from memexp.models.cells import GRU, LSTM, SRN, Cell, State
+from memexp.models.networks import SequenceModel
 from memexp.tasks.task import Rows
 
 TORCH_LAYERS: dict[type[Cell], tuple[Callable[..., nn.RNNBase], tuple[str, ...]]] = {
@@ -39,13 +39,13 @@ class Examples(Dataset[tuple[Tensor, Tensor]]):
         return len(self.examples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return the digits, [L], and the label, []."""
+        """Return the digits, [L], and the label, [1]."""
         digits, label = self.examples[index]
-        return torch.tensor(digits, dtype=torch.long), torch.tensor(label, dtype=torch.long)
+        return torch.tensor(digits), torch.tensor(label)
 
 
 def loaded(rows: Rows, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches, [B, L] and [B], from a DataLoader, epoch after epoch."""
+    """Yield batches, [B, L] and [B, 1], from a DataLoader, epoch after epoch."""
     loader = DataLoader(Examples(rows), batch_size=batch_size, shuffle=False, num_workers=0)
     while True:
         yield from loader
@@ -107,16 +107,8 @@ class LoopSRN(Loop):
         return (torch.tanh(torch.matmul(x, self.W) + torch.matmul(h, self.U) + self.b),)
 
 
-class LoopResidualSRN(LoopSRN):
-    """The SRN with a residual connection."""
-
-    def step(self, x: Tensor, state: State) -> State:  # noqa: D102
-        (h,) = state
-        return (h + torch.tanh(torch.matmul(x, self.W) + torch.matmul(h, self.U) + self.b),)
-
-
 class LoopGRU(Loop):
-    """The GRU; it resets before the recurrent product, as in the book and the tutorials."""
+    """The GRU that resets after the recurrent product, as torch's does."""
 
     suffixes = ("_r", "_z", "_h")
 
@@ -126,21 +118,7 @@ class LoopGRU(Loop):
         self.W_r, self.W_z, self.W_h = (nn.Parameter(torch.empty(M, D)) for _ in range(3))
         self.U_r, self.U_z, self.U_h = (nn.Parameter(torch.empty(D, D)) for _ in range(3))
         self.b_r, self.b_z, self.b_h = (nn.Parameter(torch.empty(D)) for _ in range(3))
-
-    def step(self, x: Tensor, state: State) -> State:  # noqa: D102
-        (h,) = state
-        r = torch.sigmoid(torch.matmul(x, self.W_r) + torch.matmul(h, self.U_r) + self.b_r)
-        z = torch.sigmoid(torch.matmul(x, self.W_z) + torch.matmul(h, self.U_z) + self.b_z)
-        candidate = torch.tanh(torch.matmul(x, self.W_h) + torch.matmul(r * h, self.U_h) + self.b_h)
-        return (z * h + (1 - z) * candidate,)
-
-
-class LoopGRUResetAfter(LoopGRU):
-    """The GRU that resets after the recurrent product, as torch's does."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        self.c = nn.Parameter(torch.empty(hidden_size))
+        self.c = nn.Parameter(torch.empty(D))
 
     def step(self, x: Tensor, state: State) -> State:  # noqa: D102
         (h,) = state
@@ -173,99 +151,8 @@ class LoopLSTM(Loop):
         return o * torch.tanh(c), c
 
 
-class LoopPeepholeLSTM(LoopLSTM):
-    """The LSTM whose gates see the cell state."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        self.P_i, self.P_f, self.P_o = (nn.Parameter(torch.empty(hidden_size)) for _ in range(3))
-
-    def step(self, x: Tensor, state: State) -> State:  # noqa: D102
-        h, c = state
-        i = torch.sigmoid(torch.matmul(x, self.W_i) + torch.matmul(h, self.U_i) + self.P_i * c + self.b_i)
-        f = torch.sigmoid(torch.matmul(x, self.W_f) + torch.matmul(h, self.U_f) + self.P_f * c + self.b_f)
-        candidate = torch.tanh(torch.matmul(x, self.W_c) + torch.matmul(h, self.U_c) + self.b_c)
-        c = f * c + i * candidate
-        o = torch.sigmoid(torch.matmul(x, self.W_o) + torch.matmul(h, self.U_o) + self.P_o * c + self.b_o)
-        return o * torch.tanh(c), c
-
-
-class LoopCoupledLSTM(Loop):
-    """The LSTM whose input gate is 1 - F."""
-
-    suffixes = ("_f", "_o", "_c")
-    states = 2
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(hidden_size)
-        M, D = input_size, hidden_size
-        self.W_f, self.W_o, self.W_c = (nn.Parameter(torch.empty(M, D)) for _ in range(3))
-        self.U_f, self.U_o, self.U_c = (nn.Parameter(torch.empty(D, D)) for _ in range(3))
-        self.b_f, self.b_o, self.b_c = (nn.Parameter(torch.empty(D)) for _ in range(3))
-
-    def step(self, x: Tensor, state: State) -> State:  # noqa: D102
-        h, c = state
-        f = torch.sigmoid(torch.matmul(x, self.W_f) + torch.matmul(h, self.U_f) + self.b_f)
-        o = torch.sigmoid(torch.matmul(x, self.W_o) + torch.matmul(h, self.U_o) + self.b_o)
-        candidate = torch.tanh(torch.matmul(x, self.W_c) + torch.matmul(h, self.U_c) + self.b_c)
-        c = f * c + (1 - f) * candidate
-        return o * torch.tanh(c), c
-
-
-class LoopMinGRU(Loop):
-    """The minimal GRU."""
-
-    suffixes = ("_z", "_h")
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(hidden_size)
-        self.W_z, self.W_h = (nn.Parameter(torch.empty(input_size, hidden_size)) for _ in range(2))
-        self.b_z, self.b_h = (nn.Parameter(torch.empty(hidden_size)) for _ in range(2))
-
-    def step(self, x: Tensor, state: State) -> State:  # noqa: D102
-        (h,) = state
-        z = torch.sigmoid(torch.matmul(x, self.W_z) + self.b_z)
-        candidate = torch.matmul(x, self.W_h) + self.b_h
-        return ((1 - z) * h + z * candidate,)
-
-
-class LoopMinLSTM(Loop):
-    """The minimal LSTM."""
-
-    suffixes = ("_i", "_f", "_h")
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(hidden_size)
-        self.W_i, self.W_f, self.W_h = (nn.Parameter(torch.empty(input_size, hidden_size)) for _ in range(3))
-        self.b_i, self.b_f, self.b_h = (nn.Parameter(torch.empty(hidden_size)) for _ in range(3))
-
-    def step(self, x: Tensor, state: State) -> State:  # noqa: D102
-        (h,) = state
-        i = torch.sigmoid(torch.matmul(x, self.W_i) + self.b_i)
-        f = torch.sigmoid(torch.matmul(x, self.W_f) + self.b_f)
-        candidate = torch.matmul(x, self.W_h) + self.b_h
-        return ((f * h + i * candidate) / (f + i),)
-
-
-LOOPS: dict[tuple[type[Cell], str], Callable[[int, int], Loop]] = {
-    (SRN, ""): LoopSRN,
-    (ResidualSRN, ""): LoopResidualSRN,
-    (GRU, "reset_after=false"): LoopGRU,
-    (GRU, "reset_after=true"): LoopGRUResetAfter,
-    (LSTM, "variant=none"): LoopLSTM,
-    (LSTM, "variant=peephole"): LoopPeepholeLSTM,
-    (LSTM, "variant=coupled"): LoopCoupledLSTM,
-    (MinGRU, ""): LoopMinGRU,
-    (MinLSTM, ""): LoopMinLSTM,
-}
-"""(cell, its setting) -> (input_size, hidden_size) -> the loop."""
-
-
-def setting(cell: Cell) -> str:
-    """Write the setting that tells cells of one class apart, as in a config; empty if there is none."""
-    if isinstance(cell, GRU):
-        return f"reset_after={str(cell.reset_after).lower()}"
-    return f"variant={cell.variant}" if isinstance(cell, LSTM) else ""
+LOOPS: dict[type[Cell], Callable[[int, int], Loop]] = {SRN: LoopSRN, LSTM: LoopLSTM, GRU: LoopGRU}
+"""Cell -> (input_size, hidden_size) -> the loop, for the cells that torch has a layer for (`no_torch_layer`)."""
 
 
 class AllStates(nn.Module):
@@ -303,25 +190,23 @@ class OneHot(nn.Module):
         return F.one_hot(tokens, self.symbols).to(self.dtype)
 
 
-def loop_classifier(model: SequenceClassifier, k: int) -> nn.Sequential:
+def loop_classifier(model: SequenceModel, k: int) -> nn.Sequential:
     """Build the classifier around a Python loop over time steps, with the weights of seed k; one layer.
 
     Raises:
         ConfigError: there is no loop for the cell.
     """
     cell = model.cell
-    own = setting(cell)
-    if (type(cell), own) not in LOOPS:
-        known = ", ".join(f"{kind.__name__} {other}".strip() for kind, other in LOOPS)
-        raise ConfigError(f"there is no plain loop of {type(cell).__name__} {own}".rstrip() + f"; there are {known}")
+    if no_torch_layer(cell):
+        raise ConfigError(f"there is no plain loop of this {type(cell).__name__}: {no_torch_layer(cell)}")
     _, _, M, D = cell.W.shape
-    loop = LOOPS[type(cell), own](M, D)
+    loop = LOOPS[type(cell)](M, D)
     network = _around(model, k, loop)  # brings the loop to the model's precision
     loop.load(cell, k)
     return network
 
 
-def torch_classifier(model: SequenceClassifier, k: int) -> nn.Sequential:
+def torch_classifier(model: SequenceModel, k: int) -> nn.Sequential:
     """Build the classifier around torch's own layer, with the weights of seed k; one layer.
 
     Torch's layer has a second bias, which starts at zero: output and gradients agree, but in training the two
@@ -330,7 +215,7 @@ def torch_classifier(model: SequenceClassifier, k: int) -> nn.Sequential:
     Raises:
         ConfigError: torch has no layer for the cell.
     """
-    states = AllStates if isinstance(model, SequenceLabeller) else LastState
+    states = AllStates if model.every_step else LastState
     return _around(model, k, states(torch_layer(model.cell, k)))
 
 
@@ -388,10 +273,10 @@ def torch_gradients(network: nn.Sequential, cell: Cell) -> dict[str, Tensor]:
     return {**gradients, "layers.0.0.cell.c": second[-1:]} if isinstance(cell, GRU) else gradients
 
 
-def own_gradients(model: SequenceClassifier, k: int) -> dict[str, Tensor]:
-    """Return the gradients of seed k by name, and what torch's second bias must have, [G, D].
+def own_gradients(model: SequenceModel, k: int) -> dict[str, Tensor]:
+    """Return the gradients of seed k by name, and what the gradient of torch's second bias has to be, [G, D].
 
-    That is the gradient of b; in a GRU, the candidate's row is the gradient of c.
+    It is the gradient of b; in a GRU, the candidate's row is the gradient of c.
     """
     own = {name: _gradient(parameter)[k] for name, parameter in model.named_parameters()}
     b, c = own["layers.0.0.cell.b"], own.get("layers.0.0.cell.c")
@@ -399,16 +284,17 @@ def own_gradients(model: SequenceClassifier, k: int) -> dict[str, Tensor]:
 
 
 def differences(
-    model: SequenceClassifier, k: int, network: nn.Sequential, inputs: Tensor, targets: Tensor
+    model: SequenceModel, k: int, network: nn.Sequential, inputs: Tensor, targets: Tensor
 ) -> tuple[float, float]:
-    """Compare seed k of a model with a `torch_classifier` on inputs [B, L], targets [B] or, at every step, [B, L].
+    """Compare seed k of a model with a `torch_classifier` on inputs [B, L] and targets [B, A].
 
     Returns:
         The largest absolute difference of logits, and of the gradients of the cross-entropy.
     """
     model.zero_grad()
     network.zero_grad()
-    logits, expected = model(inputs[None])[k], network(inputs)
+    expected = network(inputs)  # [B, K], or [B, L, K]
+    logits = model(inputs[None])[k].view_as(expected)
     for answer in (logits, expected):
         cross_entropy(answer, targets).backward()  # type: ignore[no-untyped-call]
     own, theirs = own_gradients(model, k), torch_gradients(network, model.cell)
@@ -457,7 +343,7 @@ def training(
 
 
 @torch.no_grad()
-def _around(model: SequenceClassifier, k: int, layer: nn.Module) -> nn.Sequential:
+def _around(model: SequenceModel, k: int, layer: nn.Module) -> nn.Sequential:
     """Put embedding and head of seed k around a layer [B, L, M] -> [B, D] or [B, L, D]: tokens [B, L] -> logits."""
     D, K = model.head_weight.shape[1:]
     head, dtype = nn.Linear(D, K), model.head_weight.dtype

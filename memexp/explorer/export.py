@@ -1,46 +1,35 @@
 """One HTML file in which a study's trained models can be explored, offline: ``python -m memexp.explorer study=book``.
 
-The page is `explorer.html`, plain JavaScript; here the layers, weights and scores of the runs are put into it, of digit
-sums and of character language models alike. The page repeats the cells of `memexp.models.cells`: a new cell needs one
-function there.
+The page is `page.html`, plain JavaScript; here the layers, weights and scores of the runs are put into it. It shows
+every task whose sequences can be typed as characters (`memexp.tasks.task.Reading.symbols`), and computes the cells that
+it has a function for.
 """
 
 import base64
-import dataclasses
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from memexp import generate
-from memexp.analysis import command as analysis
-from memexp.config import ModelConfig, ranged
-from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
-from memexp.files import write_atomically
-from memexp.gates import command as gates
-from memexp.models.networks import Direction, SequenceClassifier
+from memexp import trained
+from memexp.config import ModelConfig, read_seeds
+from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.experiment import own_settings
+from memexp.fields import ranged
+from memexp.files import write
+from memexp.models.networks import Direction, SequenceModel
 from memexp.options import run_command
-from memexp.results import record, tables
-from memexp.results.study import find_study
-from memexp.tasks.char_lm import opening, typed
+from memexp.results import record
+from memexp.results.study import find_study, label, label_settings
+from memexp.trained import TrainedRun
 
 PAGE = Path(__file__).with_name("page.html")
 DATA = "@DATA@"  # in the page, where the exported runs go
 SEEDS_SHOWN = 2  # of each run, unless asked otherwise: an LSTM of the book takes 49 KB a seed
-
-#: Task -> its scores in the page: their names there -> columns of `memexp.results.record.collect`.
-SCORES = {
-    "digit_sum": {"dev": "dev_accuracy", "test": "test_accuracy", "exact": "exact_accuracy"},
-    "char_lm": {
-        "train": "train_perplexity", "dev": "dev_perplexity", "test": "test_perplexity", "bits": "test_bits",
-    },
-}  # fmt: skip
 
 #: Settings that a label leaves out: the page has a field for the length, and what a language model writes while it is
 #: trained leaves it as it is.
@@ -60,107 +49,76 @@ class Options:
     output: str | None = ranged(default=None, about="the file to write; null: images/<study>/explorer.html")
 
 
-def read_seeds(given: Any) -> list[int] | None:
-    """Read the option ``seeds`` as `memexp` does: a number of seeds, or a list of them.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    allowed = "give a number of seeds (seeds=3 means 0..2) or a list of them (seeds=[3,7])"
-    if given is None:
-        return None
-    numbers = list(range(given)) if isinstance(given, int) else given
-    if not isinstance(numbers, list):
-        raise ConfigError(f"seeds={given} is not possible; {allowed}")
-    if not numbers:
-        raise ConfigError(f"seeds={given} is empty; {allowed}")
-    for seed in numbers:
-        if not isinstance(seed, int):
-            raise ConfigError(f"seeds: {seed!r} is not a seed; {allowed}")
-    return list(dict.fromkeys(numbers))
-
-
 def export_study(folder: Path, seeds: list[int] | None, complaints: Complaints) -> list[dict[str, Any]]:
     """Collect a study's complete runs as the page reads them; what has to be left out is complained of."""
-    rows, missing = record.collect(record.run_folders(folder))
-    for line in missing:
+    found = record.collect(record.run_folders(folder))
+    for line in found.missing:
         complaints.add(f"left out: {folder.name}/{line}")
     runs = []
-    for name in [] if rows.empty else rows["run"].unique():
+    for name in [] if found.rows.empty else found.rows["run"].unique():
         try:
-            runs.append(export_run(folder / name, rows[rows["run"] == name], seeds, complaints))
+            runs.append(export_run(trained.load(folder / name), seeds, complaints))
         except MemexpError as error:
             complaints.add(f"left out: {folder.name}/{name}: {error}")
     if runs:
-        _label(runs, rows[rows["run"].isin([run["name"] for run in runs])])
+        _label(runs, found)
     return runs
 
 
-def export_run(folder: Path, rows: pd.DataFrame, seeds: list[int] | None, complaints: Complaints) -> dict[str, Any]:
+def export_run(run: TrainedRun, seeds: list[int] | None, complaints: Complaints) -> dict[str, Any]:
     """Export one run.
 
     Args:
-        folder: the run folder.
-        rows: its rows of `memexp.results.record.collect`, one for each seed, in order.
+        run: the run.
         seeds: which seeds; None for the first `SEEDS_SHOWN`.
         complaints: where the seeds that have to be left out are named.
 
     Raises:
-        RecordError: it is of a task that the page cannot show, it is damaged, or it has none of the seeds.
-        MemexpError: its model cannot be built again, see `memexp.gates.command.load_run`, `memexp.generate`.
+        RecordError: its sequences cannot be typed, or it has none of the seeds.
     """
-    first = rows.iloc[0]
-    if first.get("task.name") not in SCORES:
-        raise RecordError(f"the explorer shows digit sums and texts, not the task {first.get('task.name')}")
-    study = folder.parent.name
-    there = [int(seed) for seed in rows["seed"]]
+    reading, there, where = run.reading, run.seeds, f"{run.study}/{run.name}"
+    if reading.symbols is None:
+        raise RecordError(f"sequences of task={run.config.task.name} cannot be typed into the page")
     wanted = there[:SEEDS_SHOWN] if seeds is None else [seed for seed in seeds if seed in there]
     for seed in sorted(set(seeds or []) - set(there)):
-        complaints.add(f"left out: {study}/{folder.name} has no seed {seed}; it has {', '.join(map(str, there))}")
-    # The record of a language model has its characters; its text may be gone.
-    writes = first["task.name"] == "char_lm"
-    run = generate.load_language_model(folder, "best") if writes else gates.load_run(folder)
+        complaints.add(f"left out: {where} has no seed {seed}; it has {', '.join(map(str, there))}")
     exported = []
     for seed in wanted:
         place = there.index(seed)
         flat = torch.cat([parameter[place].flatten() for parameter in run.model.parameters()]).detach()
         if not flat.isfinite().all():
-            complaints.add(f"left out: {study}/{folder.name}: the weights of seed {seed} are not finite")
+            complaints.add(f"left out: {where}: the weights of seed {seed} are not finite")
             continue
-        exported.append(_export_seed(rows.iloc[place], flat, SCORES[first["task.name"]]))
+        exported.append(_export_seed(run.record_of(seed), flat, run.summary["shown"]))
     if not exported:
         raise RecordError("no seed to show")
+    about = run.summary["about"]
     return {
-        "name": folder.name,
-        **_input(first),
-        **describe(run.model, run.config.model),
+        "name": run.name,
+        "kind": reading.words,
+        "symbols": reading.symbols,
+        "answers": list(reading.outputs),
+        "length": int(run.config.length),
+        "example": reading.beginning,
+        **({"exact_over": about["exact_over"]} if "exact_over" in about else {}),
+        **describe(run.model, own_settings(run.config.model, ModelConfig)),
         "seeds": exported,
     }
 
 
-def _input(row: pd.Series) -> dict[str, Any]:
-    """Say what a reader types for a model: digits, or the characters of a vocabulary; the page tells them apart by it.
-
-    A text begins with the first prefix of the record, or as `memexp.generate` does without one.
-    """
-    if row["task.name"] == "digit_sum":
-        return {"length": int(row["length"]), "exact_over": str(row["exact_over"])}
-    vocabulary = str(row["vocabulary"])
-    prefixes = [typed(prefix, vocabulary) for prefix in row["task.prefixes"] if prefix]
-    return {"vocabulary": vocabulary, "opening": [*prefixes, opening(vocabulary)][0]}
-
-
-def describe(model: SequenceClassifier, config: DictConfig) -> dict[str, Any]:
-    """Say what the page has to know about a model: its tensors and layers.
+def describe(model: SequenceModel, settings: dict[str, Any]) -> dict[str, Any]:
+    """Say what the page has to know about a model: when it answers, its tensors and its layers.
 
     The weights of one seed are flat, in the order of ``model.parameters()``: those of the model itself, then those of
     each direction of each layer. The description lists the same tensors, by name and sizes, in the same order.
+
+    Args:
+        model: the model.
+        settings: those of its cell alone.
     """
-    shared = {field.name for field in dataclasses.fields(ModelConfig)}
-    settings = {str(key): value for key, value in config.items() if key not in shared}  # of this cell alone
     prefixes = {direction: prefix for prefix, direction in model.directions}
     layers = [[_describe(d, prefixes[d], settings) for d in layer] for layer in model.stack]
-    return {"tensors": _sizes(model, recurse=False), "layers": layers}
+    return {"every_step": model.every_step, "tensors": _sizes(model, recurse=False), "layers": layers}
 
 
 def _describe(direction: Direction, name: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -185,28 +143,42 @@ def _sizes(module: nn.Module, recurse: bool = True) -> dict[str, list[int]]:
     return {name.removeprefix("cell."): list(parameter.shape[1:]) for name, parameter in named}
 
 
-def _export_seed(row: pd.Series, weights: Tensor, columns: dict[str, str]) -> dict[str, Any]:
-    scores = {name: row.get(column) for name, column in columns.items()}
+def _export_seed(own: dict[str, Any], weights: Tensor, shown: dict[str, bool]) -> dict[str, Any]:
+    """Export the scores and the weights of one seed; ``own`` is what its record says.
+
+    The weights in the page were chosen on dev, so the scores of the last ones are not for it.
+    """
+    scores = [
+        {"name": record.score_name(column), "value": _finite(own.get(column)), "share": share}
+        for column, share in shown.items()
+        if not column.startswith("last_")
+    ]
     return {
-        "seed": int(row["seed"]),
-        "update": int(row["best_iteration"]),
-        **{name: None if value is None or math.isnan(value) else float(value) for name, value in scores.items()},
+        "seed": own["seed"],
+        "update": own["best_iteration"],
+        "scores": scores,
         "weights": base64.b64encode(weights.to(torch.float32).numpy().astype("<f4").tobytes()).decode(),
     }
 
 
-def _label(runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _label(runs: list[dict[str, Any]], found: record.Collected) -> None:
     """Label runs as the figures do, by model and by what else differs among those of their task."""
+    rows = found.rows[found.rows["run"].isin([run["name"] for run in runs])]
+    several = rows["task.name"].nunique() > 1
     labels = {}
     for task, own in rows.groupby("task.name"):
-        own = own.dropna(axis="columns", how="all")  # settings that only the other task has
-        settings = [name for name in tables.varied(own) if name not in UNNAMED]
-        kind = ", text" if task == "char_lm" and len(own) < len(rows) else ""
+        settings = label_settings(own, found.settings, UNNAMED)
+        kind = f", {str(task).replace('_', ' ')}" if several else ""
         for _, first in own.drop_duplicates("run").iterrows():
-            labels[first["run"]] = analysis.label(first, settings) + kind
+            labels[first["run"]] = label(first, settings) + kind
     for run in runs:
         run["label"] = labels[run["name"]]
-    places = [(run["label"], run.get("length")) for run in runs]
+    # the page has no field for the length of a text
+    places = [(run["label"], None if run["kind"] == "text" else run["length"]) for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:  # the same settings twice, for example with other seeds
             run["label"] += f" ({run['name']})"
@@ -219,19 +191,6 @@ def page(study: str, runs: list[dict[str, Any]]) -> str:
     return PAGE.read_text(encoding="utf-8").replace(DATA, content.replace("<", "\\u003c"))
 
 
-def write(path: Path, text: str) -> None:
-    """Write the page.
-
-    Raises:
-        RecordError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror}; give another output=FILE") from error
-
-
 def export(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something had to be left out.
 
@@ -239,11 +198,12 @@ def export(options: Options) -> int:
         MemexpError: there is nothing to show, or the page cannot be written.
     """
     folder, complaints = find_study(Path(options.outputs_dir), options.study), Complaints()
-    runs = export_study(folder, read_seeds(options.seeds), complaints)
+    wanted = None if options.seeds is None else read_seeds(options.seeds)
+    runs = export_study(folder, wanted, complaints)
     if not runs:
         raise RecordError(f"{folder} has no run to show; the reasons are above")
     path = Path(options.output or Path("images", options.study, "explorer.html"))
-    write(path, page(options.study, runs))
+    write(path, page(options.study, runs).encode(), "output=FILE")
     seeds = sum(len(run["seeds"]) for run in runs)
     size = path.stat().st_size / 1e6
     print(f"written: {path}, {size:.2f} MB: {len(runs)} runs, {seeds} seeds in all; open it in a browser")

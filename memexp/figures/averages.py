@@ -1,7 +1,7 @@
 """Drawing what the gates and states of a model do on average: by place, by kind of token, and how often saturated.
 
-As in `memexp.figures.curves.heatmaps`, a part whose name ends with ``_gate`` runs from 0 to 1, and of any other the size is drawn.
-Each function draws on given Axes and returns them. No torch, no files, no globals. D hidden units.
+As in `memexp.figures.heatmaps`, a part whose name ends with ``_gate`` runs from 0 to 1, and of any other the size is
+drawn. Each function draws on given Axes and returns them. No torch, no files, no globals. D hidden units.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def means_by_place(
 
     Args:
         means: columns ``training``, ``kind``, ``unit``, the place, ``probability`` (of that kind of token at that
-            place) and ``mean_size`` of one part, as `memexp.gates.command.averages` returns.
+            place) and ``mean_size`` of one part, as `memexp.gates.averages` returns.
         ax: where to draw. The band holds 80 % of the units.
         place: the column of the place.
         singled_out: the thin dotted line is the mean over this kind of token only.

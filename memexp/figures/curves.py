@@ -46,11 +46,11 @@ def percent(share: float) -> str:
 
 
 def new_figure(
-    rows: int, columns: int, width: float = 3.4, height: float = 3.0, share_x: bool = True
+    rows: int, columns: int, width: float = 3.4, height: float = 3.0, share_x: bool = True, share_y: bool = True
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure with a grid of Axes that share their scales; sizes are of one Axes, in inches."""
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=True)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y)
     for ax in axes.flat:
         ax.grid(axis="y", color="0.9", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
@@ -58,8 +58,17 @@ def new_figure(
     return figure, axes
 
 
+DIGITS_LONG = "length of the sequence (digits)"
+
+
 def score_against_length(
-    rows: pd.DataFrame, score: str, ax: Axes, looks: Looks | None = None, points: bool = True
+    rows: pd.DataFrame,
+    score: str,
+    ax: Axes,
+    looks: Looks | None = None,
+    points: bool = True,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    x_label: str = "length",
 ) -> Axes:
     """Draw a score against length: a point for each seed, and the mean with its 95 % interval.
 
@@ -69,6 +78,8 @@ def score_against_length(
         ax: where to draw; its x axis has a place for each length that occurs, evenly spaced.
         looks: of the labels of the whole figure; None if ``rows`` has them all.
         points: draw the point of each seed, not only mean and interval.
+        bounds: what the score can be: intervals end there.
+        x_label: what a length is.
     """
     labels = list(dict.fromkeys(rows["label"]))
     lengths = sorted(rows["length"].unique())
@@ -89,8 +100,7 @@ def score_against_length(
                 markeredgewidth=0,
                 **styles[label],
             )
-        if score.endswith("accuracy"):
-            lows, highs = np.maximum(lows, 0), np.minimum(highs, 1)
+        lows, highs = np.maximum(lows, bounds[0]), np.minimum(highs, bounds[1])
         ax.errorbar(
             places,
             means,
@@ -103,7 +113,15 @@ def score_against_length(
         )
     ax.set_xticks(range(len(lengths)), [str(length) for length in lengths])
     ax.set_xlim(-0.6, len(lengths) - 0.4)
-    ax.set_xlabel("length of the sequence (digits)")
+    ax.set_xlabel(x_label)
+    return ax
+
+
+def score_axis(ax: Axes, share: bool) -> Axes:
+    """Let the y axis of a score begin at 0; a share is in percent, up to 100."""
+    ax.set_ylim(0, 1.02 if share else None)
+    if share:
+        ax.yaxis.set_major_formatter(PERCENT)
     return ax
 
 
@@ -111,9 +129,8 @@ def accuracy_against_length(
     rows: pd.DataFrame, score: str, ax: Axes, chance: float, looks: Looks | None = None
 ) -> Axes:
     """Draw an accuracy against length (the book's figures 6.7 and 6.12) with the floor of guessing."""
-    score_against_length(rows, score, ax, looks)
-    ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter(PERCENT)
+    score_against_length(rows, score, ax, looks, bounds=(0, 1), x_label=DIGITS_LONG)
+    score_axis(ax, share=True)
     ax.axhline(chance, **FLOOR)
     ax.annotate(
         f"always the likeliest answer: {percent(chance)}", (0.02, chance), (0, -3), xycoords=("axes fraction", "data"),
@@ -144,7 +161,7 @@ def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
     )  # fmt: skip
     ax.grid(False)
     ax.tick_params(length=0)
-    ax.set_xlabel("length of the sequence (digits)")
+    ax.set_xlabel(DIGITS_LONG)
     ax.set_ylabel("")
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     return ax
@@ -154,7 +171,7 @@ def bits_against_length(
     rows: pd.DataFrame, ax: Axes, all_bits: float, one_digit_bits: float, looks: Looks | None = None
 ) -> Axes:
     """Draw the retained bits, H(S) - cross-entropy, against length, with what knowing 0, 1 and 2 digits gives."""
-    score_against_length(rows, "retained_bits", ax, looks)
+    score_against_length(rows, "retained_bits", ax, looks, x_label=DIGITS_LONG)
     for bits, text in ((0.0, "nothing"), (one_digit_bits, "one digit"), (all_bits, "both digits")):
         ax.axhline(bits, **FLOOR)
         ax.annotate(
@@ -193,8 +210,8 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def floors(values: dict[str, float], ax: Axes) -> Axes:
-    """Draw lines that a model has to get below, each named beside the Axes, the names apart from each other."""
+def floors(values: dict[str, float], ax: Axes, share: bool = False) -> Axes:
+    """Draw lines for what simple answers reach, each named beside the Axes, the names apart from each other."""
     there = sorted(values.items(), key=lambda item: item[1])
     # As near to the lines as names can be that are so far apart from each other.
     apart = 0.06 * ax.get_ylim()[1] * np.arange(len(there))
@@ -202,7 +219,8 @@ def floors(values: dict[str, float], ax: Axes) -> Axes:
     for (name, value), height in zip(there, heights, strict=True):
         ax.axhline(value, **FLOOR)
         place = ("axes fraction", "data")
-        ax.annotate(f"{name} {value:.2f}", (1.02, height), xycoords=place, fontsize=7.5, color="0.35", va="center")
+        text = percent(round(value, 3)) if share else f"{value:.2f}"
+        ax.annotate(f"{name} {text}", (1.02, height), xycoords=place, fontsize=7.5, color="0.35", va="center")
     return ax
 
 
@@ -238,7 +256,8 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks 
     """Draw the share of seeds whose dev accuracy has reached a criterion, against updates, a line for each label.
 
     Args:
-        rows: columns ``label``, ``updates`` and ``reached`` as `memexp.results.statistics.updates_until` returns; a row a seed.
+        rows: columns ``label``, ``updates`` and ``reached`` as `memexp.results.statistics.updates_until` returns; a row
+            a seed.
         ax: where to draw.
         until: the last update; seeds that never got there keep a line below 1 up to it, with their number.
         looks: of the labels of the whole figure; None if ``rows`` has them all.
@@ -288,7 +307,7 @@ def reporting_against_length(rows: pd.DataFrame, columns: dict[str, str], truth:
          for column, name in columns.items()},
         names=["label"],
     ).reset_index("label")  # fmt: skip
-    score_against_length(above, "above", ax, points=False)
+    score_against_length(above, "above", ax, points=False, x_label=DIGITS_LONG)
     ax.axhline(0, **FLOOR)
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:+.0f}"))
     return ax

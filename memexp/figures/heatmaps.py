@@ -1,7 +1,7 @@
 """Drawing what a cell computes: each function draws on given Axes and returns them. No torch, no files, no globals.
 
-Values are [L, D]: a row for each time step, a column for each hidden unit (axis letters as in `memexp.models.cells`). A part
-whose name ends with ``_gate`` is a gate, drawn from 0 to 1; any other part is a state, drawn symmetric about 0.
+Values are [L, D]: a row for each time step, a column for each hidden unit (axis letters as in `memexp.models.cells`). A
+part whose name ends with ``_gate`` is a gate, drawn from 0 to 1; any other part is a state, drawn symmetric about 0.
 """
 
 import math

@@ -26,7 +26,8 @@ def units_by_feature(table: pd.DataFrame, title: str) -> Figure:
     The best unit of a part is named where it is above chance and above all units before training.
 
     Args:
-        table: columns ``training``, ``part``, ``unit``, ``feature``, ``r``, ``threshold`` of `memexp.gates.units.follow`.
+        table: columns ``training``, ``part``, ``unit``, ``feature``, ``r``, ``threshold`` of
+            `memexp.gates.units.follow`.
         title: of the figure.
     """
     parts, features = list(dict.fromkeys(table["part"])), list(dict.fromkeys(table["feature"]))

@@ -1,9 +1,9 @@
-"""Who answers: the cells, on one screen. A cell is one time step; `Cell` unrolls it, `memexp.models.cells.networks` stacks layers.
+"""The cells, on one screen. A cell is one time step; `Cell` unrolls it, `memexp.models.networks` stacks layers.
 
 Axis letters, used everywhere in memexp:
 
     S seeds    B batch    L length (time)    M input (embedding) size    D hidden size
-    G gates of a cell     V symbols          K classes
+    G gates of a cell     V symbols          K outputs    A answers of a sequence (1 or L)
 
 Every parameter has a leading axis S: one program trains S independent seeds in lockstep, because
 ``h @ U`` with U [S, ..., D, D] and h [S, ..., B, D] is one batched product, and every other operation is
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from memexp.errors import ConfigError
+from memexp.fields import Named, settings_of
 from memexp.models import recurrence
 
 State = tuple[Tensor, ...]
@@ -45,8 +46,9 @@ class Cell(nn.Module):
         W: input weights, [S, G, M, D]: the matrix of each gate.
         U: recurrent weights, [S, G, D, D]; None for a cell whose gates do not see the state.
         b: biases, [S, G, D].
-        roles: what each parameter is to an initialiser (`memexp.models.cells.initialisers`).
+        roles: what each parameter is to an initialiser (`memexp.models.initialisers`).
         loading_hint: what to say when weights do not fit, if two conventions are easily taken for each other.
+        title: what figures and tables call it; nothing for the name of the class.
     """
 
     gates: tuple[str, ...]
@@ -54,6 +56,7 @@ class Cell(nn.Module):
     recurrent_gates: ClassVar[bool] = True
     roles: ClassVar[dict[str, str]] = {"W": "input_weight", "U": "recurrent_weight", "b": "bias"}
     loading_hint: ClassVar[str] = ""
+    title: ClassVar[str] = ""
 
     def __init__(self, seeds: int, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -97,7 +100,7 @@ class Cell(nn.Module):
         return torch.stack(outputs, 1), state
 
     def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Compute what `unroll` does. Where a faster way is known (`memexp.models.cells.recurrence`), a cell takes it here."""
+        """Do what `unroll` does. Where a faster way is known (`memexp.models.recurrence`), a cell takes it here."""
         return self.unroll(projected, state)
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -119,6 +122,7 @@ class Cell(nn.Module):
 class SRN(Cell):
     """Simple recurrent network, h_t = tanh(x_t W + h_{t-1} U + b) (6.1.2; Elman 1990)."""
 
+    title = "SRN"
     gates = ("hidden_state",)
 
     def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
@@ -135,6 +139,7 @@ class SRN(Cell):
 class ResidualSRN(Cell):
     """SRN with a residual connection, h_t = h_{t-1} + tanh(x_t W + h_{t-1} U + b) (exercise 6.1)."""
 
+    title = "residual SRN"
     gates = ("candidate",)
 
     def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
@@ -165,6 +170,7 @@ class GRU(Cell):
         reset_after: the second convention, with a bias c, [S, 1, D], of its own.
     """
 
+    title = "GRU"
     gates = ("reset_gate", "update_gate", "candidate")
     roles: ClassVar = {**Cell.roles, "c": "extra_bias"}
     loading_hint = (
@@ -172,7 +178,7 @@ class GRU(Cell):
         "before it (false: the book, the tutorials) cannot use each other's weights"
     )
 
-    def __init__(self, seeds: int, input_size: int, hidden_size: int, reset_after: bool = False) -> None:
+    def __init__(self, seeds: int, input_size: int, hidden_size: int, reset_after: bool) -> None:
         super().__init__(seeds, input_size, hidden_size)
         self.reset_after = reset_after
         self.c = nn.Parameter(torch.zeros(seeds, 1, hidden_size)) if reset_after else None
@@ -206,6 +212,7 @@ class LSTM(Cell):
         ConfigError: the variant is unknown.
     """
 
+    title = "LSTM"
     #: variant -> the gates it has. A gate left out is 1; coupled: I = 1 - F; peephole: I and F also see P c_{t-1},
     #: and O sees P c_t, with P [S, 3, D] (Gers and Schmidhuber 2000).
     VARIANTS: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -220,7 +227,7 @@ class LSTM(Cell):
     states = ("hidden_state", "cell_state")
     roles: ClassVar = {**Cell.roles, "P": "extra_bias"}
 
-    def __init__(self, seeds: int, input_size: int, hidden_size: int, variant: str = "none") -> None:
+    def __init__(self, seeds: int, input_size: int, hidden_size: int, variant: str) -> None:
         if variant not in self.VARIANTS:
             raise ConfigError(
                 f"model.variant={variant}: the LSTM has no such variant; it has {', '.join(self.VARIANTS)}"
@@ -270,9 +277,11 @@ class LSTM(Cell):
 class MinGRU(Cell):
     """Minimal GRU, h_t = (1 - Z) h_{t-1} + Z H~, where Z and H~ see x_t alone (Feng et al. 2024, section 3.1).
 
-    The recurrence is linear in h, so it has a parallel form (`memexp.models.cells.recurrence.linear`). Here Z weighs the new state.
+    The recurrence is linear in h, so it has a parallel form (`memexp.models.recurrence.linear`). Here Z weighs the new
+    state.
     """
 
+    title = "minGRU"
     gates: tuple[str, ...] = ("update_gate", "candidate")
     recurrent_gates = False
 
@@ -295,6 +304,7 @@ class MinGRU(Cell):
 class MinLSTM(MinGRU):
     """Minimal LSTM, h_t = (F h_{t-1} + I H~) / (F + I), where all see x_t alone (Feng et al. 2024, section 3.2)."""
 
+    title = "minLSTM"
     gates = ("input_gate", "forget_gate", "candidate")
 
     def weights(self, x: Tensor) -> tuple[Tensor, Tensor, Parts]:  # noqa: D102
@@ -302,3 +312,8 @@ class MinLSTM(MinGRU):
         odds = nn.functional.logsigmoid(x[:, 0]) - nn.functional.logsigmoid(x[:, 1])
         i, f, candidate = torch.sigmoid(odds), torch.sigmoid(-odds), x[:, 2]
         return f, i * candidate, {"input_gate": i, "forget_gate": f, "candidate": candidate}
+
+
+def settings(kind: type[Cell], shared: type[Named]) -> type[Named]:
+    """Return the schema of a model's settings: those that all have, and the constructor's own arguments of its cell."""
+    return settings_of(kind, ("seeds", "input_size", "hidden_size"), shared)

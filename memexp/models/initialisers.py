@@ -4,8 +4,8 @@ A scheme is a function of (role, shape, sizes, generator) that returns one param
 ``embedding`` [V, M], ``input_weight`` W [G, M, D], ``recurrent_weight`` U [G, D, D], ``bias`` b [G, D],
 ``extra_bias`` (a GRU's c, a peephole's P, [.., D]),
 ``start_weight`` (of an initial state that is computed, [states, M, D]), ``head_weight`` [D, K] and ``head_bias`` [K];
-axis letters as in `memexp.models.cells`. Each gate's block is initialised on its own, as in the book, where every gate has
-its own W, U and b. The schemes of the stacked-LSTM tutorial see W and U of a gate as the one matrix [M + D, D] that
+axis letters as in `memexp.models.cells`. Each gate's block is initialised on its own, as in the book, where every gate
+has its own W, U and b. The schemes of the stacked-LSTM tutorial see W and U of a gate as the one matrix [M + D, D] that
 they are there, and set the biases to 0.
 """
 
@@ -20,14 +20,14 @@ from torch import Generator, Tensor
 from memexp.errors import ConfigError
 
 
-class Sizes(NamedTuple):
-    """Sizes of the layer that a parameter belongs to."""
+class LayerSizes(NamedTuple):
+    """LayerSizes of the layer that a parameter belongs to."""
 
     input_size: int  # M
     hidden_size: int  # D
 
 
-Scheme = Callable[[str, tuple[int, ...], Sizes, Generator], Tensor]
+Scheme = Callable[[str, tuple[int, ...], LayerSizes, Generator], Tensor]
 
 BIASES = ("bias", "extra_bias")
 RECURRENT_ROLES = ("input_weight", "recurrent_weight", *BIASES)
@@ -44,7 +44,7 @@ def xavier_uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
     return uniform(shape, math.sqrt(6 / (fan_in + fan_out)), generator)
 
 
-def xavier(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
+def xavier(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """Initialise as the book does (6.1.2): Xavier uniform everywhere, the gates' biases (1 x D matrices) included.
 
     The bias of the linear head is 0, the default of the framework the book uses.
@@ -56,17 +56,17 @@ def xavier(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator
     return xavier_uniform(shape, generator)
 
 
-def xavier_zero_bias(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
+def xavier_zero_bias(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """Xavier weights, every bias 0."""
     return torch.zeros(shape) if role in BIASES else xavier(role, shape, sizes, generator)
 
 
-def zeros(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
+def zeros(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """Start the recurrent layer at zero, as one PyTorch re-telling does; embedding and head as in the book."""
     return torch.zeros(shape) if role in RECURRENT_ROLES else xavier(role, shape, sizes, generator)
 
 
-def orthogonal(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
+def orthogonal(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """As the book, but each gate's recurrent matrix is orthogonal (Saxe et al. 2014): it keeps the norm of h."""
     if role != "recurrent_weight":
         return xavier(role, shape, sizes, generator)
@@ -76,7 +76,7 @@ def orthogonal(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Gener
     return block
 
 
-def torch_default(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
+def torch_default(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """Torch's own defaults: N(0, 1) embeddings, U(+-1/sqrt(D)) elsewhere; b is the sum of torch's two biases."""
     if role == "embedding":
         return torch.randn(shape, generator=generator)
@@ -88,7 +88,7 @@ def torch_default(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Ge
 def _joint(draw: Callable[[tuple[int, ...], int, int, Generator], Tensor]) -> Scheme:
     """Make a scheme of a function of (shape, fan_in, fan_out, generator): the fans are those of [M + D, D]."""
 
-    def scheme(role: str, shape: tuple[int, ...], sizes: Sizes, generator: Generator) -> Tensor:
+    def scheme(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
         if role not in RECURRENT_ROLES:
             return xavier(role, shape, sizes, generator)
         if role in BIASES:
@@ -173,6 +173,6 @@ def chrono_biases(shape: tuple[int, ...], longest: int, generator: Generator) ->
     if longest < 3:
         raise ConfigError(
             f"model.initialiser=chrono needs sequences of at least 3 steps, not {longest}; give another initialiser, "
-            "or a larger length (of digits) or task.num_steps (of a text)"
+            "or a larger length"
         )
     return (torch.rand(shape, generator=generator) * (longest - 2) + 1).log()

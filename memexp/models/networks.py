@@ -1,4 +1,7 @@
-"""From cells to a model: embedding -> recurrent layers, stacked or bidirectional -> head; forward and trace.
+"""From cells to a model: inputs -> recurrent layers, stacked or bidirectional -> head; forward and trace.
+
+Inputs are symbols, [S, B, L], or numbers, [S, B, L, V]; the first axis is 1 for the same rows in every seed. A symbol
+is the one-hot vector of its V numbers, so both go through the same embedding.
 
 Axis letters as in `memexp.models.cells`.
 """
@@ -12,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from memexp.errors import ConfigError
 from memexp.models.cells import Cell, Parts, State, split_time
-from memexp.models.initialisers import SCHEMES, Sizes, chrono_biases, read_matrix
+from memexp.models.initialisers import SCHEMES, LayerSizes, chrono_biases, read_matrix
 
 MakeCell = Callable[[int, int, int], Cell]
 """(seeds, input_size, hidden_size) -> a cell."""
@@ -64,14 +67,17 @@ class Direction(nn.Module):
         return {name: torch.stack(p[::-1] if self.backwards else p, 1) for name, p in steps.items()}, state
 
 
-class Recurrent(nn.Module):
-    """Embedding -> recurrent layers. A subclass adds a head.
+class SequenceModel(nn.Module):
+    """Embedding -> recurrent layers -> linear head, at the last time step or at every one.
 
     Args:
         make_cell: builds the cell of a layer.
         seeds: S.
-        symbols: V, how many different inputs there are.
-        embedding_size: M; 0 for none: the first layer then gets one-hot vectors, M = V.
+        inputs: V, how many different symbols there are, or how many numbers at a time step.
+        outputs: K.
+        every_step: answer at every time step (A = L) from the outputs of the top layer; else once (A = 1), from its
+            last hidden states, of both directions, joined.
+        embedding_size: M; 0 for none: the first layer then gets the numbers or one-hot vectors themselves, M = V.
         widths: D of each layer; no two layers share weights.
         bidirectional: each layer also has a cell that reads backwards; the layer above gets both outputs, joined.
         initial_state: see `Direction`.
@@ -84,11 +90,13 @@ class Recurrent(nn.Module):
         self,
         make_cell: MakeCell,
         seeds: int,
-        symbols: int,
+        inputs: int,
+        outputs: int,
+        every_step: bool,
         embedding_size: int,
         widths: Sequence[int],
-        bidirectional: bool = False,
-        initial_state: str = "zero",
+        bidirectional: bool,
+        initial_state: str,
     ) -> None:
         super().__init__()
         if not widths or min(widths) < 1:
@@ -96,11 +104,12 @@ class Recurrent(nn.Module):
         if initial_state not in INITIAL_STATES:
             allowed = ", ".join(INITIAL_STATES)
             raise ConfigError(f"model.initial_state={initial_state} is unknown; allowed: {allowed}")
-        self.embedding = nn.Parameter(torch.zeros(seeds, symbols, embedding_size)) if embedding_size else None
+        self.every_step = every_step
+        self.embedding = nn.Parameter(torch.zeros(seeds, inputs, embedding_size)) if embedding_size else None
         self._one_hot: Tensor
-        self.register_buffer("_one_hot", torch.eye(symbols), persistent=False)
+        self.register_buffer("_one_hot", torch.eye(inputs), persistent=False)
         self.layers = nn.ModuleList()
-        input_size = source_size = embedding_size or symbols
+        input_size = source_size = embedding_size or inputs
         for width in widths:
             self.layers.append(
                 nn.ModuleList(
@@ -110,6 +119,13 @@ class Recurrent(nn.Module):
             )
             input_size, source_size = width * (1 + bidirectional), width
         self.output_size = input_size
+        self.head_weight = nn.Parameter(torch.zeros(seeds, self.output_size, outputs))
+        self.head_bias = nn.Parameter(torch.zeros(seeds, outputs))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.head_bias.device
 
     @property
     def stack(self) -> list[list[Direction]]:
@@ -153,83 +169,107 @@ class Recurrent(nn.Module):
         """How many numbers one seed carries from one time step to the next."""
         return sum(len(direction.cell.states) * direction.cell.hidden_size for _, direction in self.directions)
 
-    def encode(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
-        """Read sequences.
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Answer: inputs [S, B, L] or [S, B, L, V], S or 1 -> answers [S, B, A, K]."""
+        return self.answer(inputs)[0]
+
+    def answer(self, inputs: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+        """Answer from a state.
 
         Args:
-            tokens: [S, B, L], or [1, B, L] for the same rows in every seed.
+            inputs: [S, B, L] or [S, B, L, V], S or 1.
             states: the state of each direction of each layer before the first step; None for the initial state.
+
+        Returns:
+            Answers [S, B, A, K], and the last states.
+        """
+        outputs, states_after = self.encode(inputs, states)
+        if not self.every_step:
+            last = [state[0] for state in states_after[-len(self.stack[-1]) :]]  # of the top layer's directions
+            answers = torch.baddbmm(self.head_bias[:, None], torch.cat(last, -1), self.head_weight)
+            return answers[:, :, None], states_after
+        S, L, B, _ = outputs.shape
+        answers = torch.baddbmm(self.head_bias[:, None], outputs.flatten(1, 2), self.head_weight)
+        return answers.view(S, L, B, -1).transpose(1, 2), states_after
+
+    def encode(self, inputs: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+        """Read sequences; arguments as for `answer`.
 
         Returns:
             The outputs of the top layer, [S, L, B, D x directions], and the last state of each direction of each layer.
         """
-        return self._read(tokens, states, Direction.run)
+        return self._read(inputs, states, Direction.run)
 
     def _read(
         self,
-        tokens: Tensor,
+        inputs: Tensor,
         states: Sequence[State] | None,
         run: Callable[[Direction, Tensor, State], tuple[Tensor, State]],
     ) -> tuple[Tensor, list[State]]:
         """Do what `encode` does, each direction by ``run``."""
-        _, B, L = tokens.shape
+        _, B, L = inputs.shape[:3]
         after: list[State] = []
-        inputs: Tensor | None = None  # of the layer, [S, L * B, M]
+        from_below: Tensor | None = None  # what a higher layer reads, [S, L * B, M]
         below: list[State] = []  # initial states of the directions of the layer below
         for layer in self.stack:
             outputs, starts = [], []
             for place, direction in enumerate(layer):
                 cell = direction.cell
-                projected = split_time(self._project(cell, tokens) if inputs is None else cell.project(inputs), L, B)
+                seen = self._project(cell, inputs) if from_below is None else cell.project(from_below)
                 if states is not None:
                     start = states[len(after)]
                 else:
-                    start = direction.initial_state(below[place] if below else self._first(direction, tokens), B)
-                output, last = run(direction, projected, start)
+                    start = direction.initial_state(below[place] if below else self._first(direction, inputs), B)
+                output, last = run(direction, split_time(seen, L, B), start)
                 outputs.append(output)
                 starts.append(start)
                 after.append(last)
             joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-            inputs, below = joined.flatten(1, 2), starts
+            from_below, below = joined.flatten(1, 2), starts
         return joined, after
 
-    def _first(self, direction: Direction, tokens: Tensor) -> State:
+    def _first(self, direction: Direction, inputs: Tensor) -> State:
         """Return what the first layer's initial state is computed from: the first input that it reads, [S, B, M]."""
         if direction.start_W is None:
             return ()
-        first = tokens[..., -1 if direction.backwards else 0]
-        one_hot = F.embedding(first, self._one_hot.to(direction.start_W.dtype))
-        return (one_hot @ self._vectors(direction.cell),) * len(direction.cell.states)
+        first = inputs[:, :, -1 if direction.backwards else 0]
+        if not first.is_floating_point():
+            first = F.embedding(first, self._one_hot)
+        vector = first.to(direction.start_W.dtype) @ self._vectors(direction.cell)
+        return (vector,) * len(direction.cell.states)
 
     def _vectors(self, cell: Cell) -> Tensor:
-        """Return the vector of every symbol, [S, V, M]."""
+        """Return the vector of every symbol, or what each number is multiplied by, [S, V, M]."""
         if self.embedding is not None:
             return self.embedding
         return self._one_hot.to(cell.W.dtype).expand(cell.W.shape[0], -1, -1)
 
-    def _project(self, cell: Cell, tokens: Tensor) -> Tensor:
-        """Compute E[token] W + b for all gates and time steps: tokens [S, B, L] or [1, B, L] -> [S, G, L * B, D].
+    def _project(self, cell: Cell, inputs: Tensor) -> Tensor:
+        """Compute x W + b for all gates and time steps, x being the vectors of the inputs: -> [S, G, L * B, D].
 
-        There are only V different inputs, so E W + b is a table of V rows. Of few symbols they are looked up by a
-        one-hot product, because the backward pass of indexing is slow on a CPU; of many, the product is slower.
+        Of symbols there are only V different ones, so x W + b is a table of V rows. Of few symbols they are looked up
+        by a one-hot product, because the backward pass of indexing is slow on a CPU; of many, the product is slower.
         """
+        if inputs.is_floating_point():
+            numbers = inputs.transpose(1, 2).flatten(1, 2).to(cell.W.dtype).expand(cell.W.shape[0], -1, -1)
+            return cell.project(numbers if self.embedding is None else numbers @ self.embedding)
         if self.embedding is None and type(cell).project is Cell.project:
             table = cell.W + cell.b[:, :, None]  # the product with one-hot vectors, without the product
         else:
             table = cell.project(self._vectors(cell))
         S, G, V, _ = table.shape
-        tokens = tokens.transpose(1, 2).flatten(1)
+        symbols = inputs.transpose(1, 2).flatten(1)
         if V <= FEW_SYMBOLS:
-            return F.embedding(tokens, self._one_hot.to(table.dtype))[:, None] @ table
-        first = V * torch.arange(S * G, device=tokens.device).view(S, G, 1)  # row of each table's first symbol
-        return F.embedding(first + tokens[:, None], table.flatten(0, 2))
+            return F.embedding(symbols, self._one_hot.to(table.dtype))[:, None] @ table
+        first = V * torch.arange(S * G, device=symbols.device).view(S, G, 1)  # row of each table's first symbol
+        return F.embedding(first + symbols[:, None], table.flatten(0, 2))
 
     @torch.no_grad()
-    def trace(self, tokens: Tensor, names: Iterable[str] | None = None) -> Parts:
+    def trace(self, inputs: Tensor, names: Iterable[str] | None = None) -> Parts:
         """Record what the cells compute at every time step; nothing is kept on the model.
 
         Args:
-            tokens: [S, B, L] or [1, B, L].
+            inputs: [S, B, L] or [S, B, L, V], S or 1.
             names: which parts to record; None for all that the model has.
 
         Returns:
@@ -247,52 +287,56 @@ class Recurrent(nn.Module):
             recorded.update({prefixes[direction] + name: part.transpose(1, 2) for name, part in parts.items()})
             return parts["hidden_state"], last
 
-        self._read(tokens, None, run)
+        self._read(inputs, None, run)
         unknown = [] if names is None else sorted(set(names) - recorded.keys())
         if unknown:
             raise ConfigError(f"{type(self.cell).__name__} has no {', '.join(unknown)}; it has {', '.join(recorded)}")
         return {name: part for name, part in recorded.items() if names is None or name in set(names)}
 
     @torch.no_grad()
-    def copy_seed(self, group: "SequenceClassifier", k: int) -> None:
+    def copy_seed(self, group: "SequenceModel", k: int) -> None:
         """Take the weights of seed ``k`` of a model of several seeds; this one, else the same, is of one."""
         for own, several in zip(self.parameters(), group.parameters(), strict=True):
             own.copy_(several[k : k + 1])
 
-    def roles(self) -> Iterator[tuple[nn.Parameter, str, Sizes]]:
+    def roles(self) -> Iterator[tuple[nn.Parameter, str, LayerSizes]]:
         """Every parameter that an initialiser sets, with its role, in the order in which random numbers are drawn."""
         top = next(reversed([*self.directions]))[1].cell.hidden_size
         if self.embedding is not None:
-            yield self.embedding, "embedding", Sizes(self.embedding.shape[-1], top)
+            yield self.embedding, "embedding", LayerSizes(self.embedding.shape[-1], top)
         for _, direction in self.directions:
             cell = direction.cell
-            sizes = Sizes(cell.W.shape[2], cell.hidden_size)
+            sizes = LayerSizes(cell.W.shape[2], cell.hidden_size)
             for name, role in cell.roles.items():
                 parameter = getattr(cell, name)
                 if parameter is not None:
                     yield parameter, role, sizes
             if direction.start_W is not None:
                 yield direction.start_W, "start_weight", sizes
+        head = LayerSizes(self.output_size, self.output_size)
+        yield self.head_weight, "head_weight", head
+        yield self.head_bias, "head_bias", head
 
     @torch.no_grad()
     def initialise(
         self,
         seeds: Sequence[int],
-        initialiser: str = "xavier",
-        forget_bias: float = 0.0,
-        longest: int = 0,
-        files: Sequence[str] = (),
+        initialiser: str,
+        forget_bias: float,
+        longest: int,
+        files: Sequence[str],
     ) -> None:
         """Give every parameter its value before the first update.
 
         Args:
             seeds: one for each place on the axis S; each has its own generator, so seed k is the same in any group.
-            initialiser: a name in `memexp.models.cells.initialisers.SCHEMES`; ``chrono``: as ``xavier``, but with the biases of the
-                forget and input gates spread over the time constants up to ``longest``; ``file``: as
+            initialiser: a name in `memexp.models.initialisers.SCHEMES`; ``chrono``: as ``xavier``, but with the biases
+                of the forget and input gates spread over the time constants up to ``longest``; ``file``: as
                 ``xavier_zero_bias``, but W and U from text files.
             forget_bias: added to the initial bias of the forget gate.
             longest: the largest distance that the task bridges, in time steps (used by ``chrono``).
-            files: with ``file``, one for each layer: the matrix [M + D, D] of every gate, or [M + D, G D] of all.
+            files: with ``file`` one for each layer, else none: the matrix [M + D, D] of every gate, or [M + D, G D] of
+                all.
 
         Raises:
             ConfigError: the initialiser is unknown, or needs a gate that the cell does not have; a file does not fit.
@@ -340,64 +384,7 @@ class Recurrent(nn.Module):
                 cell.W[:], cell.U[:] = by_gate[:, :M], by_gate[:, M:]
 
 
-class SequenceClassifier(Recurrent):
-    """Embedding -> recurrent layers -> last hidden state (of both directions, joined) -> linear head.
-
-    Args:
-        make_cell: builds the cell of a layer.
-        seeds: S.
-        symbols: V.
-        classes: K, how many different answers there are.
-        embedding_size: M.
-        widths: D of each layer.
-        bidirectional: see `Recurrent`.
-        initial_state: see `Direction`.
-    """
-
-    def __init__(
-        self,
-        make_cell: MakeCell,
-        seeds: int,
-        symbols: int,
-        classes: int,
-        embedding_size: int = 32,
-        widths: Sequence[int] = (32,),
-        bidirectional: bool = False,
-        initial_state: str = "zero",
-    ) -> None:
-        super().__init__(make_cell, seeds, symbols, embedding_size, widths, bidirectional, initial_state)
-        self.head_weight = nn.Parameter(torch.zeros(seeds, self.output_size, classes))
-        self.head_bias = nn.Parameter(torch.zeros(seeds, classes))
-
-    def answer(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
-        """Answer from a state: tokens [S, B, L] -> logits [S, B, K] and the last states."""
-        _, states_after = self.encode(tokens, states)
-        last = [state[0] for state in states_after[-len(self.stack[-1]) :]]  # of the top layer, [S, B, D] a direction
-        return torch.baddbmm(self.head_bias[:, None], torch.cat(last, -1), self.head_weight), states_after
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Answer: tokens [S, B, L], or [1, B, L] for the same rows in every seed -> logits [S, B, K]."""
-        return self.answer(tokens)[0]
-
-    def roles(self) -> Iterator[tuple[nn.Parameter, str, Sizes]]:  # noqa: D102
-        yield from super().roles()
-        sizes = Sizes(self.output_size, self.output_size)
-        yield self.head_weight, "head_weight", sizes
-        yield self.head_bias, "head_bias", sizes
-
-
-class SequenceLabeller(SequenceClassifier):
-    """The same with the head at every time step: tokens [S, B, L] -> logits [S, B, L, K]. A language model is one."""
-
-    def answer(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
-        """Answer at every step from a state: tokens [S, B, L] -> logits [S, B, L, K] and the last states."""
-        outputs, states_after = self.encode(tokens, states)  # [S, L, B, D]
-        S, L, B, _ = outputs.shape
-        logits = torch.baddbmm(self.head_bias[:, None], outputs.flatten(1, 2), self.head_weight)
-        return logits.view(S, L, B, -1).transpose(1, 2), states_after
-
-
-def widths_for(parameters: int, layers: int, build: Callable[[Sequence[int]], Recurrent]) -> list[int]:
+def widths_for(parameters: int, layers: int, build: Callable[[Sequence[int]], SequenceModel]) -> list[int]:
     """Find the widths, the same for each layer, of the largest model that has no more than so many parameters a seed.
 
     Args:

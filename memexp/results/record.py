@@ -1,6 +1,7 @@
 """Records: what a run leaves on disk. Write one, read one, collect all into one table, list what is missing.
 
-The record is the only seam between training and analysis; this module needs no torch.
+The record is the only seam between training and analysis; this module needs no torch, and knows no task: what a task
+has to say of its scores and floors stands in the record.
 
 A run folder holds ``config.json`` (the run's identity: its resolved config and a hash of its data), ``history.csv``,
 ``best.pt``, ``last.pt``, ``memexp.log``, and ``summary.json``, written last: its presence means complete.
@@ -14,6 +15,7 @@ import lzma
 import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FORMAT = 2  # of the files below; another one is refused, with the command that carries it over
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
 LOCK = ".lock"
@@ -36,6 +39,8 @@ HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 
 #: Settings that do not change what a run computes; two configs that differ only in these are the same run.
 NOT_IDENTITY = ("device", "study", "datasets_dir", "outputs_dir", "images_dir", "report", "checkpoint_seconds")
+#: And those that two runs of the same setting may differ in: they are no columns to group by.
+NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms")
 
 
 class History:
@@ -133,6 +138,17 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read the summary of a complete run.
+
+    Raises:
+        RecordError: it is damaged, or in the form of another version.
+    """
+    summary = read_json(folder / SUMMARY)
+    check_format(summary, folder / SUMMARY)
+    return summary
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -176,9 +192,34 @@ def remove_stale(folder: Path) -> None:
 
 
 def identity(config: dict[str, Any], fingerprint: str | None = None) -> dict[str, Any]:
-    """Return what makes a run this run: its resolved config without `NOT_IDENTITY`, and its data's hash."""
+    """Return what makes a run this run: its resolved config without `NOT_IDENTITY`, and its data's hash.
+
+    Where a class is (``_target_``) is no part of it: its name is.
+    """
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    return kept if fingerprint is None else {**kept, "data": fingerprint}
+    for node in ("task", "model"):
+        kept[node] = {key: value for key, value in kept[node].items() if key != "_target_"}
+    whole = {"format": FORMAT, **kept}
+    return whole if fingerprint is None else {**whole, "data": fingerprint}
+
+
+def identity_text(identity: dict[str, Any]) -> str:
+    """Write an identity so that two of the same run are the same text."""
+    return json.dumps(identity, sort_keys=True)
+
+
+def check_format(content: dict[str, Any], path: Path) -> None:
+    """Check that a file of a run folder was written in today's form.
+
+    Raises:
+        RecordError: it was not; the command that carries it over is named.
+    """
+    if content.get("format", 1) != FORMAT:
+        study = path.parent.parent
+        raise RecordError(
+            f"{path.parent} was written by memexp 0.1; carry it over with: "
+            f"python -m memexp.migrate outputs_dir={study.parent} study={study.name}"
+        )
 
 
 def first_difference(one: Any, other: Any, name: str = "") -> str | None:
@@ -202,6 +243,7 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
     if not path.exists():
         return
     there = read_json(path)
+    check_format(there, path)
     if "data" not in wanted:
         there.pop("data", None)
     difference = first_difference(there, wanted)
@@ -260,34 +302,59 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def shown_scores(seeds: list[dict[str, Any]]) -> list[str]:
-    """Write the mean scores of seeds, in the order of the splits: ``dev 81.2 %`` or ``dev perplexity 5.31``.
+def score_name(column: str) -> str:
+    """Name a score for people: ``test_accuracy`` -> test, ``last_dev_perplexity`` -> last dev perplexity."""
+    return column.removesuffix("_accuracy").replace("_", " ")
+
+
+def shown_scores(seeds: list[dict[str, Any]], shown: dict[str, bool]) -> list[str]:
+    """Write the mean scores of seeds: ``dev 81.2 %`` or ``dev perplexity 5.31``.
 
     Where a seed's score is no finite number (a perplexity can overflow), the mean is over the others, and says so.
+
+    Args:
+        seeds: name of the score -> value, for each seed.
+        shown: the scores to write, and whether each is a share.
     """
-    shown = []
-    for name in seeds[0]:
-        split, _, metric = str(name).replace("_", " ").rpartition(" ")
-        values = [seed[name] for seed in seeds if seed[name] is not None]
-        if values and metric == "accuracy":
-            shown.append(f"{split} {100 * sum(values) / len(values):.1f} %")
-        elif values and metric == "perplexity":
+    lines = []
+    for column, share in shown.items():
+        values = [seed[column] for seed in seeds if seed.get(column) is not None]
+        if values:
+            mean = sum(values) / len(values)
             some = "" if len(values) == len(seeds) else f" ({len(values)} of {len(seeds)} seeds)"
-            shown.append(f"{split} perplexity {sum(values) / len(values):.2f}{some}")
-    return shown
+            value = f"{100 * mean:.1f} %" if share else f"{mean:.2f}" if mean >= 1 else f"{mean:.4f}"
+            lines.append(f"{score_name(column)} {value}{some}")
+    return lines
 
 
-def collect(folders: list[Path]) -> tuple["pd.DataFrame", list[str]]:
-    """Collect run folders into one table, a row for each run and seed.
+@dataclass(frozen=True)
+class Collected:
+    """Run folders in one table, and what its columns are.
 
-    Returns:
-        The table: the columns of `SUMMARY`'s seeds, ``run`` (the folder's name), ``model``, ``task``, ``seconds``,
-        ``parameters``, and every setting of the config by its dotted name. And a line for each run that has no
-        (readable) summary, with the reason where one is known.
+    Attributes:
+        rows: a row for each run and seed: ``run`` (the folder's name), what the record says of the run, every setting
+            by its dotted name, and the seed's scores.
+        settings: the columns that are settings in which runs can differ.
+        shown: the columns of the scores that tables show, in their order; true for a share, false for another number.
+        floors: columns ``run``, ``metric``, ``name``, ``value``: what simple answers reach.
+        missing: a line for each run that has no readable summary, with the reason where one is known.
     """
+
+    rows: "pd.DataFrame"
+    settings: list[str]
+    shown: dict[str, bool]
+    floors: "pd.DataFrame"
+    missing: list[str]
+
+
+def collect(folders: list[Path]) -> Collected:
+    """Collect run folders into one table."""
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
+    floors: list[dict[str, Any]] = []
+    settings: dict[str, None] = {}  # in the order of the configs
+    shown: dict[str, bool] = {}
     missing: list[str] = []
     for folder in folders:
         try:
@@ -296,14 +363,26 @@ def collect(folders: list[Path]) -> tuple["pd.DataFrame", list[str]]:
                 reason = failure.read_text().strip() if failure.exists() else "not finished"
                 missing.append(f"{folder.name}: {reason}")
                 continue
-            summary = read_json(folder / SUMMARY)
-            settings = {k: v for k, v in flatten(summary["config"]).items() if k != "seeds"}
+            summary = read_summary(folder)
+            config = {key: value for key, value in flatten(summary["config"]).items() if key != "seeds"}
             about = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
-            if "hidden_sizes" in summary:
-                about["hidden_sizes"] = "+".join(map(str, summary["hidden_sizes"]))
-            rows += [{"run": folder.name, **about, **settings, **seed} for seed in summary["seeds"]]
+            about["hidden_sizes"] = "+".join(map(str, summary["hidden_sizes"]))
+            own = [{"run": folder.name, **about, **summary["about"], **config, **seed} for seed in summary["seeds"]]
+            own_floors = [
+                {"run": folder.name, "metric": metric, "name": name, "value": value}
+                for metric, by_name in summary["floors"].items()
+                for name, value in by_name.items()
+            ]
+            own_shown = dict(summary["shown"])
         except (KeyError, TypeError, AttributeError) as error:
             missing.append(f"{folder.name}: {SUMMARY} is damaged ({type(error).__name__}: {error})")
+            continue
         except RecordError as error:
             missing.append(f"{folder.name}: {error}")
-    return pd.DataFrame(rows), missing
+            continue
+        rows += own
+        floors += own_floors
+        settings |= dict.fromkeys(k for k in config if k not in NOT_COMPARED and not k.endswith("._target_"))
+        shown |= own_shown
+    table = pd.DataFrame(floors, columns=["run", "metric", "name", "value"])
+    return Collected(pd.DataFrame(rows), list(settings), shown, table, missing)

@@ -1,10 +1,66 @@
-"""Studies: the folders below ``outputs/``, by name."""
+"""Studies: the folders below ``outputs/``, by name; what is in one, with a label for every line of a legend."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memexp.arguments import nearest
-from memexp.errors import ConfigError
-from memexp.results import record
+import numpy as np
+import pandas as pd
+
+from memexp.errors import Complaints, ConfigError, RecordError, nearest
+from memexp.results import record, tables
+
+Histories = Mapping[tuple[str, str], pd.DataFrame]
+"""(study, run) -> history."""
+
+ORDER = ("srn", "residual_srn", "lstm", "gru", "mingru", "minlstm")  # in legends, the chapter's; others come after it
+OFF = ("none", "zero")  # values of settings that need no name
+ADDS = ("model.forget_bias",)  # settings of which 0 needs no name either
+SPEAKS = ("model.variant", "model.initialiser", "clip_by", "optimizer", "task.sampling")  # values that need no key
+NEEDS = {"clip_by": "clip"}  # setting -> the one without which it does nothing
+
+
+@dataclass(frozen=True)
+class Study:
+    """The complete runs of one study or of several: `memexp.results.record.Collected`, with labels.
+
+    Attributes:
+        rows: as there, with a ``label`` that names the model and what else differs, and the ``study``.
+        settings: as there.
+        shown: as there.
+        floors: as there, with the ``study``.
+    """
+
+    rows: pd.DataFrame
+    settings: list[str]
+    shown: dict[str, bool]
+    floors: pd.DataFrame
+
+    def only(self, rows: pd.DataFrame) -> "Study":
+        """Return the same with some of the rows."""
+        return replace(self, rows=rows)
+
+    def of_task(self, task: str) -> "Study":
+        """Return the runs of one task, with the settings and scores that these have."""
+        own = self.rows["task.name"] == task
+        rows = self.rows[own]
+        others_only = rows.isna().all() & ~self.rows[~own].isna().all()
+        rows = rows.loc[:, ~others_only]
+        settings = [name for name in self.settings if name in rows]
+        shown = {column: share for column, share in self.shown.items() if column in rows}
+        return replace(self, rows=rows, settings=settings, shown=shown)
+
+    def floors_of_score(self, study: str, run: str, column: str) -> dict[str, float]:
+        """Return what simple answers reach of a score, ``<split>_<metric>``, by name."""
+        metrics = sorted(set(self.floors["metric"]), key=len, reverse=True)
+        return next((self.floors_of(study, run, metric) for metric in metrics if column.endswith(f"_{metric}")), {})
+
+    def floors_of(self, study: str, run: str, metric: str) -> dict[str, float]:
+        """Return what simple answers reach of a metric in one run's task, by name."""
+        own = self.floors[
+            (self.floors["study"] == study) & (self.floors["run"] == run) & (self.floors["metric"] == metric)
+        ]
+        return dict(zip(own["name"], own["value"], strict=True))
 
 
 def find_study(outputs: Path, name: str) -> Path:
@@ -27,3 +83,88 @@ def find_study(outputs: Path, name: str) -> Path:
 def study_names(outputs: Path) -> list[str]:
     """List the studies that have a run."""
     return sorted({path.parent.parent.name for path in outputs.glob(f"*/*/{record.CONFIG}")})
+
+
+def load_study(folder: Path, complaints: Complaints) -> Study:
+    """Collect a study's complete runs, with labels.
+
+    Raises:
+        RecordError: no run is complete.
+    """
+    found = record.collect(record.run_folders(folder))
+    for line in found.missing:
+        complaints.add(f"missing: {folder.name}/{line}")
+    rows = found.rows
+    if rows.empty:
+        raise RecordError(f"{folder} has no complete run; give the command that started it again to go on")
+    for _, own in rows.groupby("task.name"):
+        named = label_settings(own, found.settings, ("model.name", "length", "task.sampling"))
+        rows.loc[own.index, "label"] = [label(row, named) for _, row in own.iterrows()]
+    rows["study"] = folder.name
+    rows = once(rows, found.settings)
+    rows = rows.sort_values("model.name", key=lambda names: names.map(_place), kind="stable")
+    return Study(rows, found.settings, found.shown, found.floors.assign(study=folder.name))
+
+
+def join(studies: Sequence[Study]) -> Study:
+    """Put studies below each other."""
+    return Study(
+        pd.concat([study.rows for study in studies], ignore_index=True),
+        list(dict.fromkeys(name for study in studies for name in study.settings)),
+        {column: share for study in studies for column, share in study.shown.items()},
+        pd.concat([study.floors for study in studies], ignore_index=True),
+    )
+
+
+def once(rows: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
+    """Keep each seed of each setting once: two runs that differ only in their seeds may share some."""
+    same = [*tables.varied(rows, settings), "seed"]
+    return rows[~rows[same].astype(str).duplicated()]
+
+
+def _place(model: str) -> int:
+    return ORDER.index(model) if model in ORDER else len(ORDER)
+
+
+def label_settings(rows: pd.DataFrame, settings: Sequence[str], but: Sequence[str]) -> list[str]:
+    """Name the settings in which rows of one task differ, but for some."""
+    own = rows.dropna(axis="columns", how="all")  # without those of other tasks in the same study
+    return [name for name in tables.varied(own, [s for s in settings if s in own]) if name not in but]
+
+
+def label(row: pd.Series, settings: list[str]) -> str:
+    """Name a run in a legend: the model, and its values of the settings that vary, unless off (or adding 0)."""
+    parts = [str(row["title"])]
+    for setting in settings:
+        value, short = row[setting], setting.rpartition(".")[2].replace("_", " ")
+        needs = NEEDS.get(setting)
+        if value in OFF or pd.isna(value) is True or (needs and pd.isna(row[needs])):
+            continue
+        if isinstance(value, str):
+            text = value.replace("_", " ")
+            parts.append(text if setting in SPEAKS else f"{short} {text}")
+        elif isinstance(value, bool | np.bool_):
+            parts += [short] * bool(value)
+        elif value or setting not in ADDS:
+            parts.append(f"{short} {value:g}" if isinstance(value, float | int) else f"{short} {value}")
+    return ", ".join(parts)
+
+
+def read_histories(rows: pd.DataFrame, outputs: Path, complaints: Complaints) -> Histories:
+    """Read the histories of the runs of `load_study`; one that is missing or damaged is complained of and left out."""
+    histories = {}
+    for study, run in dict.fromkeys(zip(rows["study"], rows["run"], strict=True)):
+        try:
+            histories[study, run] = record.read_history(outputs / study / run)
+        except RecordError as error:
+            complaints.add(f"left out of the curves: {error}")
+    return histories
+
+
+def read_right(outputs: Path, rows: pd.DataFrame) -> np.ndarray:
+    """Return which test rows each seed gets right, [S, N], 0 or 1, from the summaries."""
+    right = []
+    for row in rows.to_dict("records"):
+        summary = record.read_summary(outputs / row["study"] / row["run"])
+        right.append([int(mark) for mark in summary["test_right"][str(row["seed"])]])
+    return np.array(right)

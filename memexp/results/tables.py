@@ -1,35 +1,16 @@
 """From the rows of all runs and seeds to the table that is shown: means with 95 % intervals over seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-#: What is summarised: score -> its column; of a study, those that it has. Accuracies are shares, the others are not.
-SCORES = {
-    "dev": "dev_accuracy",
-    "test": "test_accuracy",
-    "exact": "exact_accuracy",
-    "last train perplexity": "last_train_perplexity",
-    "last dev perplexity": "last_dev_perplexity",
-    "train perplexity": "train_perplexity",
-    "dev perplexity": "dev_perplexity",
-    "test perplexity": "test_perplexity",
-    "test bits": "test_bits",
-}
+from memexp.results.record import score_name
 
 SIZES = ("hidden_sizes", "parameters", "state_size")
-
-#: Columns of `memexp.results.record.collect` that are neither settings nor what identifies a row.
-NOT_SETTINGS = (
-    "run", "label", "seed", "format", "memexp", "torch", "device_used", "parameters", "state_size", "updates",
-    "seconds", "tokens_per_second", "vocabulary", "symbols", "exact_over", "target_entropy_bits", "chance_accuracy",
-    "best_iteration", "diverged_at", "retained_bits", "study", "device", "datasets_dir", "outputs_dir", "images_dir",
-    "report", "checkpoint_seconds", "gradient_norms", "hidden_sizes", "task.name", "task._target_", "model._target_",
-)  # fmt: skip
 
 
 def interval(
@@ -55,13 +36,10 @@ def _t(probability: float, degrees: int) -> float:
     return float(stats.t.ppf(probability, degrees))
 
 
-def varied(rows: pd.DataFrame) -> list[str]:
-    """Name the settings in which the runs differ; the model and, where it means something, the length come first."""
-    columns = [str(c) for c in rows.columns]
-    results = ("train_", "dev_", "test_", "exact_", "last_", "floor_")
-    settings = [c for c in columns if c not in NOT_SETTINGS and not c.startswith(results)]
-    first = ["model.name"] if "task.corpus" in columns else ["model.name", "length"]
-    return [*first, *(c for c in settings if c not in ("model.name", "length") and rows[c].astype(str).nunique() > 1)]
+def varied(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+    """Name the settings in which the runs differ; the model and the length come first, always."""
+    first = ["model.name", "length"]
+    return [*first, *(name for name in settings if name not in first and rows[name].astype(str).nunique() > 1)]
 
 
 def _as_word(value: object) -> object:
@@ -69,17 +47,19 @@ def _as_word(value: object) -> object:
     return f"[{','.join(map(str, value))}]" if isinstance(value, tuple) else value
 
 
-def results(rows: pd.DataFrame) -> pd.DataFrame:
+def results(rows: pd.DataFrame, settings: Sequence[str], shown: Mapping[str, bool]) -> pd.DataFrame:
     """Summarise runs and seeds: a row for each setting, with mean and interval of each score over its seeds.
 
     Args:
         rows: as `memexp.results.record.collect` returns; the same seed of the same setting counts once.
+        settings: the columns that are settings.
+        shown: the columns of the scores that are summarised, and whether each is a share.
 
     Returns:
         Columns: the varied settings, ``parameters`` and ``state_size`` of one seed, ``seeds``, ``stopped`` (seeds whose
         loss was not finite), and for each score ``<score>``, ``<score>_low``, ``<score>_high``; ``seconds``.
     """
-    by = varied(rows)
+    by = varied(rows, settings)
     rows = rows.assign(**{name: rows[name].map(_as_word) for name in by})
     table = []
     for key, group in rows.drop_duplicates([*by, "seed"]).groupby(by, sort=True, dropna=False):
@@ -88,48 +68,46 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
         stopped = group["diverged_at"].notna()
         row["seeds"] = int((~stopped).sum())
         row["stopped"] = int(stopped.sum())
-        for name, column in SCORES.items():
-            if column in group:
-                bounds = (0.0, 1.0) if column.endswith("accuracy") else (0.0, math.inf)
-                low_to_high = interval(group.loc[~stopped, column].tolist(), bounds=bounds)
-                row[name], row[f"{name}_low"], row[f"{name}_high"] = low_to_high
+        for column, share in shown.items():
+            name, bounds = score_name(column), (0.0, 1.0 if share else math.inf)
+            low_to_high = interval(group.loc[~stopped, column].tolist(), bounds=bounds)
+            row[name], row[f"{name}_low"], row[f"{name}_high"] = low_to_high
         row["seconds"] = float(group.drop_duplicates("run")["seconds"].sum())
         table.append(row)
     return pd.DataFrame(table)
 
 
-def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Turn a table of `results` into text: percent, with the interval in brackets."""
+def _as_text(table: pd.DataFrame, shown: Mapping[str, bool]) -> pd.DataFrame:
+    """Turn a table of `results` into text: shares in percent, with the interval in brackets."""
+    names = [score_name(column) for column in shown]
     extra = [c for c in table.columns if str(c).endswith(("_low", "_high"))]
     text = table.rename(columns={"model.name": "model"}).drop(
-        columns=[*SCORES, "hidden_sizes", "state_size", "seconds", *extra], errors="ignore"
+        columns=[*names, "hidden_sizes", "state_size", "seconds", *extra], errors="ignore"
     )
     text = text.astype(object).where(text.notna(), "")  # a setting that this model does not have
-    for name, column in SCORES.items():
-        if name in table:
-            share = column.endswith("accuracy")
-            text[f"{name} %" if share else name] = [
-                _with_interval(mean, low, high, share)
-                for mean, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-            ]
+    for name, share in zip(names, shown.values(), strict=True):
+        text[f"{name} %" if share else name] = [
+            _with_interval(mean, low, high, share)
+            for mean, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+        ]
     text["time"] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
     return text if table["stopped"].any() else text.drop(columns="stopped")
 
 
 def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
     """Write a mean with its interval in brackets, if it has one; a share in percent."""
-    factor, digits = (100, 1) if share else (1, 2)
+    factor, digits = (100, 1) if share else (1, 2 if abs(mean) >= 1 else 4)
     bracket = f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if np.isfinite(low) else ""
-    return f"{factor * mean:.{digits}f}{bracket}"
+    return f"{factor * mean:.{digits}f}{bracket}" if np.isfinite(mean) else ""
 
 
-def shown(table: pd.DataFrame) -> str:
+def shown_text(table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
     """Format a table of `results` for the terminal."""
-    return _as_text(table).to_string(index=False)
+    return _as_text(table, shown).to_string(index=False)
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
     """Format a table of `results` for a README."""
-    text = _as_text(table).astype(str)
+    text = _as_text(table, shown).astype(str)
     lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

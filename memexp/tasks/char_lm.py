@@ -1,6 +1,6 @@
 """Character language models: after every character, which one comes next?
 
-Two examples with their answers, num_steps 5:
+Two examples with their answers, length 5:
 
     t h e _ t  ->  h e _ t i
     t i m e _  ->  i m e _ t
@@ -13,24 +13,26 @@ batches are drawn in one of two ways, as in the tutorials (d2l.ai):
                   detached: truncated back-propagation through time
 """
 
-import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from memexp.errors import ConfigError
-from memexp.tasks.metrics import Mean, Perplexity
-from memexp.tasks.task import Rows, generator
-from memexp.tasks.text import characters, floors
-from memexp.tasks.text import corpus as corpora
+from memexp.fields import ranged
+from memexp.tasks.metrics import Perplexity
+from memexp.tasks.task import Interface, Reading, Rows, Task, generator
+from memexp.tasks.text import characters, corpus, floors, writing
+from memexp.tasks.text.characters import encode, opening, typed
 
-EVALUATION_ROWS, SHORTEST_ROW = 32, 200  # a text is scored in so many rows side by side, unless they would be shorter
+SCORED_ROWS, SHORTEST_ROW = 32, 200  # a text is scored in so many rows side by side, unless they would be shorter
 SHOWN = 60  # characters of the test text that are looked at if nothing else is asked for
 RUNNING_TEXT = 20_100  # of the test text, at most; without `units.BURN_IN`, a length of quick Fourier transforms
 LONGEST_WORD = 12  # letters; those beyond are too few to average over one by one
@@ -38,19 +40,90 @@ LONGEST_WORD = 12  # letters; those beyond are too few to average over one by on
 ORDERS = {"random": "", "consecutive": "/stretches"}
 
 
-class CharLM:
-    """A text as a task.
+class TextReading(Reading):
+    """How a person reads a text.
 
     Args:
-        seeds: the seeds; each has its own order of batches.
-        batch_size: B.
-        folder: where downloaded texts are kept.
+        vocabulary: its characters, in the order of their numbers.
+        prefix: what a text may begin with, or nothing.
+    """
+
+    token = "character"
+    kinds = characters.KINDS
+    place = "letter_of_the_word"
+    words = "text"
+
+    def __init__(self, vocabulary: Sequence[str], prefix: str = "") -> None:
+        self.symbols, self.outputs = "".join(vocabulary), tuple(vocabulary)
+        self.beginning = typed(prefix, vocabulary) or opening(vocabulary)
+
+    def token_kinds(self, inputs: Tensor) -> Tensor:
+        """Say of what kind each character is: inputs [N, L] -> places in `characters.KINDS`, [N, L].
+
+        A letter at the start of a row counts as the first of its word.
+        """
+        of = torch.tensor([characters.KINDS.index(characters.kind(character)) for character in self.outputs])
+        return torch.where(self.token_places(inputs) == 1, characters.KINDS.index("first letter"), of[inputs])
+
+    def token_places(self, inputs: Tensor) -> Tensor:
+        """Number the letters of each word from 1: inputs [N, L] -> [N, L]; 0 outside of words.
+
+        All letters from the `LONGEST_WORD`-th on have this number.
+        """
+        letter = torch.tensor([characters.in_word(character) for character in self.outputs])
+        return torch.from_numpy(characters.runs(letter[inputs].numpy())).clamp(max=LONGEST_WORD)
+
+    def labels(self, sequence: Tensor) -> list[str]:
+        """Write each character, white space as a mark."""
+        return [characters.MARKS.get(self.outputs[code], self.outputs[code]) for code in sequence.tolist()]
+
+    def write(self, sequence: Tensor) -> str:
+        """Write the characters in a line."""
+        return "".join(self.outputs[code] for code in sequence.tolist()).replace("\n", characters.MARKS["\n"])
+
+    def describe(self, sequence: Tensor, predictions: np.ndarray) -> str:
+        """Say what the model expects to come next, given the probabilities at every step, [L, K]."""
+        likeliest = torch.from_numpy(np.argsort(-predictions[-1], kind="stable")[:3])
+        expected = ", ".join(
+            f"{label!r} {predictions[-1, code]:.3f}"
+            for label, code in zip(self.labels(likeliest), likeliest.tolist(), strict=True)
+        )
+        bits = self.costs(sequence, predictions)
+        mean = "" if bits is None else f"; {np.nanmean(bits):.2f} bits per character"
+        return f"next: {expected}{mean}"
+
+    def costs(self, sequence: Tensor, predictions: np.ndarray) -> np.ndarray | None:
+        """Return the bits that each character costs, given those before it: [L], not a number for the first.
+
+        Args:
+            sequence: L characters; nothing is known of a single one.
+            predictions: the probabilities of what comes after each of them, [L, K].
+        """
+        if len(sequence) < 2:
+            return None
+        given = predictions[np.arange(len(sequence) - 1), sequence[1:].numpy()]
+        given = np.maximum(given, np.finfo(np.float32).tiny)  # what rounds to 0 has no logarithm
+        return np.concatenate([[np.nan], -np.log2(given)])
+
+    def read(self, given: str) -> Tensor:
+        """Turn a text into the numbers of its characters; where the model knows newlines they can be typed as ``\\n``.
+
+        Raises:
+            ConfigError: it has characters that the model does not know.
+        """
+        return encode(typed(given, self.outputs), self.outputs)
+
+
+@dataclass(kw_only=True, eq=False)
+class CharLM(Task):
+    """A text as a task; see `Task`.
+
+    Args:
         corpus: see `memexp.tasks.text.corpus.read`.
         max_chars: use this many characters of the cleaned text; None for all.
         lower: fold case.
         strip_punctuation: keep letters and single spaces only.
         keep_newlines: a line of the text stays a line; else newlines become spaces.
-        num_steps: L, time steps of a training sequence.
         sampling: ``random`` or ``consecutive``.
         held_out: share of the text that is not trained on: half of it is dev, half test.
         prefixes: what is to be continued while the model trains.
@@ -62,60 +135,69 @@ class CharLM:
         ConfigError: it is too short for one batch, or lacks a character of a prefix.
     """
 
-    metric: type[Mean] = Perplexity
-    every_step = True
-    token: str = "character"
-    kinds: Sequence[str] = characters.KINDS
-    singled_out: str | None = None
-    place: str = "letter_of_the_word"
+    metrics = (Perplexity,)
+    last_splits = ("train", "dev")  # never test: how much of its text has a language model memorised?
+    writes = True
 
-    def __init__(
-        self,
-        seeds: Sequence[int],
-        batch_size: int,
-        folder: Path,
-        corpus: str = "harbour",
-        max_chars: int | None = None,
-        lower: bool = False,
-        strip_punctuation: bool = False,
-        keep_newlines: bool = False,
-        num_steps: int = 35,
-        sampling: str = "random",
-        held_out: float = 0.1,
-        prefixes: Sequence[str] = (),
-        pred_period: int = 0,
-        pred_chars: int = 50,
-    ) -> None:
-        text = corpora.clean(corpora.read(corpus, folder), max_chars, lower, strip_punctuation, keep_newlines)
-        self.seeds, self.batch_size, self.num_steps, self.sampling = list(seeds), batch_size, num_steps, sampling
-        self.vocabulary = corpora.vocabulary(text)
-        self.symbols = self.classes = len(self.vocabulary)
-        code_points = torch.tensor([ord(character) for character in self.vocabulary])
-        self.extras: Mapping[str, Tensor] = {"vocabulary": code_points}
-        self.longest = num_steps
-        begun = [typed(prefix, self.vocabulary) for prefix in prefixes]
-        self.prefixes = [(text, encode(text or opening(self.vocabulary), self.vocabulary)) for text in begun]
-        self.pred_chars, self.pred_period = pred_chars, pred_period
+    corpus: str
+    max_chars: int | None = ranged(1)
+    lower: bool
+    strip_punctuation: bool
+    keep_newlines: bool
+    sampling: str = ranged(one_of=("random", "consecutive"))
+    held_out: float = ranged(above=0, below=1)
+    prefixes: list[str]
+    pred_period: int = ranged(0)
+    pred_chars: int = ranged(1)
+
+    _epoch: tuple[int, Tensor] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        text = corpus.read(self.corpus, self.folder)
+        text = corpus.clean(text, self.max_chars, self.lower, self.strip_punctuation, self.keep_newlines)
+        self.vocabulary = corpus.vocabulary(text)
+        begun = [typed(prefix, self.vocabulary) for prefix in self.prefixes]
+        self._prefixes = [(text, encode(text or opening(self.vocabulary), self.vocabulary)) for text in begun]
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        held = round(held_out * len(text) / 2)  # characters of dev and of test
+        held = round(self.held_out * len(text) / 2)  # characters of dev and of test
         first, second = len(text) - 2 * held, len(text) - held
-        self.trained_on = f"the text {Path(corpus).stem} ({first:,} characters)"
         self.texts = {"train": text[:first], "dev": text[first:second], "test": text[second:]}
         self._codes = {split: encode(part, self.vocabulary) for split, part in self.texts.items()}
         # One character more than inputs, for the last target; up to L - 1 are left out at the start of an epoch.
-        self._sequences = (first - 1 - (num_steps - 1)) // num_steps
-        self.updates_per_epoch = self._sequences // batch_size
+        L, B = self.length, self.batch_size
+        self._sequences = (first - 1 - (L - 1)) // L
         if self.updates_per_epoch < 1:
-            needed = math.ceil((batch_size * num_steps + num_steps + 1) / (1 - held_out))
+            needed = math.ceil((B * L + L + 1) / (1 - self.held_out))
             raise ConfigError(
-                f"the text has {len(text)} characters; one batch of {batch_size} sequences of {num_steps} needs "
-                f"{needed}: give a longer text, or a smaller batch_size, task.num_steps or task.held_out"
+                f"the text has {len(text)} characters; one batch of {B} sequences of {L} needs "
+                f"{needed}: give a longer text, or a smaller batch_size, length or task.held_out"
             )
         if held < 2:
             raise ConfigError(
-                f"task.held_out={held_out} of the text's {len(text)} characters is too little for a dev and a test part"
+                f"task.held_out={self.held_out} of the text's {len(text)} characters is too little for a dev and a "
+                "test part"
             )
-        self._epoch: tuple[int, Tensor] | None = None
+
+    @property
+    def interface(self) -> Interface:
+        """The characters of the text, in and out."""
+        V = len(self.vocabulary)
+        return Interface(V, V, every_step=True, longest=self.length)
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """How many whole batches the training text has."""
+        return self._sequences // self.batch_size
+
+    @property
+    def trained_on(self) -> str:
+        """The text, and how long its training part is."""
+        return f"the text {Path(self.corpus).stem} ({len(self.texts['train']):,} characters)"
+
+    @property
+    def extras(self) -> Mapping[str, Tensor]:
+        """The vocabulary, as code points."""
+        return {"vocabulary": torch.tensor([ord(character) for character in self.vocabulary])}
 
     def batch(self, iteration: int) -> Rows:
         """Return the sequences of update ``iteration``: a pure function of the iteration (see `Task.batch`)."""
@@ -123,14 +205,14 @@ class CharLM:
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = epoch, torch.stack([self._starts(seed, epoch) for seed in self.seeds])
         starts = self._epoch[1][:, place]  # [S, B]
-        codes = self._codes["train"][starts[..., None] + torch.arange(self.num_steps + 1)]  # [S, B, L + 1]
+        codes = self._codes["train"][starts[..., None] + torch.arange(self.length + 1)]  # [S, B, L + 1]
         continues = self.sampling == "consecutive" and place > 0
         return Rows(codes[..., :-1], codes[..., 1:], continues=continues)
 
     def _starts(self, seed: int, epoch: int) -> Tensor:
         """Return where every sequence of an epoch starts, [updates, B]."""
         draw = generator(seed, f"char_lm/{self.sampling}", epoch)
-        L, B, updates = self.num_steps, self.batch_size, self.updates_per_epoch
+        L, B, updates = self.length, self.batch_size, self.updates_per_epoch
         if self.sampling == "random":
             offset = int(torch.randint(L, (1,), generator=draw))
             order = torch.randperm(self._sequences, generator=draw)  # those left over are others in every epoch
@@ -144,102 +226,32 @@ class CharLM:
     def rows(self, split: str) -> Rows:
         """Return ``train``, ``dev`` or ``test`` in a few long rows, [N, L]: hardly any character lacks its past."""
         codes = self._codes[split]
-        N = max(1, min(EVALUATION_ROWS, len(codes) // SHORTEST_ROW))
+        N = max(1, min(SCORED_ROWS, len(codes) // SHORTEST_ROW))
         L = (len(codes) - 1) // N
         starts = torch.arange(N)[:, None] * L + torch.arange(L)
         return Rows(codes[starts], codes[starts + 1], source=f"{N} rows of {L} characters")
 
-    def distribution(self) -> Rows:
-        """Return the test text, every row with the same weight."""
-        rows = self.rows("test")
-        weights = torch.full((len(rows),), 1 / len(rows), dtype=torch.float64)
-        long = bool((self.token_places(rows.inputs) == LONGEST_WORD).any())
-        beyond = f" (letter {LONGEST_WORD}: and all beyond)" if long else ""
-        return dataclasses.replace(rows, weights=weights, source=f"{rows.source}, held out{beyond}")
-
-    def token_kinds(self, inputs: Tensor) -> Tensor:
-        """Say of what kind each character is: inputs [N, L] -> places in `characters.KINDS`, [N, L].
-
-        A letter at the start of a row counts as the first of its word.
-        """
-        of = torch.tensor([characters.KINDS.index(characters.kind(character)) for character in self.vocabulary])
-        return torch.where(self.token_places(inputs) == 1, characters.KINDS.index("first letter"), of[inputs])
-
-    def token_places(self, inputs: Tensor) -> Tensor:
-        """Number the letters of each word from 1: inputs [N, L] -> [N, L]; 0 outside of words.
-
-        All letters from the `LONGEST_WORD`-th on have this number.
-        """
-        letter = torch.tensor([characters.in_word(character) for character in self.vocabulary])
-        return torch.from_numpy(characters.runs(letter[inputs].numpy())).clamp(max=LONGEST_WORD)
-
-    def labels(self, tokens: Sequence[int]) -> list[str]:
-        """Write each character, white space as a mark."""
-        return [characters.MARKS.get(self.vocabulary[code], self.vocabulary[code]) for code in tokens]
-
-    def write(self, tokens: Sequence[int]) -> str:
-        """Write the characters in a line."""
-        return "".join(self.vocabulary[code] for code in tokens).replace("\n", characters.MARKS["\n"])
-
-    def describe(self, tokens: Sequence[int], probabilities: np.ndarray) -> str:
-        """Say what the model expects to come next, given the probabilities at every step, [L, K]."""
-        likeliest = np.argsort(-probabilities[-1], kind="stable")[:3].tolist()
-        expected = ", ".join(
-            f"{label!r} {probabilities[-1, code]:.3f}"
-            for label, code in zip(self.labels(likeliest), likeliest, strict=True)
-        )
-        bits = self.costs(tokens, probabilities)
-        mean = "" if bits is None else f"; {np.nanmean(bits):.2f} bits per character"
-        return f"next: {expected}{mean}"
-
-    def costs(self, tokens: Sequence[int], probabilities: np.ndarray) -> np.ndarray | None:
-        """Return the bits that each character costs, given those before it: [L], not a number for the first.
-
-        Args:
-            tokens: L characters; nothing is known of a single one.
-            probabilities: of what comes after each of them, [L, K].
-        """
-        if len(tokens) < 2:
-            return None
-        given = probabilities[np.arange(len(tokens) - 1), tokens[1:]]
-        given = np.maximum(given, np.finfo(np.float32).tiny)  # what rounds to 0 has no logarithm
-        return np.concatenate([[np.nan], -np.log2(given)])
-
-    def read_sequence(self, given: str) -> list[int]:
-        """Turn a text into the numbers of its characters; nothing is the beginning of the test text.
-
-        Where the model knows newlines they can be typed as ``\\n``.
-
-        Raises:
-            ConfigError: it has characters that the model does not know.
-        """
-        given = typed(given, self.vocabulary) or self.texts["test"][:SHOWN]
-        codes: list[int] = encode(given, self.vocabulary).tolist()
-        return codes
-
-    def remark(self, tokens: Sequence[int]) -> str | None:
-        """Say nothing: a text can be of any length."""
-        return None
-
-    def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
-        """Return the test text, [L], at most `RUNNING_TEXT`, and its features (`characters.features`)."""
-        text = self.texts["test"][:RUNNING_TEXT]
-        return encode(text, self.vocabulary), characters.features(text)
-
     def splits(self) -> dict[str, Rows]:
-        """Return what the final weights are scored on, by name."""
-        return {split: self.rows(split) for split in ("train", "dev", "test")}
+        """Return the three parts of the text."""
+        return {split: self.rows(split) for split in self.texts}
 
     def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
         """Return the bits per character of every split."""
         return {f"{split}_bits": [nats / math.log(2) for nats in scores[f"{split}_loss"]] for split in self.texts}
 
+    def shown(self) -> dict[str, bool]:
+        """Return the perplexities, and the bits per character of the test text."""
+        return super().shown() | {"test_bits": False}
+
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Return the bits per character that simple models need for the test text."""
+        simple = floors.floors(self.texts["train"] + self.texts["dev"], self.texts["test"], len(self.vocabulary))
+        return {"bits": simple, "loss": {name: bits * math.log(2) for name, bits in simple.items()}}
+
     def about(self) -> dict[str, Any]:
-        """Return what the record says of the task: sizes, vocabulary, and the floors on the test text."""
-        characters = {f"{split}_characters": len(part) for split, part in self.texts.items()}
-        floors = simple_models.floors(self.texts["train"] + self.texts["dev"], self.texts["test"], self.symbols)
-        bits = {f"floor_{name}_bits": value for name, value in floors.items()}
-        return {"vocabulary": "".join(self.vocabulary), "symbols": self.symbols, **characters, **bits}
+        """Return the vocabulary, and how long the parts of the text are."""
+        sizes = {f"{split}_characters": len(part) for split, part in self.texts.items()}
+        return {"vocabulary": "".join(self.vocabulary), **sizes}
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the cleaned text and, of consecutive batches, a mark of their order (`ORDERS`).
@@ -248,29 +260,40 @@ class CharLM:
         """
         return self._fingerprint + ORDERS[self.sampling]
 
+    @classmethod
+    def reading(cls, config: DictConfig, about: Mapping[str, Any]) -> TextReading:
+        """Read the characters that the model knows; a text begins with the first prefix that is not empty."""
+        vocabulary = about["vocabulary"]
+        if not isinstance(vocabulary, str) or not vocabulary:
+            raise TypeError(f"the vocabulary is {vocabulary!r}, not a text")
+        return TextReading(list(vocabulary), next(filter(None, config.task.prefixes), ""))
 
-def typed(text: str, vocabulary: Sequence[str]) -> str:
-    """Return a text as it was meant: ``\\n`` is a newline to a vocabulary that has one, and has no backslash."""
-    return text.replace(r"\n", "\n") if "\n" in vocabulary and "\\" not in vocabulary else text
+    def distribution(self) -> Rows:
+        """Return the test text, every row with the same weight."""
+        rows = super().distribution()
+        reading = TextReading(self.vocabulary)
+        long = bool((reading.token_places(rows.inputs) == LONGEST_WORD).any())
+        beyond = f" (letter {LONGEST_WORD}: and all beyond)" if long else ""
+        return replace(rows, source=f"{rows.source}, held out{beyond}")
 
+    def example(self) -> Tensor:
+        """Return how the test text begins."""
+        return self._codes["test"][:SHOWN]
 
-def opening(vocabulary: Sequence[str]) -> str:
-    """Return what a text that begins with nothing goes on from: a space, else a newline, else the first character."""
-    return next((character for character in " \n" if character in vocabulary), vocabulary[0])
+    def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
+        """Return the test text, [L], at most `RUNNING_TEXT`, and its features (`characters.features`)."""
+        text = self.texts["test"][:RUNNING_TEXT]
+        return encode(text, self.vocabulary), characters.features(text)
 
+    @classmethod
+    def rule(cls, config: DictConfig) -> str | None:
+        """Refuse a model that has seen what it is to predict."""
+        if config.model.bidirectional:
+            return "model.bidirectional=true: a language model that reads backwards has seen what it is to predict"
+        return None
 
-def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
-    """Turn text into the numbers of its characters, [L]; a space is a newline to a vocabulary with newlines alone.
-
-    Raises:
-        ConfigError: it has characters that the vocabulary does not have; they are named.
-    """
-    number = {character: k for k, character in enumerate(vocabulary)}
-    if "\n" in number:
-        number.setdefault(" ", number["\n"])  # verse without spaces
-    unknown = sorted(set(text) - number.keys())
-    if unknown:
-        known = "".join(vocabulary)
-        shown = known if len(known) <= 80 else f"{known[:80]}... ({len(known)} in all)"
-        raise ConfigError(f"the text {text!r} has characters the model does not know: {unknown}; it knows {shown!r}")
-    return torch.tensor([number[character] for character in text], dtype=torch.long)
+    def after_update(self, model: Any, iteration: int, updates: int, folder: Path) -> None:
+        """Let the model go on from each prefix every `pred_period` epochs and at the end."""
+        epoch, place = divmod(iteration, self.updates_per_epoch)
+        if self.pred_period and not place and (epoch % self.pred_period == 0 or iteration == updates):
+            writing.note(model, self._prefixes, self.vocabulary, self.pred_chars, epoch, folder)

@@ -14,135 +14,119 @@ import io
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from omegaconf import DictConfig
 from torch import Generator, Tensor
 
 from memexp.errors import ConfigError, DataError
+from memexp.fields import ranged
 from memexp.files import write_atomically
-from memexp.tasks.metrics import Accuracy, Mean
-from memexp.tasks.task import Rows, generator
+from memexp.tasks.sampled import SampledTask
+from memexp.tasks.task import Interface, Reading, Rows, generator
 
 DIGITS = 10
 CLASSES = 2 * (DIGITS - 1) + 1
+SHORTEST = 3  # two digits, and one place for something else
 REPEATS = {"train": 3, "dev": 1, "test": 1}  # how many rows each pair of first digits gets (the book's k)
 SAMPLE_ROWS = 50_000  # rows of the fixed sample where the whole distribution is too large to enumerate
 BOOK_SEQUENCE = (6, 7, 0, 0, 1)  # figure 6.13; zeros follow
 KINDS = ("first digit", "second digit", "zero", "distractor")  # of tokens
-FRESH_BLOCK = 100  # updates whose rows are drawn at once: one draw of many rows costs what a draw of few does
 
 
-class DigitReading:
-    """How a person reads a sequence of digits; see `memexp.tasks.task.Reading`."""
+@dataclass
+class DigitReading(Reading):
+    """How a person reads a sequence of digits.
 
-    token: str = "digit"
-    kinds: Sequence[str] = KINDS
-    singled_out: str | None = "distractor"
-    place: str = "time_step"
+    Args:
+        length: of the sequences that were trained on.
+    """
 
-    @staticmethod
-    def token_kinds(inputs: Tensor) -> Tensor:
+    length: int
+
+    token = "digit"
+    kinds = KINDS
+    singled_out = "distractor"
+    symbols = "0123456789"
+    outputs = tuple(map(str, range(CLASSES)))
+    words = "digits"
+
+    def __post_init__(self) -> None:
+        self.beginning = "".join(self.labels(self.example()))
+
+    def token_kinds(self, inputs: Tensor) -> Tensor:
         """Say of what kind each digit is: inputs [N, L] -> places in `KINDS`, [N, L]."""
         kinds = torch.where(inputs == 0, KINDS.index("zero"), KINDS.index("distractor"))
         kinds[:, :2] = torch.tensor([KINDS.index("first digit"), KINDS.index("second digit")])
         return kinds
 
-    @staticmethod
-    def token_places(inputs: Tensor) -> Tensor | None:
-        """Return nothing: a digit's place is its time step."""
-        return None
+    def read(self, given: str) -> Tensor:
+        """Read digits that are typed as a list.
 
-    @staticmethod
-    def labels(tokens: Sequence[int]) -> list[str]:
+        Raises:
+            ConfigError: not a list, or one with something else than digits, or too short.
+        """
+        return torch.tensor(read_digits(given))
+
+    def example(self) -> Tensor:
+        """Return the book's sequence, cut or filled with zeros."""
+        return torch.tensor([*BOOK_SEQUENCE, *[0] * self.length][: self.length])
+
+    def labels(self, sequence: Tensor) -> list[str]:
         """Write each digit."""
-        return [str(digit) for digit in tokens]
+        return [str(digit) for digit in sequence.tolist()]
 
-    @staticmethod
-    def write(tokens: Sequence[int]) -> str:
-        """Write the digits as in a data file."""
-        return " ".join(map(str, tokens))
-
-    @staticmethod
-    def describe(tokens: Sequence[int], probabilities: np.ndarray) -> str:
-        """Say what the model answers, how sure it is, and what is true, given the probabilities of all answers, [K]."""
-        answer, truth = int(probabilities.argmax()), tokens[0] + tokens[1]
+    def describe(self, sequence: Tensor, predictions: np.ndarray) -> str:
+        """Say what the model answers, how sure it is, and what is true, given the probabilities of all sums, [1, K]."""
+        probabilities = predictions[-1]
+        answer, truth = int(probabilities.argmax()), int(sequence[:2].sum())
         verdict = "(right)" if answer == truth else f"with probability {probabilities[truth]:.3f} (wrong)"
         return f"answer {answer} with probability {probabilities[answer]:.3f}; truth {truth} {verdict}"
 
-    @staticmethod
-    def costs(tokens: Sequence[int], probabilities: np.ndarray) -> np.ndarray | None:
-        """Return nothing: only the last answer counts."""
-        return None
+    def remark(self, sequence: Tensor) -> str | None:
+        """Say that the sequence has another length, if it has."""
+        if len(sequence) == self.length:
+            return None
+        return f"the sequence has {len(sequence)} digits; this model was trained on length {self.length}"
 
 
-class DigitSum(DigitReading):
-    """The digit-sum task for one length.
+@dataclass(kw_only=True, eq=False)
+class DigitSum(SampledTask):
+    """The digit-sum task for one length; see `memexp.tasks.sampled.SampledTask`.
 
     Args:
-        length: how many digits a sequence has, at least 3.
-        seeds: the seeds; in ``fresh`` and ``shuffle`` each seed has its own stream of rows.
-        batch_size: rows of one update.
-        folder: where the data of all lengths lie; made if need be.
-        sampling: ``fixed`` trains on the rows of train.txt (the book), ``fresh`` draws new rows for every update.
-        shuffle: for ``fixed``, a new order of the training rows in every epoch (the book keeps the file's order).
         distractors: how many positions get a random digit; ``all`` for every position after the second.
-        data_seed: another number gives other data files.
         exact_limit: the distribution is enumerated if all its inputs have up to this many digits, else sampled.
 
     Raises:
         DataError: a data file is damaged, or the folder cannot be read or written.
     """
 
-    symbols = DIGITS
-    classes = CLASSES
+    distractors: Any
+    exact_limit: int = ranged(0)
 
-    metric: type[Mean] = Accuracy
-    every_step = False
-    extras: Mapping[str, Tensor] = {}
-
-    def __init__(
-        self,
-        length: int,
-        seeds: Sequence[int],
-        batch_size: int,
-        folder: Path,
-        sampling: str = "fixed",
-        shuffle: bool = False,
-        distractors: int | str = 1,
-        data_seed: int = 0,
-        exact_limit: int = 10_000_000,
-    ) -> None:
-        self.length, self.seeds, self.batch_size = length, tuple(seeds), batch_size
-        self.sampling, self.shuffle, self.exact_limit = sampling, shuffle, exact_limit
-        self.longest, self.trained_on = length, f"length {length}"
-        self.distractors = length - 2 if distractors == "all" else int(distractors)
-        self._files = ensure_files(folder, length, self.distractors, data_seed)
-        contents = {split: _read_bytes(path) for split, path in self._files.items()}
-        self._rows = {split: parse(contents[split], self._files[split], length) for split in contents}
-        self._train = self._rows["train"].with_seed_axis()
+    def __post_init__(self) -> None:
+        self._distractors = self.length - 2 if self.distractors == "all" else int(self.distractors)
+        files = ensure_files(self.folder, self.length, self._distractors, self.data_seed)
+        contents = {split: _read_bytes(path) for split, path in files.items()}
+        self._rows = {split: parse(contents[split], files[split], self.length) for split in contents}
         self._fingerprint = hashlib.sha256(b"".join(contents[split] for split in sorted(contents))).hexdigest()
-        self.updates_per_epoch = math.ceil(len(self._rows["train"]) / batch_size)
-        self._block: tuple[int, Rows] | None = None  # the rows drawn last, and what for
 
-    def batch(self, iteration: int) -> Rows:
-        """Return the training rows of update ``iteration``: a pure function of the iteration (see `Task.batch`)."""
-        B = self.batch_size
-        if self.sampling == "fresh":
-            block, place = divmod(iteration, FRESH_BLOCK)
-            if self._block is None or self._block[0] != block:
-                self._block = block, self._stack(self._draw(seed, block) for seed in self.seeds)
-            return self._block[1].slice(place * B, (place + 1) * B)
-        epoch, place = divmod(iteration, self.updates_per_epoch)
-        if not self.shuffle:
-            return self._train.slice(place * B, (place + 1) * B)
-        if self._block is None or self._block[0] != epoch:
-            self._block = epoch, self._stack(self._permute(seed, epoch) for seed in self.seeds)
-        return self._block[1].slice(place * B, (place + 1) * B)
+    @property
+    def interface(self) -> Interface:
+        """Ten digits in, nineteen sums out, at the end."""
+        return Interface(DIGITS, CLASSES, every_step=False, longest=self.length)
+
+    def draw(self, rows: int, draw: Generator) -> Rows:
+        """Draw rows from the task's distribution."""
+        return sample(rows, self.length, self._distractors, draw)
 
     def rows(self, split: str) -> Rows:
         """Return the rows of a data file: ``train``, ``dev`` or ``test``."""
@@ -150,70 +134,64 @@ class DigitSum(DigitReading):
 
     def distribution(self) -> Rows:
         """Return every possible input with its probability, or a fixed sample if there are more than `exact_limit`."""
-        if distinct_inputs(self.length, self.distractors) * self.length <= self.exact_limit:
-            return enumerate_distribution(self.length, self.distractors)
-        inputs, targets = sample(SAMPLE_ROWS, self.length, self.distractors, generator(0, "exact", 0))
-        return Rows(
-            inputs,
-            targets,
-            torch.full((SAMPLE_ROWS,), 1 / SAMPLE_ROWS, dtype=torch.float64),
-            f"{SAMPLE_ROWS} sampled rows",
-        )
+        return self._distribution
+
+    @cached_property
+    def _distribution(self) -> Rows:
+        if distinct_inputs(self.length, self._distractors) * self.length <= self.exact_limit:
+            return enumerate_distribution(self.length, self._distractors)
+        rows = self.draw(SAMPLE_ROWS, generator(0, "exact", 0))
+        weights = torch.full((SAMPLE_ROWS, 1), 1 / SAMPLE_ROWS, dtype=torch.float64)
+        return Rows(rows.inputs, rows.targets, weights, f"{SAMPLE_ROWS} sampled rows")
 
     def splits(self) -> dict[str, Rows]:
         """Return dev, test, and every possible input."""
-        return {"dev": self.rows("dev"), "test": self.rows("test"), "exact": self.distribution()}
+        return {**super().splits(), "exact": self.distribution()}
 
     def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
         """Return the retained bits: H(sum) - cross-entropy, over every possible input."""
         entropy, _ = target_statistics(self.distribution())
         return {"retained_bits": [entropy - nats / math.log(2) for nats in scores["exact_loss"]]}
 
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Return what guessing scores, and the losses of knowing neither digit, or one (their sum is then uniform)."""
+        entropy, chance = target_statistics(self.distribution())
+        return {
+            "accuracy": {"always the likeliest answer": chance},
+            "loss": {"knowing nothing": entropy * math.log(2), "knowing one digit": math.log(DIGITS)},
+        }
+
     def about(self) -> dict[str, Any]:
         """Return what the exact scores are over, the entropy of the answers, and what guessing scores."""
-        distribution = self.distribution()
-        entropy, chance = target_statistics(distribution)
-        return {"exact_over": distribution.source, "target_entropy_bits": entropy, "chance_accuracy": chance}
+        entropy, chance = target_statistics(self.distribution())
+        return {"exact_over": self.distribution().source, "target_entropy_bits": entropy, "chance_accuracy": chance}
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the three data files."""
         return self._fingerprint
 
-    def read_sequence(self, given: str) -> list[int]:
-        """Read digits that are typed as a list; nothing is the book's sequence, cut or filled with zeros.
+    @classmethod
+    def reading(cls, config: DictConfig, about: Mapping[str, Any]) -> DigitReading:
+        """Read digits."""
+        return DigitReading(config.length)
 
-        Raises:
-            ConfigError: not a list, or one with something else than digits, or too short.
-        """
-        return read_digits(given) or [*BOOK_SEQUENCE, *[0] * self.length][: self.length]
-
-    def remark(self, tokens: Sequence[int]) -> str | None:
-        """Say that the sequence has another length, if it has."""
-        if len(tokens) == self.length:
-            return None
-        return f"the sequence has {len(tokens)} digits; this model was trained on length {self.length}"
-
-    def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
-        """Return nothing: every sequence begins anew."""
-        return torch.empty(0, dtype=torch.long), {}
-
-    def _draw(self, seed: int, block: int) -> Rows:
-        draw = generator(seed, "fresh", block)
-        return Rows(*sample(FRESH_BLOCK * self.batch_size, self.length, self.distractors, draw))
-
-    def _permute(self, seed: int, epoch: int) -> Rows:
-        train = self._rows["train"]
-        order = torch.randperm(len(train), generator=generator(seed, "shuffle", epoch))
-        return Rows(train.inputs[order], train.targets[order])
-
-    @staticmethod
-    def _stack(by_seed: Iterator[Rows]) -> Rows:
-        rows = list(by_seed)
-        return Rows(torch.stack([r.inputs for r in rows]), torch.stack([r.targets for r in rows]))
+    @classmethod
+    def rule(cls, config: DictConfig) -> str | None:
+        """Refuse a length without room, and more distractors than there is room for."""
+        if config.length < SHORTEST:
+            return f"length={config.length} is too small; it must be at least {SHORTEST}"
+        distractors, most = config.task.distractors, config.length - 2
+        whole = isinstance(distractors, int) and not isinstance(distractors, bool)
+        if distractors == "all" or (whole and 0 <= distractors <= most):
+            return super().rule(config)
+        return (
+            f"task.distractors={distractors} is not possible at length={config.length}; "
+            f"allowed: 0 to {most} (the positions after the second), or all"
+        )
 
 
 def read_digits(given: str) -> list[int]:
-    """Read ``[6,7,0]``; nothing and ``null`` are an empty list.
+    """Read ``[6,7,0]``.
 
     Raises:
         ConfigError: not a list, or one with something else than digits, or too short.
@@ -223,8 +201,6 @@ def read_digits(given: str) -> list[int]:
         digits = yaml.safe_load(given)
     except yaml.YAMLError as error:
         raise ConfigError(f"sequence={given} is not a list; {allowed}") from error
-    if digits is None:
-        return []
     if not isinstance(digits, list):
         raise ConfigError(f"sequence={given} is not a list; {allowed}")
     for digit in digits:
@@ -237,13 +213,12 @@ def read_digits(given: str) -> list[int]:
 
 def target_statistics(rows: Rows) -> tuple[float, float]:
     """Return the entropy of the answers in bits, and the accuracy of always giving the most likely one."""
-    weights = torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) if rows.weights is None else rows.weights
-    probability = torch.zeros(CLASSES, dtype=torch.float64).index_add_(0, rows.targets, weights)
+    probability = torch.zeros(CLASSES, dtype=torch.float64).index_add_(0, rows.targets[:, 0], rows.row_weights())
     return float(torch.special.entr(probability).sum()) / math.log(2), float(probability.max())
 
 
-def sample(rows: int, length: int, distractors: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Draw rows from the task's distribution: inputs [rows, length], targets [rows]."""
+def sample(rows: int, length: int, distractors: int, generator: Generator) -> Rows:
+    """Draw rows from the task's distribution: inputs [rows, length], targets [rows, 1]."""
     inputs = torch.zeros(rows, length, dtype=torch.long)
     inputs[:, :2] = torch.randint(DIGITS, (rows, 2), generator=generator)
     digits = torch.randint(DIGITS, (rows, distractors), generator=generator)
@@ -252,7 +227,7 @@ def sample(rows: int, length: int, distractors: int, generator: Generator) -> tu
     else:  # the places of the smallest of uniform numbers are a uniform choice without replacement
         positions = 2 + torch.rand(rows, length - 2, generator=generator).argsort(1)[:, :distractors]
     inputs.scatter_(1, positions, digits)
-    return inputs, inputs[:, :2].sum(1)
+    return Rows(inputs, inputs[:, :2].sum(1, keepdim=True))
 
 
 def distinct_inputs(length: int, distractors: int) -> int:
@@ -284,8 +259,8 @@ def enumerate_distribution(length: int, distractors: int) -> Rows:
     tail_rows = torch.tensor(tails, dtype=torch.long).view(len(tails), length - 2)
     pairs = torch.cartesian_prod(torch.arange(DIGITS), torch.arange(DIGITS))
     inputs = torch.cat([pairs.repeat_interleave(len(tails), 0), tail_rows.repeat(len(pairs), 1)], 1)
-    probabilities = torch.tensor(weights, dtype=torch.float64).repeat(len(pairs))
-    return Rows(inputs, inputs[:, :2].sum(1), probabilities, f"all {len(inputs)} inputs")
+    probabilities = torch.tensor(weights, dtype=torch.float64).repeat(len(pairs))[:, None]
+    return Rows(inputs, inputs[:, :2].sum(1, keepdim=True), probabilities, f"all {len(inputs)} inputs")
 
 
 def ensure_files(folder: Path, length: int, distractors: int, data_seed: int) -> dict[str, Path]:
@@ -362,5 +337,5 @@ def parse(content: bytes, path: Path, length: int) -> Rows:
         if label.strip() != str(total):
             raise DataError(f"{where}: label {label[:20]!r}, but {digits[0]} + {digits[1]} = {total}; {remedy}")
         inputs.append([int(digit) for digit in digits])
-        targets.append(total)
+        targets.append([total])
     return Rows(torch.tensor(inputs), torch.tensor(targets), source=path.name)

@@ -1,7 +1,11 @@
-"""Metrics: reset, update with batches, compute. Sums over counts, so that a small last batch does not weigh double.
+"""Losses and metrics: reset, update with batches, compute. Sums over weights, so that a small last batch does not weigh
+double.
 
-Axis letters as in `memexp.models.cells`: S seeds, B batch, K classes.
+Axis letters as in `memexp.models.cells`: S seeds, B batch, A answers of a sequence, K outputs. A model gives answers
+[S, B, A, K]; targets are [S, B, A], or [1, B, A] for the same rows in every seed, and so are weights.
 """
+
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the usual name)
@@ -9,55 +13,118 @@ from torch import Tensor
 
 
 class Mean:
-    """A (weighted) mean over rows, for each seed; the metrics below say of what.
+    """A weighted mean over answers, for each seed; the losses and metrics below say of what.
 
     Attributes:
         total: the weighted sum so far, [S], float64.
-        count: the weights so far.
+        count: the weights so far, [S], float64.
+        name: what it is called in history and record.
+        higher_is_better: which way the best weights lie.
+        share: whether it is a share in 0..1, which is shown in percent.
     """
 
-    name: str
-    higher_is_better: bool
+    name: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+    share: ClassVar[bool] = False
 
     def __init__(self, seeds: int, device: torch.device | str = "cpu") -> None:
         self.total = torch.zeros(seeds, dtype=torch.float64, device=device)
-        self.count = 0.0
+        self.count = torch.zeros(seeds, dtype=torch.float64, device=device)
 
     def reset(self) -> None:
-        """Forget all rows."""
+        """Forget all answers."""
         self.total.zero_()
-        self.count = 0.0
+        self.count.zero_()
 
-    def update(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
-        """Add a batch: logits [S, B, K], targets [S, B] or [1, B], weights [B] or 1 for every row."""
-        values = self.rowwise(logits, targets)
+    def update(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
+        """Add a batch; without weights every answer counts the same."""
+        values, weights = self.weigh(self.values(answers, targets), weights)
         if weights is None:
-            self.total += values.sum(-1)
-            self.count += values.shape[-1]
+            self.total += values.flatten(1).sum(-1)
+            self.count += values[0].numel()
         else:
-            self.total += (values.double() * weights).sum(-1)
-            self.count += float(weights.sum())
+            self.total += (values.double() * weights).flatten(1).sum(-1)
+            self.count += weights.expand_as(values).flatten(1).sum(-1)
 
     def compute(self) -> Tensor:
-        """Return the mean for each seed, [S], float64; NaN if there was no row."""
-        return self.total / self.count if self.count else torch.full_like(self.total, torch.nan)
+        """Return the mean for each seed, [S], float64; NaN if there was no answer."""
+        return self.total / self.count
 
     @staticmethod
-    def rowwise(logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the value of every row, [S, B]."""
+    def values(answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the value of every answer, [S, B, A]."""
         raise NotImplementedError
+
+    @staticmethod
+    def weigh(values: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return what is averaged, and its weights: the answers one by one, unless a metric joins them."""
+        return values, weights
+
+
+class Loss(Mean):
+    """What training makes small: the mean over answers is differentiable."""
+
+    higher_is_better = False
+
+    @staticmethod
+    def predictions(answers: Tensor) -> Tensor:
+        """Return what the answers say, in the same shape: as they are, or the probabilities that they stand for."""
+        return answers
+
+
+class CrossEntropy(Loss):
+    """Mean cross-entropy, in nats."""
+
+    name = "cross_entropy"
+
+    @staticmethod
+    def values(answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy of each answer, in nats."""
+        targets = targets.expand(answers.shape[:-1])
+        return F.cross_entropy(answers.flatten(0, -2), targets.flatten(), reduction="none").view_as(targets)
+
+    @staticmethod
+    def predictions(answers: Tensor) -> Tensor:
+        """Return the probabilities of the K classes."""
+        return answers.softmax(-1)
+
+
+class SquaredError(Loss):
+    """Mean squared error of a number: K is 1."""
+
+    name = "squared_error"
+
+    @staticmethod
+    def values(answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the squared error of each answer."""
+        return (answers.squeeze(-1) - targets).square()
 
 
 class Accuracy(Mean):
-    """Share of rows whose largest logit is the target's, in 0..1."""
+    """Share of answers whose largest output is the target's, in 0..1."""
 
     name = "accuracy"
     higher_is_better = True
+    share = True
 
     @staticmethod
-    def rowwise(logits: Tensor, targets: Tensor) -> Tensor:
-        """Return 1 for each row that is right, 0 for each that is wrong."""
-        return (logits.argmax(-1) == targets).to(logits.dtype)
+    def values(answers: Tensor, targets: Tensor) -> Tensor:
+        """Return 1 for each answer that is right, 0 for each that is wrong."""
+        return (answers.argmax(-1) == targets).to(answers.dtype)
+
+
+class SequenceAccuracy(Accuracy):
+    """Share of sequences in which every answer that counts is right."""
+
+    name = "sequence_accuracy"
+
+    @staticmethod
+    def weigh(values: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Join the answers of a sequence: right if all are that have a weight; it weighs as much as the heaviest."""
+        if weights is None:
+            return values.amin(-1, keepdim=True), None
+        right = values.masked_fill(weights == 0, 1).amin(-1, keepdim=True)
+        return right, weights.amax(-1, keepdim=True)
 
 
 class Perplexity(Mean):
@@ -71,19 +138,6 @@ class Perplexity(Mean):
         return super().compute().exp()
 
     @staticmethod
-    def rowwise(logits: Tensor, targets: Tensor) -> Tensor:
+    def values(answers: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of each token, in nats."""
-        return CrossEntropy.rowwise(logits, targets)
-
-
-class CrossEntropy(Mean):
-    """Mean cross-entropy, in nats."""
-
-    name = "loss"
-    higher_is_better = False
-
-    @staticmethod
-    def rowwise(logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy of each row, in nats."""
-        targets = targets.expand(logits.shape[:-1])
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+        return CrossEntropy.values(answers, targets)

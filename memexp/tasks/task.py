@@ -1,24 +1,41 @@
-"""The interface between a task and the rest: what a runner, an experiment and an analysis may ask of it."""
+"""A task: what is asked. Its inputs, targets, loss and metrics, floors, scores, and how a person reads it.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+Everything that differs between tasks is said here by the task itself; nothing else in memexp asks which task it has.
+A new one needs three members, `Task.interface`, `Task.batch` and `Task.rows`; the others have defaults.
+
+Axis letters as in `memexp.models.cells`: S seeds, N rows, L time steps, M numbers at a step, A answers of a sequence
+(1 or L), K outputs.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from omegaconf import DictConfig
 from torch import Generator, Tensor
 
-from memexp.tasks.metrics import Mean
+from memexp.errors import ConfigError
+from memexp.fields import Named, settings_of
+from memexp.tasks.metrics import Accuracy, CrossEntropy, Loss, Mean
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Examples: inputs [N, L] (or [S, N, L]: other rows in every seed), targets [N] (or [S, N]).
+    """Examples.
 
-    Where every time step is asked the targets are [N, L] (or [S, N, L]). ``weights`` [N], float64, are probabilities
-    that sum to 1; None weighs every row the same. ``source`` says where the rows come from, for the record.
-    ``continues`` is None where every row starts from the initial state; where rows go on from batch to batch it says
-    whether these go on from those before (True) or begin (False).
+    Attributes:
+        inputs: symbols [N, L], or numbers [N, L, M]; with S in front where every seed has other rows.
+        targets: [N, A], or [S, N, A].
+        weights: of the targets' shape, float64: probability and mask in one. An answer of weight 0 is not asked; None
+            weighs all the same.
+        source: where the rows come from, for the record.
+        continues: None where every row starts from the initial state; where rows go on from batch to batch it says
+            whether these go on from those before (True) or begin (False).
     """
 
     inputs: Tensor
@@ -28,31 +45,64 @@ class Rows:
     continues: bool | None = None
 
     def __len__(self) -> int:
-        return self.inputs.shape[-2]
-
-    @property
-    def every_step(self) -> bool:
-        """Whether there is a target at every time step."""
-        return self.targets.dim() == self.inputs.dim()
+        return self.targets.shape[-2]
 
     def to(self, device: torch.device) -> "Rows":
         """Return the same rows on another device."""
         if device == self.targets.device:
             return self
-        weights = None if self.weights is None else self.weights.to(device)
-        return Rows(self.inputs.to(device), self.targets.to(device), weights, self.source, self.continues)
+        return self._each(lambda tensor: tensor.to(device))
 
     def with_seed_axis(self) -> "Rows":
-        """Return the rows with inputs [1, N, L] and targets [1, N] if they had no seed axis."""
-        if self.inputs.dim() > 2:
-            return self
-        return Rows(self.inputs[None], self.targets[None], self.weights, self.source)
+        """Return the rows with an axis [1, ...] in front if they had no seed axis."""
+        return self if self.targets.dim() == 3 else self._each(lambda tensor: tensor[None])
 
     def slice(self, start: int, stop: int) -> "Rows":
         """Return rows start..stop-1."""
-        weights = None if self.weights is None else self.weights[start:stop]
-        targets = self.targets[..., start:stop, :] if self.every_step else self.targets[..., start:stop]
-        return Rows(self.inputs[..., start:stop, :], targets, weights, self.source)
+        axis = self.targets.dim() - 2
+        return self._each(lambda tensor: tensor[(slice(None),) * axis + (slice(start, stop),)])
+
+    def take(self, places: Tensor) -> "Rows":
+        """Return some rows, in that order; they must have no seed axis."""
+        return self._each(lambda tensor: tensor[places])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Rows":
+        weights = None if self.weights is None else change(self.weights)
+        return replace(self, inputs=change(self.inputs), targets=change(self.targets), weights=weights)
+
+    def row_weights(self) -> Tensor:
+        """Return the probability of every row, [N], float64: they sum to 1."""
+        if self.weights is None:
+            return torch.full((len(self),), 1 / len(self), dtype=torch.float64)
+        by_row = self.weights.sum(-1)
+        return by_row if self.weights.shape[-1] == 1 else by_row / by_row.sum()
+
+
+def stack(by_seed: Sequence[Rows]) -> Rows:
+    """Put the rows of each seed side by side: [N, ...] -> [S, N, ...]."""
+    weights = [rows.weights for rows in by_seed if rows.weights is not None]
+    return Rows(
+        torch.stack([rows.inputs for rows in by_seed]),
+        torch.stack([rows.targets for rows in by_seed]),
+        torch.stack(weights) if weights else None,
+    )
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a model has to know of its task.
+
+    Attributes:
+        inputs: V, how many symbols there are; or M, how many numbers there are at each time step.
+        outputs: K.
+        every_step: whether there is an answer at every time step, or one at the end.
+        longest: the largest distance to bridge, in time steps.
+    """
+
+    inputs: int
+    outputs: int
+    every_step: bool
+    longest: int
 
 
 def generator(seed: int, stream: str, counter: int) -> Generator:
@@ -61,97 +111,206 @@ def generator(seed: int, stream: str, counter: int) -> Generator:
     return Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
 
-class Reading(Protocol):
-    """How a person reads a task's sequences: what its tokens are, where they stand, and what an answer means."""
+class Reading:
+    """How a person reads a task's sequences: what its tokens are, where they stand, and what an answer means.
 
-    token: str  # what one is called
-    kinds: Sequence[str]  # of tokens
-    singled_out: str | None  # a kind that is worth a line of its own
-    place: str  # what places are counted in, as the column of a table
+    It knows no data: it is made from a run's config and record alone. A sequence is a tensor, [L] symbols or [L, M]
+    numbers. What is here suits any task; one whose sequences can be typed in says how.
+
+    Attributes:
+        token: what one is called.
+        kinds: of tokens.
+        singled_out: a kind that is worth a line of its own.
+        place: what places are counted in, as the column of a table.
+        symbols: one character for each symbol, where sequences can be typed as such.
+        outputs: what each output is called, where they are classes.
+        words: what the explorer says of such sequences: ``digits``, ``text``, or ``symbols`` in general.
+        beginning: what is typed into it at first.
+    """
+
+    token: str = "token"
+    kinds: Sequence[str] = ("token",)
+    singled_out: str | None = None
+    place: str = "time_step"
+    symbols: str | None = None
+    outputs: Sequence[str] = ()
+    words: str = "symbols"
+    beginning: str = ""
+
+    def read(self, given: str) -> Tensor:
+        """Turn what was typed into a sequence.
+
+        Raises:
+            ConfigError: it is not a sequence of this task.
+        """
+        raise ConfigError(f"sequence={given}: sequences of this task cannot be typed; leave it out for one of its own")
+
+    def example(self) -> Tensor | None:
+        """Return a sequence worth looking at; None to take one from the data, see `Task.example`."""
+        return None
+
+    def labels(self, sequence: Tensor) -> list[str]:
+        """Write each token so that it can be told from the others on an axis."""
+        return [" ".join(f"{number:.2g}" for number in token.flatten().tolist()) for token in sequence]
+
+    def write(self, sequence: Tensor) -> str:
+        """Write a sequence in a line."""
+        return " ".join(self.labels(sequence))
+
+    def describe(self, sequence: Tensor, predictions: np.ndarray) -> str:
+        """Say in a line what a model answers, given what its answers say (`Loss.predictions`), [A, K]."""
+        return f"last answer {' '.join(f'{number:.3g}' for number in predictions[-1])}"
+
+    def remark(self, sequence: Tensor) -> str | None:
+        """Say in a line how a sequence differs from those that were trained on, if it does."""
+        return None
+
+    def costs(self, sequence: Tensor, predictions: np.ndarray) -> np.ndarray | None:
+        """Return the bits that each token costs, [L], where every one of them is an answer."""
+        return None
 
     def token_kinds(self, inputs: Tensor) -> Tensor:
-        """Say of what kind each token is: inputs [N, L] -> places in `kinds`, [N, L]."""
-        ...
+        """Say of what kind each token is: inputs [N, L] or [N, L, M] -> places in `kinds`, [N, L]."""
+        return torch.zeros(inputs.shape[:2], dtype=torch.long)
 
     def token_places(self, inputs: Tensor) -> Tensor | None:
         """Say where each token stands: inputs [N, L] -> [N, L], from 1, and 0 for nowhere; None for its time step."""
-        ...
-
-    def labels(self, tokens: Sequence[int]) -> list[str]:
-        """Write each token so that it can be told from the others on an axis."""
-        ...
-
-    def write(self, tokens: Sequence[int]) -> str:
-        """Write a sequence in a line."""
-        ...
-
-    def describe(self, tokens: Sequence[int], probabilities: np.ndarray) -> str:
-        """Say in a line what a model answers, given the probabilities of all answers, [K] or, at every step, [L, K]."""
-        ...
-
-    def costs(self, tokens: Sequence[int], probabilities: np.ndarray) -> np.ndarray | None:
-        """Return the bits that each token costs, [L], where every one of them is an answer."""
-        ...
+        return None
 
 
-class Task(Reading, Protocol):
-    """What is asked. A task knows its data and sizes, nothing of models."""
+@dataclass(kw_only=True, eq=False)
+class Task(ABC):
+    """What is asked. A task knows its data and sizes, nothing of models.
 
-    metric: type[Mean]  # chooses the best weights on dev
-    every_step: bool  # whether there is an answer at every time step, or one at the end
-    extras: Mapping[str, Tensor]  # saved with the weights
-    symbols: int  # V, how many different inputs
-    classes: int  # K, how many different answers
-    longest: int  # the largest distance to bridge, in time steps
-    trained_on: str  # in words
-    updates_per_epoch: int
+    A subclass is a dataclass. Its further fields are its settings: they stand in its YAML file with their defaults,
+    and `memexp.fields.ranged` gives their ranges.
 
+    Args:
+        length: L, the time steps of a training sequence.
+        seeds: the seeds; what is drawn at random is another stream for each.
+        batch_size: B, rows of one update.
+        folder: where data are kept.
+    """
+
+    length: int
+    seeds: Sequence[int]
+    batch_size: int
+    folder: Path
+
+    loss: ClassVar[type[Loss]] = CrossEntropy
+    metrics: ClassVar[tuple[type[Mean], ...]] = (Accuracy,)  # the first one chooses the best weights on dev
+    last_splits: ClassVar[tuple[str, ...]] = ()  # splits that the weights after the last update are scored on as well
+    writes: ClassVar[bool] = False  # whether an answer is the next symbol, so that a trained model can go on by itself
+
+    # What is asked -------------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def interface(self) -> Interface:
+        """What a model has to know."""
+
+    @abstractmethod
     def batch(self, iteration: int) -> Rows:
         """Return the training rows of update ``iteration`` (0, 1, ...), with a seed axis.
 
         A pure function of the iteration, so that a resumed run sees the rows that an uninterrupted one sees.
         """
-        ...
 
+    @abstractmethod
     def rows(self, split: str) -> Rows:
-        """Return the fixed rows of ``dev`` or ``test``."""
-        ...
+        """Return the fixed rows of ``train``, ``dev`` or ``test``."""
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """How many updates go once through the training rows."""
+        return math.ceil(len(self.rows("train")) / self.batch_size)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the data that are read from files: a part of a run's identity."""
+        return "none"
+
+    # What is scored and said in the record ---------------------------------------------------------------------------
+
+    def splits(self) -> dict[str, Rows]:
+        """Return what the chosen weights are scored on, by name; ``dev`` is one of them."""
+        return {"dev": self.rows("dev"), "test": self.rows("test")}
+
+    def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
+        """Return scores that follow from those on the splits (``<split>_<metric>``, a value a seed)."""
+        return {}
+
+    def shown(self) -> dict[str, bool]:
+        """Return the scores that tables show, and whether each is a share."""
+        scored = [*(f"last_{split}" for split in self.last_splits), *self.splits()]
+        return {f"{split}_{metric.name}": metric.share for split in scored for metric in self.metrics}
+
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Return what simple answers reach on the test rows: metric -> name -> value. ``loss`` is the loss."""
+        return {}
+
+    def about(self) -> dict[str, Any]:
+        """Return what else the record says of the task beside its settings."""
+        return {}
+
+    @property
+    def trained_on(self) -> str:
+        """What the training rows are, in words."""
+        return f"length {self.length}"
+
+    @property
+    def extras(self) -> Mapping[str, Tensor]:
+        """What is saved with the weights, because they mean nothing without it."""
+        return {}
+
+    # What a trained model is shown ----------------------------------------------------------------------------------
+
+    @classmethod
+    def reading(cls, config: DictConfig, about: Mapping[str, Any]) -> Reading:
+        """Return how a person reads the sequences of a run.
+
+        Args:
+            config: the run's.
+            about: what `about` said when it was trained.
+        """
+        return Reading()
 
     def distribution(self) -> Rows:
         """Return inputs with weights that sum to 1: all there are, or a sample, over which to average."""
-        ...
+        rows = self.rows("test")
+        weights = torch.ones(rows.targets.shape, dtype=torch.float64) if rows.weights is None else rows.weights
+        return replace(rows, weights=weights / weights.sum(), source=rows.source or f"{len(rows)} test rows")
 
-    def read_sequence(self, given: str) -> list[int]:
-        """Turn what was typed into tokens; nothing is a sequence worth looking at.
-
-        Raises:
-            ConfigError: it is not a sequence of this task.
-        """
-        ...
-
-    def remark(self, tokens: Sequence[int]) -> str | None:
-        """Say in a line how a sequence differs from those that were trained on, if it does."""
-        ...
+    def example(self) -> Tensor:
+        """Return a sequence worth looking at: the first of the test rows."""
+        return self.rows("test").inputs[0]
 
     def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
         """Return a long sequence that was held out, [L], and numbers that say something of each token, name -> [L].
 
         Both are empty where sequences are short and each begins anew.
         """
-        ...
+        return torch.empty(0, dtype=torch.long), {}
 
-    def splits(self) -> dict[str, Rows]:
-        """Return what the chosen weights are scored on, by name; ``dev`` is one of them."""
-        ...
+    # What a run asks ------------------------------------------------------------------------------------------------
 
-    def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
-        """Return scores that follow from those on the splits (``<split>_<metric>``, a value a seed)."""
-        ...
+    @classmethod
+    def rule(cls, config: DictConfig) -> str | None:
+        """Say in a line why settings of a run of this task do not go together; None if they do."""
+        return None
 
-    def about(self) -> dict[str, Any]:
-        """Return what the record says of the task beside its settings."""
-        ...
+    def after_update(  # noqa: B027 (nothing, for most tasks)
+        self, model: Any, iteration: int, updates: int, folder: Path
+    ) -> None:
+        """Do what the task does while a model trains: called after each update.
 
-    def fingerprint(self) -> str:
-        """Return a hash of the data that is read from files: a part of a run's identity."""
-        ...
+        Args:
+            model: as it is now, a `memexp.models.networks.SequenceModel`.
+            iteration: updates done.
+            updates: of the whole run.
+            folder: the run folder.
+        """
+
+
+def settings(kind: type[Task]) -> type[Named]:
+    """Return the schema of a task's settings."""
+    return settings_of(kind, ("length", "seeds", "batch_size", "folder"))

@@ -1,10 +1,12 @@
 """Checkpoints: tensors and plain numbers in one file, written atomically, loaded with ``weights_only=True``."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from memexp.errors import RecordError
 from memexp.files import write_atomically
@@ -48,3 +50,24 @@ def load(path: Path, kind: str, device: torch.device | str = "cpu") -> dict[str,
     if not isinstance(content, dict) or content.get("format") != _MARK or kind not in content:
         raise RecordError(f"{path} is not a checkpoint of memexp with {kind}; {remedy}")
     return content
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Put the weights of a checkpoint at ``path`` into a model.
+
+    Raises:
+        RecordError: they are those of a model of other shapes; the first difference is named.
+    """
+    own = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    other = {name: tuple(p.shape) for name, p in weights.items()}
+    differing = sorted(name for name in own.keys() | other.keys() if own.get(name) != other.get(name))
+    if differing:
+        name, _, part = differing[0], *differing[0].rpartition("cell.")[1:]
+        # Two conventions of a cell differ in one of its tensors, in every layer, and in nothing else.
+        conventions = part != name and all(n.endswith(f"cell.{part}") and (n in own) != (n in other) for n in differing)
+        hint = getattr(getattr(model, "cell", None), "loading_hint", "") if conventions else ""
+        raise RecordError(
+            f"{path} is of another model: {name} is {other.get(name, 'missing')} there, "
+            f"{own.get(name, 'missing')} in this one{hint and f'; {hint}'}"
+        )
+    model.load_state_dict(weights)

@@ -1,37 +1,27 @@
 """The trainer, in the manner of the book's RunnerV3: train, evaluate, predict, save_model, load_model.
 
 One runner trains the S seeds of a model in lockstep. Whatever mixes parameters is done for each seed on its own:
-the best checkpoint, the gradient norm, the stop at a loss that is not finite. Axis letters as in `memexp.models.cells`.
+the best checkpoint, the gradient norm, the stop at a loss that is not finite. What is asked, and how an answer is
+scored, is the task's affair: the runner gets rows, a loss and metrics. Axis letters as in `memexp.models.cells`.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from memexp.errors import RecordError
-from memexp.tasks.metrics import Accuracy, CrossEntropy, Mean
+from memexp.results.record import History
+from memexp.tasks.metrics import Loss, Mean, SequenceAccuracy
 from memexp.tasks.task import Rows
 from memexp.training import checkpoints
 
-EVALUATION_ROWS = 256  # rows of one forward pass in evaluation: bounds the memory it takes
+ROWS_AT_ONCE = 256  # of one forward pass in evaluation: bounds the memory it takes
 UNREAD_UPDATES = 50  # updates whose answers may wait to be scored
 UNREAD_NUMBERS = 4_000_000  # and numbers in them
-
-
-class History(Protocol):
-    """Where the runner writes down how training goes; `memexp.results.record.History` is a CSV file."""
-
-    def add(self, iteration: int, split: str, name: str, values: list[float], active: list[bool]) -> None:
-        """Note a value for each seed that is still active."""
-        ...
-
-    def flush(self) -> int:
-        """Put everything on disk; return the size of the file, in bytes."""
-        ...
 
 
 def clip_gradients(parameters: list[nn.Parameter], largest: float, by: str = "global") -> None:
@@ -60,35 +50,19 @@ def gradient_norms(parameters: Mapping[str, nn.Parameter]) -> dict[str, list[flo
     return {name: p.grad.flatten(1).norm(dim=1).tolist() for name, p in parameters.items() if p.grad is not None}
 
 
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Put the weights of a checkpoint at ``path`` into a model.
-
-    Raises:
-        RecordError: they are those of a model of other shapes; the first difference is named.
-    """
-    own = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    other = {name: tuple(p.shape) for name, p in weights.items()}
-    differing = sorted(name for name in own.keys() | other.keys() if own.get(name) != other.get(name))
-    if differing:
-        name, _, part = differing[0], *differing[0].rpartition("cell.")[1:]
-        # Two conventions of a cell differ in one of its tensors, in every layer, and in nothing else.
-        conventions = part != name and all(n.endswith(f"cell.{part}") and (n in own) != (n in other) for n in differing)
-        hint = getattr(getattr(model, "cell", None), "loading_hint", "") if conventions else ""
-        raise RecordError(
-            f"{path} is of another model: {name} is {other.get(name, 'missing')} there, "
-            f"{own.get(name, 'missing')} in this one{hint and f'; {hint}'}"
-        )
-    model.load_state_dict(weights)
+Answered = tuple[Tensor, Tensor, Tensor | None]
+"""Answers [S, B, A, K], and their targets and weights, [S or 1, B, A]."""
 
 
 class Runner:
     """Train and evaluate the S seeds of a model.
 
     Args:
-        model: maps tokens [S or 1, B, L] to logits [S, B, K]; its parameters have a leading axis S.
+        model: maps inputs [S or 1, B, L] to answers [S, B, A, K]; its parameters have a leading axis S.
         optimizer: over the model's parameters.
-        metric: chooses the best weights on dev.
-        reduction: the loss of a batch is the ``mean`` over its rows, or their ``sum``.
+        loss: what training makes small; in the history it is ``loss``.
+        metrics: what else is noted, by name; the first one chooses the best weights on dev.
+        reduction: the loss of a batch is the ``mean`` over its answers, or their ``sum``.
         clip: clip gradients to this; None for no clipping.
         clip_by: see `clip_gradients`.
         watched: parameters whose gradients' norms are noted at every update, as ``gradient_norm.<name>`` and
@@ -108,30 +82,31 @@ class Runner:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        metric: type[Mean] = Accuracy,
-        reduction: str = "mean",
-        clip: float | None = None,
-        clip_by: str = "global",
+        loss: type[Loss],
+        metrics: Sequence[type[Mean]],
+        reduction: str,
+        clip: float | None,
+        clip_by: str,
         watched: Mapping[str, nn.Parameter] | None = None,
         identity: str = "",
         extras: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.identity, self.extras = identity, dict(extras or {})
-        self.model, self.optimizer, self.metric = model, optimizer, metric
+        self.model, self.optimizer, self.loss, self.metric = model, optimizer, loss, metrics[0]
+        self._means = {"loss": loss, **{metric.name: metric for metric in metrics}}
         self.reduction, self.clip, self.clip_by = reduction, clip, clip_by
         self.watched = watched or {}
         self._parameters = list(model.parameters())
         self.device, S = self._parameters[0].device, self._parameters[0].shape[0]
         self.iteration = 0
         self.seconds = 0.0
-        worst = -torch.inf if metric.higher_is_better else torch.inf
+        worst = -torch.inf if self.metric.higher_is_better else torch.inf
         self.best_score = torch.full((S,), worst, dtype=torch.float64, device=self.device)
         self.best_iteration = torch.full((S,), -1, device=self.device)
         self.diverged_at = torch.full((S,), -1, device=self.device)
         self._best = {name: p.detach().clone() for name, p in model.named_parameters()}
-        # over the training rows since the last note in the history
-        self._running: list[Mean] = [CrossEntropy(S, self.device), metric(S, self.device)]
-        self._unread: list[tuple[Tensor, Tensor]] = []  # logits [S, B, K] and targets of updates not scored yet
+        self._running = self._fresh_means()  # over the training rows since the last note in the history
+        self._unread: list[Answered] = []  # of updates that are not scored yet
         self._carried: list[tuple[Tensor, ...]] | None = None  # the state that the next rows may go on from
 
     def train(
@@ -140,10 +115,10 @@ class Runner:
         dev: Rows,
         updates: int,
         history: History,
-        eval_steps: int = 100,
-        log_steps: int = 100,
-        checkpoint: Path | None = None,
-        checkpoint_seconds: float = 10.0,
+        eval_steps: int,
+        log_steps: int,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
         progress: Callable[[int], None] = lambda iteration: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -191,32 +166,41 @@ class Runner:
             if stop:
                 raise KeyboardInterrupt
 
+    def _fresh_means(self) -> dict[str, Mean]:
+        return {name: kind(len(self.best_score), self.device) for name, kind in self._means.items()}
+
     def _update(self, rows: Rows, history: History) -> None:
         """Do one update; the losses of the seeds are summed, so that their gradients stay apart."""
-        rows = rows.to(self.device)
         for parameter in self._parameters:
             parameter.grad = None
-        logits, targets = self._answer(rows)
-        nats = CrossEntropy.rowwise(logits, targets)  # [S, B]
-        rows_of_a_seed = nats.shape[1] if self.reduction == "mean" else 1
-        (nats.sum() / rows_of_a_seed).backward()  # type: ignore[no-untyped-call]
+        answered = self._answer(rows.to(self.device))
+        self._loss(*answered).backward()  # type: ignore[no-untyped-call]
         self._note_gradients("gradient_norm", history)
         if self.clip is not None:
             clip_gradients(self._parameters, self.clip, self.clip_by)
         self._note_gradients("clipped_gradient_norm", history)
         self.optimizer.step()
         self.iteration += 1
-        self._unread.append((logits.detach(), targets))
+        answers, targets, weights = answered
+        self._unread.append((answers.detach(), targets, weights))
 
-    def _answer(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Return logits [S, B, K] and targets [S, B]; where every step is asked, B counts all steps of all rows."""
+    def _loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        """Return the sum over seeds of the loss of each: the mean or the sum over the answers that are asked."""
+        values = self.loss.values(answers, targets)  # [S, B, A]
+        if weights is None:
+            return values.sum() / (values[0].numel() if self.reduction == "mean" else 1)
+        weights = weights.to(values.dtype).expand_as(values)
+        by_seed = (values * weights).flatten(1).sum(1)
+        return (by_seed / weights.flatten(1).sum(1) if self.reduction == "mean" else by_seed).sum()
+
+    def _answer(self, rows: Rows) -> Answered:
         if rows.continues is None:
-            logits = self.model(rows.inputs)
+            answers = self.model(rows.inputs)
         else:
             before = self._carried if rows.continues else None
-            logits, states = self.model.answer(rows.inputs, before)  # type: ignore[operator]
+            answers, states = self.model.answer(rows.inputs, before)  # type: ignore[operator]
             self._carried = [tuple(part.detach() for part in state) for state in states]
-        return (logits.flatten(1, 2), rows.targets.flatten(1)) if rows.every_step else (logits, rows.targets)
+        return answers, rows.targets, rows.weights
 
     def _note_gradients(self, what: str, history: History) -> None:
         for name, norms in gradient_norms(self.watched).items():
@@ -230,15 +214,17 @@ class Runner:
         if not self._unread:
             return
         first = self.iteration - len(self._unread) + 1
-        sizes = torch.tensor([targets.shape[1] for _, targets in self._unread], device=self.device)
-        logits = torch.cat([logits for logits, _ in self._unread], 1)  # [S, rows of all these updates, K]
-        targets = torch.cat([targets for _, targets in self._unread], 1)
+        sizes = torch.tensor([targets.shape[1] for _, targets, _ in self._unread], device=self.device)
+        answers = torch.cat([answers for answers, _, _ in self._unread], 1)  # [S, rows of all these updates, A, K]
+        targets = torch.cat([targets for _, targets, _ in self._unread], 1)
+        weighed = [weights for _, _, weights in self._unread if weights is not None]
+        weights = torch.cat(weighed, 1) if weighed else None
         self._unread.clear()
-        for mean in self._running:
-            mean.update(logits, targets)
+        for mean in self._running.values():
+            mean.update(answers, targets, weights)
         never = self.iteration + 1
         update = torch.arange(first, never, device=self.device).repeat_interleave(sizes)
-        finite = CrossEntropy.rowwise(logits, targets).isfinite()
+        finite = self.loss.values(answers, targets).isfinite().all(-1)
         broke = torch.where(finite, never, update).amin(1)  # [S]
         self.diverged_at = torch.where((self.diverged_at < 0) & (broke < never), broke, self.diverged_at)
 
@@ -248,14 +234,14 @@ class Runner:
     @torch.no_grad()
     def _note_start(self, rows: Rows, history: History) -> None:
         """Note loss and score of the first batch before the first update."""
-        logits, targets = self._answer(rows.to(self.device))
-        for mean in self._running:
-            mean.update(logits, targets)
+        answered = self._answer(rows.to(self.device))
+        for mean in self._running.values():
+            mean.update(*answered)
         self._note_training(history)
 
     def _note_training(self, history: History) -> None:
-        for mean in self._running:
-            history.add(self.iteration, "train", mean.name, mean.compute().tolist(), self._active())
+        for name, mean in self._running.items():
+            history.add(self.iteration, "train", name, mean.compute().tolist(), self._active())
             mean.reset()
 
     def _evaluate_dev(self, dev: Rows, history: History) -> None:
@@ -276,24 +262,34 @@ class Runner:
     @torch.no_grad()
     def evaluate(self, rows: Rows) -> dict[str, Tensor]:
         """Return loss and score of each seed on all rows, [S] each. Writes no history."""
+        means = self._fresh_means()
+        for part in self._parts(rows):
+            answered = self._answer(part)
+            for mean in means.values():
+                mean.update(*answered)
+        return {name: mean.compute() for name, mean in means.items()}
+
+    def _parts(self, rows: Rows) -> Iterator[Rows]:
         rows = rows.with_seed_axis()
-        means: list[Mean] = [CrossEntropy(len(self.best_score), self.device)]
-        means.append(self.metric(len(self.best_score), self.device))
-        for start in range(0, len(rows), EVALUATION_ROWS):
-            part = rows.slice(start, start + EVALUATION_ROWS).to(self.device)
-            logits, targets = self._answer(part)
-            weights = part.weights
-            if weights is not None and part.every_step:  # a row's weight, spread over its steps
-                weights = weights.repeat_interleave(part.targets.shape[-1]) / part.targets.shape[-1]
-            for mean in means:
-                mean.update(logits, targets, weights)
-        return {mean.name: mean.compute() for mean in means}
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            yield rows.slice(start, start + ROWS_AT_ONCE).to(self.device)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
-        """Return the class probabilities of each seed: inputs [B, L] -> [S, B, K]."""
-        logits: Tensor = self.model(inputs[None].to(self.device))
-        return logits.softmax(-1)
+        """Return what the answers of each seed say, see `Loss.predictions`: inputs [B, L] -> [S, B, A, K]."""
+        answers: Tensor = self.model(inputs[None].to(self.device))
+        return self.loss.predictions(answers)
+
+    @torch.no_grad()
+    def right(self, metric: type[Mean], rows: Rows) -> Tensor:
+        """Say which rows each seed gets right: all answers that count have the value 1 of a metric, [S, N]."""
+        return torch.cat(
+            [
+                SequenceAccuracy.weigh(metric.values(answers, targets), weights)[0].squeeze(-1) == 1
+                for answers, targets, weights in map(self._answer, self._parts(rows))
+            ],
+            1,
+        )
 
     def use_best(self) -> None:
         """Put each seed's best weights into the model."""
@@ -313,7 +309,7 @@ class Runner:
         Raises:
             RecordError: no, a damaged or a foreign checkpoint, or one of a model of other shapes.
         """
-        load_weights(self.model, checkpoints.load(path, "weights", self.device)["weights"], path)
+        checkpoints.load_weights(self.model, checkpoints.load(path, "weights", self.device)["weights"], path)
 
     def save_checkpoint(self, path: Path, history: History) -> None:
         """Save all that is needed to go on exactly: weights, optimiser, best weights, position."""
@@ -327,7 +323,7 @@ class Runner:
             "best_score": self.best_score,
             "best_iteration": self.best_iteration,
             "diverged_at": self.diverged_at,
-            "running": [(mean.total, mean.count) for mean in self._running],
+            "running": {name: (mean.total, mean.count) for name, mean in self._running.items()},
             "unread": self._unread,
             "carried": self._carried,
             "history_bytes": history.flush(),
@@ -354,11 +350,11 @@ class Runner:
             ) from error
 
     def _restore(self, state: Mapping[str, Any], path: Path) -> None:
-        load_weights(self.model, state["weights"], path)
+        checkpoints.load_weights(self.model, state["weights"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._best, self.best_score = state["best"], state["best_score"]
         self.best_iteration, self.diverged_at = state["best_iteration"], state["diverged_at"]
-        for mean, (total, count) in zip(self._running, state["running"], strict=True):
-            mean.total, mean.count = total, count
+        for name, mean in self._running.items():
+            mean.total, mean.count = state["running"][name]
         self._unread, self._carried = state["unread"], state["carried"]

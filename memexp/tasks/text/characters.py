@@ -1,4 +1,4 @@
-"""What can be said of each character of a text: its kind, where it stands, and what comes next.
+"""Characters: their numbers, and what can be said of each one in a text: its kind, where it stands, what comes next.
 
 A word is a run of letters; letters of scripts that are written without spaces between words (`WITHOUT_SPACES`), as
 Chinese, are in no word, for nothing in the text tells where a word begins. A sentence ends with one of `ENDS`; a line,
@@ -6,8 +6,13 @@ with a newline.
 """
 
 import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from memexp.errors import ConfigError
 
 KINDS = ("first letter", "inner letter", "letter", "space", "newline", "digit", "punctuation", "other")
 WITHOUT_SPACES = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # Unicode names
@@ -87,3 +92,30 @@ def _since(end: np.ndarray) -> np.ndarray:
 def _next(member: np.ndarray) -> np.ndarray:
     """Say of each character whether the next one is a member, [L] booleans -> [L]; NaN for the last."""
     return np.append(member[1:].astype(float), np.nan)
+
+
+def typed(text: str, vocabulary: Sequence[str]) -> str:
+    """Return a text as it was meant: ``\\n`` is a newline to a vocabulary that has one, and has no backslash."""
+    return text.replace(r"\n", "\n") if "\n" in vocabulary and "\\" not in vocabulary else text
+
+
+def opening(vocabulary: Sequence[str]) -> str:
+    """Return what a text that begins with nothing goes on from: a space, else a newline, else the first character."""
+    return next((character for character in " \n" if character in vocabulary), vocabulary[0])
+
+
+def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
+    """Turn text into the numbers of its characters, [L]; a space is a newline to a vocabulary with newlines alone.
+
+    Raises:
+        ConfigError: it has characters that the vocabulary does not have; they are named.
+    """
+    number = {character: k for k, character in enumerate(vocabulary)}
+    if "\n" in number:
+        number.setdefault(" ", number["\n"])  # verse without spaces
+    unknown = sorted(set(text) - number.keys())
+    if unknown:
+        known = "".join(vocabulary)
+        shown = known if len(known) <= 80 else f"{known[:80]}... ({len(known)} in all)"
+        raise ConfigError(f"the text {text!r} has characters the model does not know: {unknown}; it knows {shown!r}")
+    return torch.tensor([number[character] for character in text], dtype=torch.long)

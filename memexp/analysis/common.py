@@ -1,0 +1,136 @@
+"""What every task has of figures: learning curves with their floors, scores against length, gradients' norms.
+
+A task that draws more has a module of its own beside this one, with its name: `drawings` and `comparison` there take
+    the
+place of those here.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from memexp.figures import curves
+from memexp.files import slug
+from memexp.results.record import score_name
+from memexp.results.study import Histories, Study
+
+EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
+
+Drawings = dict[str, Callable[[], Figure | None]]
+"""Name of a figure -> what draws it; None where there is nothing to draw."""
+
+
+def comparison(study: Study, outputs: Path) -> pd.DataFrame | None:
+    """Compare every two labels: the table comparison.csv; None for none."""
+    return None
+
+
+def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion: float) -> Drawings:
+    """Return what draws each figure.
+
+    Args:
+        study: the runs.
+        known: its rows whose histories could be read.
+        histories: of these.
+        criterion: the score whose first time is drawn, where a task does that.
+    """
+    found: Drawings = {"scores": partial(draw_scores, study)}
+    for label, runs in known.groupby("label", sort=False):
+        words = [str(label), *(runs["study"].unique() if study.rows["study"].nunique() > 1 else ())]
+        found[slug("curves", *words)] = partial(draw_curves, study.only(runs), histories, str(label))
+    return found | gradient_drawings(known, histories)
+
+
+def draw_scores(study: Study) -> Figure:
+    """Draw every score that tables show against length, with its floors, an Axes for each."""
+    rows, looks = study.rows, curves.style(list(dict.fromkeys(study.rows["label"])))
+    first = rows.iloc[0]
+    columns = min(3, len(study.shown))
+    figure, axes = curves.new_figure(
+        math.ceil(len(study.shown) / columns), columns, width=4.4, height=3.5, share_y=False
+    )
+    for ax, (column, share) in zip(axes.flat, study.shown.items(), strict=False):
+        curves.score_against_length(rows, column, ax, looks, bounds=(0.0, 1.0 if share else math.inf))
+        curves.score_axis(ax, share)
+        curves.floors(study.floors_of_score(first["study"], first["run"], column), ax, share)
+        ax.set_title(score_name(column) if not share else f"{score_name(column)} (share)", fontsize=10)
+    curves.hide_rest(axes, len(study.shown))
+    curves.finish(figure, "Each seed, and their mean with its 95 % interval; dashed: what simple answers reach")
+    return figure
+
+
+def draw_curves(study: Study, histories: Histories, title: str) -> Figure:
+    """Draw train and dev loss of one label's runs against updates, with the floors, an Axes for each run."""
+    runs = study.rows.drop_duplicates("run").sort_values("length").to_dict("records")
+    columns = min(3, len(runs))
+    figure, axes = curves.new_figure(
+        math.ceil(len(runs) / columns), columns, width=4.4, height=3.5, share_x=False, share_y=False
+    )
+    for ax, run in zip(axes.flat, runs, strict=False):
+        history = histories[run["study"], run["run"]]
+        curves.loss_curves(history[history["name"] == "loss"], ax)
+        curves.floors(study.floors_of(run["study"], run["run"], "loss"), ax)
+        ax.set_title(f"length {run['length']}", fontsize=10)
+        ax.set_xlabel("updates")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("loss")
+    curves.hide_rest(axes, len(runs))
+    seeds = study.rows["seed"].nunique()
+    curves.finish(figure, f"{title}\nmean over {seeds} seeds, 95 % interval, each seed; dashed: simple answers")
+    return figure
+
+
+def gradient_drawings(known: pd.DataFrame, histories: Histories, name: str = "gradients") -> Drawings:
+    """Return what draws the gradients' norms, a figure for each length at which they were noted."""
+    return {
+        f"{name}_{length}": partial(draw_gradients, known, histories, int(length))
+        for length in sorted(known["length"].unique())
+    }
+
+
+def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Figure | None:
+    """Draw the gradients' norms at the first updates, before and after clipping; None where no run has noted them.
+
+    A row of Axes for each label, a column for each parameter.
+    """
+    runs = rows[rows["length"] == length].drop_duplicates("run").sort_values("clip", na_position="first", kind="stable")
+    noted = {run["label"]: read_gradients(histories[run["study"], run["run"]]) for run in runs.to_dict("records")}
+    noted = {label: table for label, table in noted.items() if len(table)}
+    if not noted:
+        return None
+    names = list(dict.fromkeys(name for table in noted.values() for name in table["parameter"]))
+    figure, axes = curves.new_figure(len(noted), len(names), height=2.3, share_x=False)
+    for ax, parameter in zip(axes[0], names, strict=True):
+        ax.set_title(f"gradient of {parameter}", fontsize=10)
+    for line, (name, table) in zip(axes, noted.items(), strict=True):
+        clipped = (table["when"] == "after clipping").any()
+        table = table[table["iteration"] <= (CLIPPED_UPDATES if clipped else EXPLODING_UPDATES)]
+        for ax, parameter in zip(line, names, strict=True):
+            own = table[table["parameter"] == parameter]
+            if own.empty:  # a parameter that this cell does not have
+                ax.set_visible(False)
+            else:
+                curves.gradient_norms(own, ax)
+        line[0].set_ylabel(f"{name}{'' if clipped else ', not clipped'}\nL2 norm", fontsize=8)
+    for ax in axes[-1]:
+        ax.set_xlabel("updates")
+    curves.finish(figure, f"length {length}: each seed, and their median")
+    return figure
+
+
+def read_gradients(history: pd.DataFrame) -> pd.DataFrame:
+    """Pick the gradients' norms out of a history.
+
+    Returns:
+        Columns ``iteration``, ``seed``, ``value``, ``parameter``, and ``when``: "before clipping", or "after clipping"
+        where that made a difference.
+    """
+    parts = history["name"].str.partition(".")
+    when = parts[0].map({"gradient_norm": "before clipping", "clipped_gradient_norm": "after clipping"})
+    table = history.assign(parameter=parts[2], when=when)[when.notna()]
+    sums = table.groupby("when")["value"].sum()
+    return table if sums.nunique() > 1 else table[table["when"] == "before clipping"]

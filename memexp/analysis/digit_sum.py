@@ -1,0 +1,209 @@
+"""The figures of the digit-sum study, and its comparison of models."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from memexp.analysis.common import Drawings, gradient_drawings
+from memexp.figures import curves
+from memexp.files import slug
+from memexp.results import statistics
+from memexp.results.study import Histories, Study, read_right
+
+ACCURACIES = {
+    "dev_accuracy": "dev (100 rows, chose the weights)",
+    "test_accuracy": "test (100 rows)",
+    "exact_accuracy": "exact",
+}
+REPORTING = {
+    "published": "as published: best of dev and test",
+    "dev_accuracy": "dev, best evaluation",
+    "last_dev": "dev, last update",
+    "test_accuracy": "test",
+}
+
+
+def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion: float) -> Drawings:
+    """Return what draws each figure, by the figure's name; arguments as for `memexp.analysis.common.drawings`."""
+    rows = study.rows
+    found: Drawings = {
+        "accuracy": partial(draw_accuracy, rows),
+        "overview": partial(draw_overview, rows),
+        "retained_bits": partial(draw_bits, rows),
+    }
+    if known.empty:
+        return found
+    found["updates_until"] = partial(draw_updates_until, known, histories, criterion)
+    found["reporting"] = partial(draw_reporting, known, histories)
+    parts = list(panels(known))
+    for number, (_, panel) in enumerate(parts, 1):
+        found |= gradient_drawings(panel, histories, "gradients" if len(parts) == 1 else f"gradients_{number}")
+    alone = rows["study"].nunique() == 1
+    for title, panel in parts:
+        for name, runs in panel.groupby("label", sort=False):
+            words = [str(name), *panel["study"].unique()[alone:], *panel["task.sampling"].unique()]
+            found[slug("loss", *words)] = partial(draw_loss, runs, histories, f"{name}, {title}")
+    return found
+
+
+def comparison(study: Study, outputs: Path) -> pd.DataFrame:
+    """Compare every two labels of each panel at each length, see `compare_models`."""
+    return compare_models(study.rows, outputs)
+
+
+def panels(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Split rows into one panel for each study and way of sampling, with its title."""
+    for (study, sampling), panel in rows.groupby(["study", "task.sampling"], sort=False):
+        yield f"{study}: {'300 fixed training rows' if sampling == 'fixed' else 'new rows at every update'}", panel
+
+
+def draw_accuracy(rows: pd.DataFrame) -> Figure:
+    """Draw dev, test and exact accuracy against length, a row of Axes for each panel."""
+    parts, looks = list(panels(rows)), curves.style(list(dict.fromkeys(rows["label"])))
+    figure, axes = curves.new_figure(len(parts), len(ACCURACIES))
+    for place, (title, panel) in enumerate(parts):
+        line = axes[place]
+        for ax, (score, name) in zip(line, ACCURACIES.items(), strict=True):
+            curves.accuracy_against_length(panel, score, ax, float(panel["chance_accuracy"].iloc[0]), looks)
+            ax.label_outer()
+            if place == 0:
+                ax.set_title(name, fontsize=10)
+        two_lines = title.replace(": ", "\n")
+        line[0].set_ylabel(f"{two_lines}\naccuracy", fontsize=9)
+    curves.finish(figure)
+    return figure
+
+
+def draw_overview(rows: pd.DataFrame) -> Figure:
+    """Draw the exact accuracy of every label at every length as a table, an Axes for each panel."""
+    parts = list(panels(rows))
+    height = 0.9 + 0.32 * rows["label"].nunique() + 0.9 / len(parts)  # the last for the title
+    figure, axes = curves.new_figure(len(parts), 1, width=3.2 + 0.75 * rows["length"].nunique(), height=height)
+    for ax, (title, panel) in zip(axes.flat, parts, strict=True):
+        curves.accuracy_table(panel, "exact_accuracy", ax)
+        ax.set_title(title, fontsize=10)
+        ax.label_outer()
+    curves.finish(figure, "Exact accuracy in percent:\nmean over seeds ± half its 95 % interval")
+    return figure
+
+
+def draw_bits(rows: pd.DataFrame) -> Figure:
+    """Draw retained bits against length, an Axes for each panel."""
+    parts, looks = list(panels(rows)), curves.style(list(dict.fromkeys(rows["label"])))
+    figure, axes = curves.new_figure(1, len(parts), width=4.6, height=3.8)
+    for ax, (title, panel) in zip(axes.flat, parts, strict=True):
+        bits = float(panel["target_entropy_bits"].iloc[0])
+        curves.bits_against_length(panel, ax, bits, bits - math.log2(10), looks)
+        ax.set_title(title, fontsize=10)
+    curves.finish(figure)
+    return figure
+
+
+def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
+    """Draw the loss curves of one label's runs, an Axes for each length."""
+    runs = runs.drop_duplicates("run").sort_values("length")
+    columns = min(3, len(runs))
+    figure, axes = curves.new_figure(math.ceil(len(runs) / columns), columns)
+    for ax, run in zip(axes.flat, runs.to_dict("records"), strict=False):
+        history = histories[run["study"], run["run"]]
+        curves.loss_curves(history[history["name"] == "loss"], ax)
+        ax.set_title(f"length {run['length']}", fontsize=10)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("cross-entropy (nats)")
+    for ax in axes[-1]:
+        ax.set_xlabel("updates")
+    curves.hide_rest(axes, len(runs))
+    curves.finish(figure, f"{title}\nmean over {len(set(history['seed']))} seeds, 95 % interval, and each seed")
+    return figure
+
+
+def draw_updates_until(rows: pd.DataFrame, histories: Histories, criterion: float) -> Figure:
+    """Draw which share of seeds had reached a dev accuracy by which update, an Axes for each length, a row a panel."""
+    parts, lengths = list(panels(rows)), sorted(rows["length"].unique())
+    figure, axes = curves.new_figure(len(parts), len(lengths), width=2.5, height=2.9)
+    until, looks = int(rows["updates"].max()), curves.style(list(dict.fromkeys(rows["label"])))
+    for line, (title, panel) in zip(axes, parts, strict=True):
+        for ax, length in zip(line, lengths, strict=True):
+            runs = panel[panel["length"] == length].drop_duplicates("run")
+            times = [
+                statistics.updates_until(histories[run["study"], run["run"]], criterion).assign(label=run["label"])
+                for run in runs.to_dict("records")
+            ]
+            if times:
+                curves.share_that_got_there(pd.concat(times), ax, until, looks)
+            ax.set_title(f"length {length}", fontsize=10)
+            ax.set_xlabel("updates")
+            ax.label_outer()
+        two_lines = title.replace(": ", "\n")
+        line[0].set_ylabel(f"{two_lines}\nshare of seeds", fontsize=8)
+    curves.finish(figure, f"Share of seeds whose dev accuracy has reached {curves.percent(criterion)}")
+    return figure
+
+
+def draw_reporting(rows: pd.DataFrame, histories: Histories) -> Figure:
+    """Draw what the published way of reporting makes of the same runs, an Axes for each label of each panel.
+
+    The published code appends the test score to the dev history and reports the maximum of that.
+    """
+    parts = [(title, name, own) for title, panel in panels(rows) for name, own in panel.groupby("label", sort=False)]
+    columns = min(4, len(parts))
+    figure, axes = curves.new_figure(math.ceil(len(parts) / columns), columns, width=4.2)
+    for ax, (title, name, own) in zip(axes.flat, parts, strict=False):
+        last = pd.concat(
+            [
+                last_dev_accuracy(histories[run["study"], run["run"]]).assign(run=run["run"])
+                for run in own.drop_duplicates("run").to_dict("records")
+            ]
+        )
+        table = own.merge(last, on=["run", "seed"])
+        table["published"] = table[["dev_accuracy", "test_accuracy"]].max(axis=1)
+        curves.reporting_against_length(table, REPORTING, "exact_accuracy", ax)
+        ax.set_title(f"{name}\n{title}", fontsize=9)
+        ax.set_ylabel("above exact accuracy\n(percentage points)")
+        ax.label_outer()
+    curves.hide_rest(axes, len(parts))
+    curves.finish(figure, "How far each way of reporting lies above the truth: mean over seeds and 95 % interval")
+    return figure
+
+
+def last_dev_accuracy(history: pd.DataFrame) -> pd.DataFrame:
+    """Return each seed's dev accuracy after its last update: columns ``seed``, ``last_dev``."""
+    dev = history[(history["split"] == "dev") & (history["name"] == "accuracy")].sort_values("iteration")
+    return pd.DataFrame({"last_dev": dev.groupby("seed")["value"].last()}).reset_index()
+
+
+def compare_models(rows: pd.DataFrame, outputs: Path) -> pd.DataFrame:
+    """Compare every two labels of each panel at each length: a row for each pair.
+
+    Returns:
+        Columns ``panel``, ``length``, ``one``, ``other``; ``test_difference`` with its hierarchical bootstrap interval
+        over seeds and test rows; ``exact_difference``; ``improvement``, the probability that a seed of ``one`` has the
+        better exact accuracy; ``p_holm``, Mann and Whitney's p for that, corrected for the number of rows of the table.
+    """
+    table = []
+    for title, panel in panels(rows):
+        for length, own in panel.groupby("length"):
+            sides = {str(name): side[side["diverged_at"].isna()] for name, side in own.groupby("label", sort=False)}
+            for one, other in itertools.combinations(sides, 2):
+                right_one, right_other = read_right(outputs, sides[one]), read_right(outputs, sides[other])
+                exact = [sides[name]["exact_accuracy"].to_numpy(float) for name in (one, other)]
+                if min(map(len, exact)) < 2:
+                    continue
+                difference, low, high = statistics.hierarchical_interval(right_one, right_other)
+                improvement, p = statistics.compare(*exact)
+                table.append(
+                    {
+                        "panel": title, "length": length, "one": one, "other": other, "seeds": len(exact[0]),
+                        "test_difference": difference, "low": low, "high": high,
+                        "exact_difference": exact[0].mean() - exact[1].mean(), "improvement": improvement, "p": p,
+                    }
+                )  # fmt: skip
+    frame = pd.DataFrame(table)
+    if len(frame):
+        frame["p_holm"] = statistics.holm(frame.pop("p").tolist())
+    return frame

@@ -1,0 +1,222 @@
+"""From a record back to a trained model: find the run, load it, take one seed. Any task, and without its data."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from memexp.config import class_of, typed
+from memexp.errors import ConfigError, RecordError, some
+from memexp.experiment import build_model, build_task
+from memexp.models.networks import SequenceModel
+from memexp.results import record
+from memexp.tasks.task import Interface, Reading, Task
+from memexp.training import checkpoints
+
+REMEDY = "delete the run's folder to train it anew"
+COLUMNS = {"model": "model.name", "length": "length"}
+#: Which run is meant where several are there: that of the book's figure 6.13.
+USUAL: dict[str, str | int | None] = {"model": "lstm", "length": 10}
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run.
+
+    Attributes:
+        folder: the run folder.
+        config: its config.
+        summary: its record.
+        kind: the class of its task.
+        model: with the weights of all its seeds.
+    """
+
+    folder: Path
+    config: DictConfig
+    summary: dict[str, Any]
+    kind: type[Task]
+    model: SequenceModel
+
+    @property
+    def study(self) -> str:
+        """The name of its study."""
+        return self.folder.resolve().parent.name
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.resolve().name
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in the order of the axis S."""
+        return list(self.config.seeds)
+
+    @property
+    def reading(self) -> Reading:
+        """How a person reads its task's sequences."""
+        return self.kind.reading(self.config, self.summary["about"])
+
+    def place(self, seed: int, option: str = "seed") -> int:
+        """Return where a seed is on the axis S.
+
+        Args:
+            seed: the seed.
+            option: what it was given as, for the error.
+
+        Raises:
+            ConfigError: the run does not have this seed.
+        """
+        if seed not in self.seeds:
+            there = ", ".join(map(str, self.seeds))
+            raise ConfigError(f"{option}={seed}: {self.name} has no such seed; it has {there}")
+        return self.seeds.index(seed)
+
+    def record_of(self, seed: int) -> dict[str, Any]:
+        """Return what the record says of a seed: its scores, and when it was at its best, or stopped."""
+        own: dict[str, Any] = self.summary["seeds"][self.place(seed)]
+        return own
+
+    def of(self, seed: int) -> SequenceModel:
+        """Return the model of one seed (S = 1) with its weights.
+
+        Raises:
+            ConfigError: the run does not have this seed.
+        """
+        place = self.place(seed)
+        model = self._alone(seed, initialise=False)
+        model.copy_seed(self.model, place)
+        return model
+
+    def untrained(self, seed: int) -> SequenceModel:
+        """Return the model of one seed (S = 1) as it was before training: a function of config and seed alone."""
+        return self._alone(seed, initialise=True)
+
+    def _alone(self, seed: int, initialise: bool) -> SequenceModel:
+        config = OmegaConf.merge(self.config, {"seeds": [seed]})
+        return build_model(config, Interface(**self.summary["interface"]), initialise)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def predictions(self, model: SequenceModel, sequence: Tensor) -> Tensor:
+        """Return what a model of one seed answers to one sequence, see `Loss.predictions`: [A, K]."""
+        return self.kind.loss.predictions(model(sequence[None, None]))[0, 0]
+
+    def task(self) -> Task:
+        """Return its task, with the data that it was trained on.
+
+        Raises:
+            RecordError: the data that are there now are others.
+            DataError: they cannot be read.
+        """
+        task = build_task(self.config)
+        then = str(record.read_json(self.folder / record.CONFIG).get("data"))
+        # Only the hash of the data counts: not the order of batches, nor the files of initial weights, that follow it.
+        if re.split(r"[/+]", then)[0] != re.split(r"[/+]", task.fingerprint())[0]:
+            raise RecordError(
+                f"{task.trained_on}: the data in {self.config.datasets_dir} are others than {self.folder} was trained "
+                "on; bring those back, or train anew"
+            )
+        return task
+
+
+def load(folder: Path, weights: str = "best") -> TrainedRun:
+    """Rebuild the model of a finished run from its record; its data are not needed.
+
+    Args:
+        folder: the run folder.
+        weights: ``best``: of each seed on dev; ``last``: after the last update.
+
+    Raises:
+        ConfigError: there is no such folder.
+        RecordError: the run is not finished, its record is damaged, or its checkpoint missing, damaged or of another
+            model.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"run={folder}: there is no such folder")
+    if not (folder / record.CONFIG).exists():
+        raise RecordError(f"{folder} is no run's folder: it has no {record.CONFIG}; give one, as outputs/STUDY/RUN")
+    if not record.is_complete(folder):
+        raise RecordError(f"{folder} is not a finished run; give the command that started it again to go on")
+    path = folder / record.SUMMARY
+    summary = record.read_summary(folder)
+    try:
+        config = typed(OmegaConf.create(summary["config"]))
+        kind = class_of(config.task, "task")
+        run = TrainedRun(
+            folder, config, summary, kind, build_model(config, Interface(**summary["interface"]), initialise=False)
+        )
+        _ = run.reading, [(seed["seed"], seed["best_iteration"], seed["diverged_at"]) for seed in summary["seeds"]]
+    except ConfigError as error:
+        raise RecordError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RecordError(f"{path} is damaged ({reason}); {REMEDY}") from error
+    _load_weights(run, weights)
+    return run
+
+
+def _load_weights(run: TrainedRun, weights: str) -> None:
+    path, kind = run.folder / record.BEST, "weights"
+    if weights == "last":
+        path, kind = run.folder / record.LAST, "training"
+    if not path.exists():
+        raise RecordError(f"{path} is missing: this record came without weights; train the run to have them")
+    content = checkpoints.load(path, kind)
+    content = content if weights == "best" else content["training"]
+    reading = run.reading
+    # What gives the weights their meaning, if anything does: the characters of a language model.
+    if "vocabulary" in content and [*map(ord, reading.symbols or "")] != content["vocabulary"].tolist():
+        raise RecordError(f"{path} is of another vocabulary than its record; {REMEDY}")
+    checkpoints.load_weights(run.model, content.get("weights", {}), path)
+
+
+def find_run(
+    study: Path,
+    model: str | None,
+    length: int | None,
+    usual: Mapping[str, str | int | None] = USUAL,
+    accept: Callable[[type[Task]], bool] | None = None,
+    what: str = "run",
+) -> Path:
+    """Return the run folder of a study with this model and this length.
+
+    Args:
+        study: the study's folder.
+        model: the model's name, or None.
+        length: the length, or None.
+        usual: what is meant by None, if several runs are left and one of them has it.
+        accept: says of the class of a task whether its runs count; None for all.
+        what: what they are, for the error.
+
+    Raises:
+        RecordError: there is none, or more than one.
+    """
+    found = record.collect(record.run_folders(study))
+    rows = found.rows if found.rows.empty else found.rows.drop_duplicates("run")
+    if len(rows) and accept is not None:
+        nodes = {target: OmegaConf.create({"_target_": target, "name": ""}) for target in set(rows["task._target_"])}
+        rows = rows[[accept(class_of(nodes[target], "task")) for target in rows["task._target_"]]]
+    there, said = [] if rows.empty else list(rows["run"]), []
+    given: dict[str, str | int | None] = {"model": model, "length": length}
+    for key, value in given.items():
+        if value is not None:
+            rows = rows if rows.empty else rows[rows[COLUMNS[key]] == value]
+            said.append(f"{key}={value}")
+    for key, value in usual.items():
+        if given[key] is None and len(rows) > 1 and (rows[COLUMNS[key]] == value).any():
+            rows = rows[rows[COLUMNS[key]] == value]
+            said.append(f"{key}={value}")
+    with_them = f" with {' '.join(said)}" if said else ""
+    if len(rows) > 1:
+        names = some(study / str(run) for run in rows["run"])
+        raise RecordError(f"{study} has {len(rows)} finished {what}s{with_them}; give one as run=...: {names}")
+    if rows.empty:
+        unfinished = f"; without a record: {some(found.missing)}" if found.missing else ""
+        raise RecordError(f"{study} has no finished {what}{with_them}; finished: {some(there) or 'none'}{unfinished}")
+    return study / str(rows["run"].iloc[0])

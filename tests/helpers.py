@@ -1,0 +1,268 @@
+"""What several tests use: cells and models to test, their equations once more, tasks, and the command line in a folder."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from memexp import CONF_DIR
+from memexp.config import check
+from memexp.experiment import build_task
+from memexp.models.cells import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
+from memexp.models.networks import SequenceModel
+from memexp.results import record
+from memexp.tasks.metrics import Accuracy, CrossEntropy
+from memexp.training.runner import Runner
+
+MakeCell = Callable[[int, int, int], Cell]
+Command = Callable[..., str]
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+
+KINDS: dict[str, MakeCell] = {
+    "SRN": SRN,
+    "ResidualSRN": ResidualSRN,
+    "GRU reset before": partial(GRU, reset_after=False),
+    "GRU reset after": partial(GRU, reset_after=True),
+    "LSTM": partial(LSTM, variant="none"),
+    **{f"LSTM {variant}": partial(LSTM, variant=variant) for variant in LSTM.VARIANTS if variant != "none"},
+    "MinGRU": MinGRU,
+    "MinLSTM": MinLSTM,
+}
+"""Every cell with every option of its own."""
+
+TORCH_KINDS = ("SRN", "GRU reset after", "LSTM")
+"""Those that torch has too."""
+
+
+def randomise(module: nn.Module, generator: torch.Generator, scale: float = 0.5) -> None:
+    """Turn a module to float64 with parameters from N(0, scale^2)."""
+    module.double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * scale)
+
+
+def random_cell(kind: MakeCell, seeds: int, input_size: int, hidden_size: int, generator: torch.Generator) -> Cell:
+    """Build a cell in float64 with weights from N(0, 0.5^2)."""
+    cell = kind(seeds, input_size, hidden_size)
+    randomise(cell, generator)
+    return cell
+
+
+def classifier(
+    kind: MakeCell,
+    seeds: Sequence[int],
+    symbols: int = 10,
+    classes: int = 7,
+    embedding_size: int = 4,
+    widths: Sequence[int] = (6,),
+    bidirectional: bool = False,
+    initial_state: str = "zero",
+    every_step: bool = False,
+    initialiser: str = "xavier",
+    forget_bias: float = 0.0,
+    longest: int = 0,
+    files: Sequence[str] = (),
+) -> SequenceModel:
+    """Build a model as a run does, with a seed for each place on the axis S."""
+    model = SequenceModel(
+        kind, len(seeds), symbols, classes, every_step, embedding_size, widths, bidirectional, initial_state
+    )
+    model.initialise(seeds, initialiser, forget_bias, longest, files)
+    return model
+
+
+def runner_of(model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any) -> Runner:
+    """Build a runner of the book's setting: cross-entropy, accuracy, the mean over a batch, no clipping."""
+    book = {"loss": CrossEntropy, "metrics": (Accuracy,), "reduction": "mean", "clip": None, "clip_by": "global"}
+    return Runner(model, optimizer, **{**book, **options})
+
+
+def config_of(*overrides: str) -> DictConfig:
+    """Compose and check the config of one run, as the command line does."""
+    with initialize_config_dir(str(CONF_DIR), job_name="memexp", version_base="1.3"):
+        return check(compose("config", list(overrides)))
+
+
+def task_of(name: str, folder: Path, *overrides: str) -> Any:
+    """Build a task with the defaults of its YAML file; data go into a folder."""
+    return build_task(config_of(f"task={name}", f"datasets_dir={folder}", *overrides))
+
+
+def by_hand(cell: Cell, inputs: Tensor, k: int = 0, state: State | None = None) -> dict[str, Tensor]:
+    """Step seed k through the equations of the book and the papers: inputs [B, L, M] -> every part, [B, L, D].
+
+    Written apart from the code it tests: each gate with matrices of its own, each variant as the equation it changes.
+    """
+    W, U, b = ({} if p is None else dict(zip(cell.gates, p[k], strict=True)) for p in (cell.W, cell.U, cell.b))
+    h, *rest = state or [inputs.new_zeros(len(inputs), cell.hidden_size)] * len(cell.states)
+    c = rest[0] if rest else None
+    variant = getattr(cell, "variant", "")
+    peep = cell.P[k] if variant == "peephole" else [0.0] * 3
+    steps: list[dict[str, Tensor]] = []
+    for x in inputs.unbind(1):
+
+        def see(gate: str, x: Tensor = x, h: Tensor = h) -> Tensor:
+            return x @ W[gate] + (h @ U[gate] if U else 0) + b[gate]
+
+        match cell:
+            case SRN():
+                h = torch.tanh(see("hidden_state"))
+                parts = {}
+            case ResidualSRN():
+                new = torch.tanh(see("candidate"))
+                h = h + new
+                parts = {"candidate": new}
+            case GRU():
+                r, z = torch.sigmoid(see("reset_gate")), torch.sigmoid(see("update_gate"))
+                own, recurrent = x @ W["candidate"] + b["candidate"], U["candidate"]
+                new = torch.tanh(own + (r * (h @ recurrent + cell.c[k]) if cell.reset_after else (r * h) @ recurrent))
+                h = z * h + (1 - z) * new
+                parts = {"reset_gate": r, "update_gate": z, "candidate": new}
+            case LSTM():
+                open_gate = torch.ones_like(h)
+                f = open_gate if variant == "no_forget_gate" else torch.sigmoid(see("forget_gate") + peep[1] * c)
+                if variant in ("no_input_gate", "coupled"):
+                    i = open_gate if variant == "no_input_gate" else 1 - f
+                else:
+                    i = torch.sigmoid(see("input_gate") + peep[0] * c)
+                new = torch.tanh(see("candidate"))
+                c = f * c + i * new
+                o = open_gate if variant == "no_output_gate" else torch.sigmoid(see("output_gate") + peep[2] * c)
+                h = o * torch.tanh(c)
+                parts = {"input_gate": i, "forget_gate": f, "output_gate": o, "candidate": new, "cell_state": c}
+                parts.pop(variant.removeprefix("no_"), None)
+            case MinLSTM():
+                i, f, new = torch.sigmoid(see("input_gate")), torch.sigmoid(see("forget_gate")), see("candidate")
+                h = (f * h + i * new) / (f + i)
+                parts = {"input_gate": i / (f + i), "forget_gate": f / (f + i), "candidate": new}
+            case MinGRU():
+                z, new = torch.sigmoid(see("update_gate")), see("candidate")
+                h = (1 - z) * h + z * new
+                parts = {"update_gate": z, "candidate": new}
+        steps.append({**parts, "hidden_state": h})
+    return {name: torch.stack([step[name] for step in steps], 1) for name in steps[0]}
+
+
+def torchs_layer(stack: Sequence[Sequence[Cell]], k: int) -> nn.RNNBase:
+    """Build torch's layer of the cells [layer][direction]; its weights are functions of seed k's, for the gradients."""
+    cell = stack[0][0]
+    kind, order = {
+        SRN: (nn.RNN, ("hidden_state",)),
+        GRU: (nn.GRU, ("reset_gate", "update_gate", "candidate")),
+        LSTM: (nn.LSTM, ("input_gate", "forget_gate", "candidate", "output_gate")),
+    }[type(cell)]
+    D = cell.hidden_size
+    layer = kind(cell.W.shape[2], D, len(stack), batch_first=True, bidirectional=len(stack[0]) > 1).double()
+    gates = [cell.gates.index(name) for name in order]
+    for number, cells in enumerate(stack):
+        for suffix, own in zip(("", "_reverse"), cells, strict=False):
+            second = torch.linspace(
+                -1, 1, len(order) * D, dtype=torch.float64
+            )  # of torch's two biases; we have the sum
+            first = own.b[k, gates].flatten() - second
+            if isinstance(own, GRU):  # but two for the candidate, where R acts after the product
+                second = torch.cat([second[: 2 * D], own.c[k, 0]])
+                first = torch.cat([first[: 2 * D], own.b[k, gates[2]]])
+            weights = {
+                "weight_ih": own.W[k, gates].transpose(1, 2).flatten(0, 1),
+                "weight_hh": own.U[k, gates].transpose(1, 2).flatten(0, 1),
+                "bias_ih": first,
+                "bias_hh": second,
+            }
+            for name, weight in weights.items():
+                delattr(layer, f"{name}_l{number}{suffix}")  # a parameter makes way for a function of ours
+                setattr(layer, f"{name}_l{number}{suffix}", weight)
+    return layer
+
+
+def assert_same(
+    ours: Sequence[Tensor],
+    theirs: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    generator: torch.Generator,
+    atol: float = 1e-10,
+) -> None:
+    """Two ways to the same tensors: they are equal, and so are the gradients of a random weighted sum of them all."""
+    weights = [torch.randn(own.shape, generator=generator, dtype=own.dtype) for own in ours]
+    gradients = []
+    for results in (ours, theirs):
+        total = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
+        gradients.append(torch.autograd.grad(total, leaves))
+    for own, their in zip((*ours, *gradients[0]), (*theirs, *gradients[1]), strict=True):
+        torch.testing.assert_close(own, their, atol=atol, rtol=0)
+
+
+def python(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m MODULE ARGUMENTS`` in a folder; any warning is an error."""
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def seed_row(seed: int, exact: float | None = 0.5, diverged_at: int | None = None) -> dict[str, object]:
+    """Write what the record of a run of digit sums says of a seed."""
+    scores = {"dev_accuracy": 0.6, "test_accuracy": 0.55, "exact_accuracy": exact, "exact_loss": 1.0}
+    return {"seed": seed, "best_iteration": 100, "diverged_at": diverged_at, **scores}
+
+
+def make_run(
+    study: Path,
+    length: int,
+    model: str = "lstm",
+    seeds: list[dict[str, object]] | None = None,
+    task: dict[str, object] | None = None,
+    **summary: object,
+) -> Path:
+    """Write the record of a finished run by hand, without history and weights; return its folder.
+
+    Args:
+        study: the study's folder.
+        length: of the run; it and the model name the folder, and so does a task other than digit sums.
+        model: its name.
+        seeds: what the record says of each seed; None for two seeds of digit sums.
+        task: the settings of its task; None for digit sums.
+        summary: what else the record says, or says otherwise.
+    """
+    digit_sum = {"_target_": "memexp.tasks.digit_sum.DigitSum", "name": "digit_sum", "sampling": "fixed"}
+    config = {
+        "length": length,
+        "task": task or digit_sum,
+        "model": {"_target_": f"memexp.models.{model.upper()}", "name": model, "hidden_size": 4},
+        "seeds": [0, 1],
+        "lr": 0.1,
+        "study": study.name,
+    }
+    other = f",task={task['name']}" if task else ""
+    folder = study / f"length={length},model={model}{other}"
+    folder.mkdir(parents=True)
+    record.write_json(folder / record.CONFIG, record.identity(config, "hash"))
+    rows = [seed_row(0), seed_row(1, 0.7)] if seeds is None else seeds
+    content = {
+        "format": record.FORMAT,
+        "title": model.upper(),
+        "trained_on": f"length {length}",
+        "parameters": 9,
+        "state_size": 8,
+        "hidden_sizes": [4],
+        "updates": 100,
+        "seconds": 2.0,
+        "tokens_per_second": 1000.0,
+        "interface": {"inputs": 10, "outputs": 19, "every_step": False, "longest": length},
+        "about": {"exact_over": "all 100 inputs", "target_entropy_bits": 4.0, "chance_accuracy": 0.1},
+        "floors": {"accuracy": {"always the likeliest answer": 0.1}, "loss": {"knowing nothing": 2.5}},
+        "shown": {"dev_accuracy": True, "test_accuracy": True, "exact_accuracy": True},
+        "config": config,
+        "seeds": rows,
+        "test_right": {str(row["seed"]): "0101" for row in rows},
+    }
+    record.write_json(folder / record.SUMMARY, content | summary)
+    return folder
