@@ -1,0 +1,287 @@
+"""What the documents promise: both languages say the same, links and keys exist, numbers are those of the records."""
+
+import math
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from helpers import CommandLine
+
+from memexp.results import record
+from memexp.results.tables import interval
+
+HOME = Path(__file__).parent.parent
+DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((HOME / "docs").glob("*.md")))]
+ENGLISH_ONLY = [
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "datasets/README.md",
+    "outputs/README.md",
+    "images/chapter6/report.md",
+]
+MODELS = ("srn", "lstm", "gru")  # in the order of the tables' columns
+
+
+def chinese(name: str) -> str:
+    """Name the Chinese twin of a document."""
+    return "README.zh-CN.md" if name == "README.md" else name.replace("docs/", "docs/zh-CN/")
+
+
+def read(name: str) -> str:
+    """Return the text of a document."""
+    return (HOME / name).read_text(encoding="utf-8")
+
+
+def prose(name: str) -> str:
+    """Return the text of a document without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", read(name), flags=re.S | re.M)
+
+
+def commands(name: str) -> list[str]:
+    """List the commands of a document's fenced blocks, without their comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", read(name), re.S)
+    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def commands_in_sentences(name: str) -> set[str]:
+    """Collect the commands that stand in the sentences of a document."""
+    spans = re.findall(r"`([^`]+)`", prose(name))
+    return {" ".join(span.split()) for span in spans if span.startswith(("python ", "pip ", "pytest"))}
+
+
+def targets(name: str, pattern: str = r"\]\(([^)]+)\)") -> list[str]:
+    """List what a document shows and links to, as paths from the home folder, an anchor after #."""
+    found = []
+    for target in re.findall(pattern, prose(name)):
+        path, _, anchor = target.partition("#")
+        if "://" not in target:
+            whole = (HOME / name).parent / path if path else HOME / name
+            found.append(f"{whole.resolve().relative_to(HOME)}#{anchor}".rstrip("#"))
+    return found
+
+
+def anchors(name: str) -> set[str]:
+    """Collect the anchors that GitHub gives to the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", prose(name), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def table(name: str, heading: str) -> list[list[str]]:
+    """Return the cells of the rows of the table of a document that begins with ``heading``."""
+    text = read(name)
+    lines = text[text.index(heading) :].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+
+
+def numbers(text: str) -> list[float]:
+    """List the numbers in a cell of a table."""
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)]
+
+
+def keys_of(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the keys of a YAML file by their dotted names, with their values; not what Hydra needs for itself."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            if key != "hydra":
+                yield from keys_of(value, f"{prefix}{key}.")
+        elif key not in ("defaults", "_target_", "name"):
+            yield f"{prefix}{key}", value
+
+
+def documented(name: str) -> list[tuple[str, Any]]:
+    """List the keys of the tables of a document, with their defaults."""
+    return [
+        (key, yaml.safe_load(value)) for key, value in re.findall(r"^\| `([\w.]+)` \| `(.*?)` \|", read(name), re.M)
+    ]
+
+
+def test_there_is_a_chinese_document_for_each_english_one():
+    assert len(DOCUMENTS) > 5
+    there = [f"docs/zh-CN/{path.name}" for path in sorted((HOME / "docs/zh-CN").glob("*.md"))]
+    assert there == [chinese(name) for name in DOCUMENTS[1:]]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_both_languages_give_the_same_commands(name: str):
+    assert commands(name)
+    assert commands(name) == commands(chinese(name))
+    assert commands_in_sentences(name) == commands_in_sentences(chinese(name))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_both_languages_show_the_same_pictures_and_numbers(name: str):
+    names = (name, chinese(name))
+    pictures = [targets(n, r"!\[[^\]]*\]\(([^)]+)\)") for n in names]
+    assert pictures[0] == pictures[1]
+    tables = [[numbers(row) for row in re.findall(r"^\|.*\d.*\|$", read(n), re.M)] for n in names]
+    assert tables[0] == tables[1]
+    decimals = [set(re.findall(r"\d+\.\d+", prose(n))) for n in names]
+    assert decimals[0] == decimals[1]
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, *map(chinese, DOCUMENTS), *ENGLISH_ONLY])
+def test_what_a_document_shows_and_links_to_is_there(name: str):
+    for target in targets(name):
+        path, _, anchor = target.partition("#")
+        assert (HOME / path).exists(), target
+        assert not anchor or anchor in anchors(path), target
+
+
+def test_every_document_can_be_reached_from_the_readme():
+    for start, names in (("README.md", DOCUMENTS), ("README.zh-CN.md", [chinese(name) for name in DOCUMENTS])):
+        assert set(names) - {start} <= {target.partition("#")[0] for target in targets(start)}
+
+
+def test_the_readme_is_short():
+    assert len(read("README.md").split()) <= 1000
+
+
+def test_the_reference_has_every_key_with_its_default():
+    paths = [HOME / "conf/config.yaml", HOME / "conf/common/model.yaml"]
+    paths += [path for group in ("model", "task") for path in sorted((HOME / "conf" / group).glob("*.yaml"))]
+    known = documented("docs/reference.md")
+    missing = []
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        group = {"conf": "", "common": "model.", "model": "model.", "task": "task."}[path.parent.name]
+        prefix = "" if "@package _global_" in text else group
+        missing += [(path.name, *key) for key in keys_of(yaml.safe_load(text), prefix) if key not in known]
+    assert missing == []
+
+
+def test_the_slurm_keys_have_their_defaults():
+    launcher = yaml.safe_load(read("conf/hydra/launcher/slurm.yaml"))
+    shown = documented("docs/cluster.md")
+    assert len(shown) > 5
+    assert [(key, launcher[key.removeprefix("hydra.launcher.")]) for key, _ in shown] == shown
+
+
+@pytest.mark.parametrize("group", ["model", "task", "experiment"])
+def test_the_reference_names_every_choice(group: str):
+    names = [path.stem for path in (HOME / "conf" / group).glob("*.yaml")]
+    assert names
+    assert [name for name in names if not re.search(f"[`=]{name}`", read("docs/reference.md"))] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_keys_in_commands_exist(name: str):
+    known = {key for page in ("docs/reference.md", "docs/cluster.md") for key, _ in documented(page)}
+    known |= {"model", "task", "experiment", "hydra/launcher"}
+    for command in [*commands(name), *commands_in_sentences(name)]:
+        for one in command.split("&&"):
+            words = shlex.split(one)
+            if words[:3] == ["python", "-m", "memexp"]:
+                keys = {word.partition("=")[0] for word in words if "=" in word}
+                assert keys <= known, command
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/findings.md"])
+def test_the_scores_are_those_of_the_committed_table(name: str):
+    results = pd.read_csv(HOME / "images/book+shuffled+fresh/results.csv").set_index(
+        ["model.name", "length", "task.sampling", "task.shuffle"]
+    )
+    columns = [(model, *way) for way in (("fixed", False), ("fixed", True), ("fresh", False)) for model in MODELS[:2]]
+    rows = table(name, "| length | SRN, book |")
+    assert [int(row[0]) for row in rows] == [10, 15, 20, 25, 30, 35]
+    for length, *shown in rows:
+        for (model, sampling, shuffle), text in zip(columns, shown, strict=True):
+            row = results.loc[(model, int(length), sampling, shuffle)]
+            expected = [100 * row[score] for score in ("exact", "exact_low", "exact_high")]
+            assert numbers(text) == pytest.approx(expected, abs=0.0501)
+
+
+def test_the_scores_by_initialisation_are_those_of_the_committed_tables():
+    """Xavier everywhere is not in the study of initialisations: it is the book's and the fresh study's."""
+    settings = {"model.initialiser": "xavier", "model.forget_bias": 0.0}
+    three = pd.read_csv(HOME / "images/book+shuffled+fresh/results.csv").assign(**settings)
+    own = pd.read_csv(HOME / "images/initialisation/results.csv")
+    results = pd.concat([three[~three["task.shuffle"].astype(bool)], own]).set_index(
+        ["model.name", *settings, "task.sampling", "length"]
+    )
+    lstm = [("xavier", 0.0), ("zeros", 0.0), ("torch", 0.0), ("xavier", 1.0), ("chrono", 0.0)]
+    srn = [("xavier", 0.0), ("torch", 0.0), ("orthogonal", 0.0)]
+    models = [("lstm", *begin) for begin in lstm] + [("srn", *begin) for begin in srn]
+    columns = [(sampling, length) for sampling in ("fixed", "fresh") for length in (10, 20, 35)]
+    for model, (_, *shown) in zip(models, table("docs/findings.md", "| initialisation | 300 rows"), strict=True):
+        for column, text in zip(columns, shown, strict=True):
+            row = results.loc[(*model, *column)]
+            expected = [100 * row["exact"], 100 * (row["exact"] - row["exact_low"])]
+            assert numbers(text) == pytest.approx(expected, abs=0.51)
+
+
+def test_the_speeds_are_those_of_the_committed_table():
+    rows = pd.read_csv(HOME / "images/bench.csv").set_index(["model", "contestant", "seeds"])
+    contestants = [("plain loop", 1), ("torch's layer", 1), *(("memexp", seeds) for seeds in (1, 5, 10, 20))]
+    shown_rows = table("docs/speed.md", "| length 35, ms per update")
+    for (contestant, seeds), (_, *shown) in zip(contestants, shown_rows, strict=True):
+        for model, text in zip(MODELS, shown, strict=True):
+            row = rows.loc[(model, contestant, seeds)]
+            ms, *factors = numbers(text)
+            assert ms == pytest.approx(row["ms_per_update_and_seed"], abs=0.000501)
+            if factors:
+                expected = [row["times_faster_than_loop"], row["times_faster_than_layer"]]
+                assert factors == pytest.approx(expected, abs=0.0501)
+
+
+def test_the_speeds_on_text_are_those_of_the_committed_table():
+    rows = pd.read_csv(HOME / "images/bench_text.csv").set_index(["model", "contestant", "seeds"])
+    contestants = [("torch's layer", 1), ("memexp", 1), ("memexp", 5)]
+    shown_rows = table("docs/speed.md", "| thousand characters per second")
+    for contestant, (_, *shown) in zip(contestants, shown_rows, strict=True):
+        for model, text in zip(MODELS, shown, strict=True):
+            row = rows.loc[(model, *contestant)]
+            speed, *factor = numbers(text)
+            assert speed == pytest.approx(row["characters_per_second"] / 1000, abs=0.0501)
+            assert factor in ([], [pytest.approx(row["times_faster_than_layer"], abs=0.00501)])
+
+
+def test_the_perplexities_are_those_of_the_records():
+    """The first column is of the histories: what was counted over the last epoch, while it was trained on."""
+    rows = record.collect(record.run_folders(HOME / "outputs/reference/tutorials")).rows
+    runs = [("srn", "sgd"), ("lstm", "sgd"), ("gru", "sgd"), ("gru", "adam"), ("lstm", "adam")]
+    shown_rows = table("docs/texts.md", "| cell, training |")
+    for (model, optimizer), (_, *shown) in zip(runs, shown_rows, strict=True):
+        own = rows[(rows["model.name"] == model) & (rows["optimizer"] == optimizer)]
+        (run,) = set(own["run"])
+        history = record.read_history(HOME / "outputs/reference/tutorials" / run)
+        last = history[(history["split"] == "train") & (history["name"] == "perplexity")]
+        scores = [last.loc[last["iteration"] == last["iteration"].max(), "value"]]
+        scores += [own[column] for column in ("last_dev_perplexity", "dev_perplexity", "test_bits")]
+        for text, values, rounding in zip(shown, scores, (0.00501, 0.0501, 0.0501, 0.00501), strict=True):
+            assert len(values) == 10
+            assert numbers(text) == pytest.approx(interval(values.tolist(), bounds=(0, math.inf)), abs=rounding)
+
+
+def test_the_bits_of_the_whole_book_are_those_of_the_records():
+    rows = record.collect(record.run_folders(HOME / "outputs/reference/time_machine")).rows
+    shown = dict(table("docs/texts.md", "| model | bits per character"))
+    for name in ("SRN", "LSTM", "GRU"):
+        bits = rows.loc[rows["model.name"] == name.lower(), "test_bits"]
+        given = numbers(shown[name])
+        expected = interval(bits.tolist(), bounds=(0, math.inf))[: len(given)]
+        assert given == pytest.approx(expected, abs=0.00501 if len(given) == 1 else 0.000501)
+    for name, floor in (("xz", "floor_xz_bits"), ("trigram model", "floor_trigram_bits"), ("gzip", "floor_gzip_bits")):
+        assert numbers(shown[name]) == pytest.approx([rows[floor].iloc[0]], abs=0.00501)
+
+
+@pytest.mark.slow
+def test_the_cell_of_the_readme_works_as_written(memexp: CommandLine, tmp_path: Path):
+    text = read("README.md")
+    (code,), (settings,) = re.findall(r"```python\n(.*?)```", text, re.S), re.findall(r"```yaml\n(.*?)```", text, re.S)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "mycells.py").write_text(code)
+    (tmp_path / "conf" / "model" / "leaky_srn.yaml").write_text(settings)
+    (command,) = [line for line in commands("README.md") if "leaky" in line]
+    arguments = command.removeprefix("python -m memexp ").split()
+    done = memexp(*arguments, "epochs=1", "seeds=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "outputs" / "leaky").glob("*model=leaky_srn*/summary.json"))) == 2
+    assert (tmp_path / "images" / "leaky" / "accuracy.png").exists()
+    alone = memexp("--config-dir", "conf", "model=leaky_srn", "length=4", "epochs=1", "seeds=1")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
