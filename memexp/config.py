@@ -7,14 +7,15 @@ files in conf/, and so are the comments for users. Hydra composes them; `check` 
 import dataclasses
 import hashlib
 import itertools
+import pkgutil
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from memexp import CONF_DIR
@@ -76,9 +77,10 @@ def class_of(node: DictConfig, key: str) -> Any:
         ConfigError: it cannot be imported.
     """
     try:
-        return get_class(node._target_)
-    except Exception as error:  # Hydra wraps whatever importing a module of the user's may raise
-        raise ConfigError(f"{key}={node.name}: {node._target_} cannot be imported ({error})") from error
+        return pkgutil.resolve_name(node._target_)
+    except Exception as error:  # importing a module of the user's may raise anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"{key}={node.name}: {node._target_} cannot be imported ({reason})") from error
 
 
 def schema(config: DictConfig) -> type:
@@ -228,10 +230,50 @@ def choices(group: str) -> list[str]:
     return sorted({path.stem for home in [CONF_DIR, *config_dirs()] for path in (home / group).glob("*.yaml")})
 
 
+def keys_of_tasks() -> str:
+    """Return the part of the help text on the tasks: the keys, defaults and comments of each one's YAML file."""
+    lines = []
+    for home in [CONF_DIR, *config_dirs()]:
+        for path in sorted((home / "task").glob("*.yaml")):
+            lines.append(f"Keys        of task={path.stem}")
+            lines += _keys_of_task(path.read_text(encoding="utf-8").splitlines())
+    return "\n".join(lines)
+
+
+def _keys_of_task(text: list[str]) -> list[str]:
+    """List the keys of a task's YAML file, each with the comment behind it or above it, wrapped."""
+    lines: list[str] = []
+    above: list[str] = []
+    at_its_root: list[str] = []  # what it sets of the keys that every run has
+    node = ""
+    for line in text:
+        entry = re.fullmatch(r"( *)([a-z]\w*):\s*(.*?)(?:\s*#\s*(.*))?", line)
+        if entry is None:
+            above = [*above, line.strip().lstrip("# ")] if line.startswith("  #") else []
+            continue
+        indent, key, value, comment = entry.groups()
+        node = node if indent else f"{key}."
+        if indent and node == "task." and key != "name":
+            lines += _wrapped(f"task.{key}={value}", " ".join([*above, comment or ""]).strip())
+        elif value and key != "name":
+            at_its_root.append(f"{node if indent else ''}{key}={value}")
+            if key == "length":
+                lines = [*_wrapped(f"length={value}", comment or ""), *lines]
+        above = []
+    rest = [setting for setting in at_its_root if not setting.startswith("length=")]
+    return lines + (_wrapped("", f"and other defaults: {' '.join(rest)}") if rest else [])
+
+
+def _wrapped(key: str, comment: str, width: int = 118, column: int = 24) -> list[str]:
+    start = f"  {key}  ".ljust(column)
+    return textwrap.wrap(comment, width, initial_indent=start, subsequent_indent=" " * column) or [start.rstrip()]
+
+
 def register() -> None:
     """Put the schema where conf/config.yaml finds it, and what the YAML files and the help text compute."""
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("keys_of_tasks", keys_of_tasks, replace=True)
     OmegaConf.register_new_resolver("choices", lambda group: "|".join(choices(group)), replace=True)
 
 
