@@ -49,9 +49,9 @@ def draw_scores(study: Study) -> Figure:
     """Draw every score that tables show against length, with its floors, an Axes for each."""
     rows, looks = study.rows, curves.style(list(dict.fromkeys(study.rows["label"])))
     first = rows.iloc[0]
-    columns = min(3, len(study.shown))
+    columns = math.ceil(math.sqrt(len(study.shown)))
     figure, axes = curves.new_figure(
-        math.ceil(len(study.shown) / columns), columns, width=4.4, height=3.5, share_y=False
+        math.ceil(len(study.shown) / columns), columns, width=4.4, height=3.5, share_x=False, share_y=False
     )
     for ax, (column, share) in zip(axes.flat, study.shown.items(), strict=False):
         curves.score_against_length(rows, column, ax, looks, bounds=(0.0, 1.0 if share else math.inf))

@@ -206,7 +206,8 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
         )
     ax.set_xlim(0, history["iteration"].max())
     _raise_top(ax, 1.02 * history["value"].max())
-    ax.xaxis.set_major_formatter(_thousands)
+    if history["iteration"].max() >= 1000:
+        ax.xaxis.set_major_formatter(_thousands)
     return ax
 
 
@@ -219,7 +220,7 @@ def floors(values: dict[str, float], ax: Axes, share: bool = False) -> Axes:
     for (name, value), height in zip(there, heights, strict=True):
         ax.axhline(value, **FLOOR)
         place = ("axes fraction", "data")
-        text = percent(round(value, 3)) if share else f"{value:.2f}"
+        text = percent(round(value, 3)) if share else f"{value:.2f}" if value >= 1 else f"{value:.3g}"
         ax.annotate(f"{name} {text}", (1.02, height), xycoords=place, fontsize=7.5, color="0.35", va="center")
     return ax
 
