@@ -1,0 +1,155 @@
+"""The adding problem: its rows, its floors, how it is read, and real runs of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import config_of, python, task_of
+
+from memexp.errors import ConfigError
+from memexp.results import record
+from memexp.tasks.adding import TEST_ROWS, Adding, AddingReading, Within
+from memexp.tasks.metrics import SquaredError
+
+READING = AddingReading()
+
+
+def adding(folder: Path, *overrides: str) -> Adding:
+    task: Adding = task_of("adding", folder, *overrides)
+    return task
+
+
+@pytest.mark.parametrize("length", [2, 3, 7])
+def test_one_mark_is_in_each_half_and_the_target_is_the_sum_of_both(tmp_path: Path, length: int):
+    rows = adding(tmp_path, f"length={length}").rows("test")
+    assert rows.inputs.shape == (TEST_ROWS, length, 2)
+    assert rows.targets.shape == (TEST_ROWS, 1)
+    numbers, marks = rows.inputs.unbind(-1)
+    half = length // 2
+    assert (marks[:, :half].sum(1) == 1).all()
+    assert (marks[:, half:].sum(1) == 1).all()
+    assert (numbers >= 0).all()
+    assert (numbers < 1).all()
+    by_hand = torch.stack([row[mark == 1].sum() for row, mark in zip(numbers, marks, strict=True)])
+    torch.testing.assert_close(rows.targets[:, 0], by_hand)
+
+
+def test_every_place_is_marked_equally_often(tmp_path: Path):
+    marks = adding(tmp_path, "length=8").draw(40_000, torch.Generator().manual_seed(1)).inputs[..., 1]
+    share = marks.mean(0)
+    assert share == pytest.approx(np.full(8, 1 / 4), abs=0.01)  # 5 standard deviations
+
+
+def test_always_answering_the_mean_scores_the_floors(tmp_path: Path):
+    task = adding(tmp_path, "length=9")
+    rows = task.draw(200_000, torch.Generator().manual_seed(2)).with_seed_axis()
+    ones = torch.ones(1, len(rows), 1, 1)
+    for kind in (SquaredError, Within):
+        mean = kind(1)
+        mean.update(ones, rows.targets)
+        (floor,) = task.floors()[kind.name].values()
+        assert mean.compute().item() == pytest.approx(floor, abs=0.002)
+    assert task.floors()["loss"] == {"always the mean": 1 / 6}
+    assert task.floors()["within_0.04"]["always the mean"] == pytest.approx(0.0784)
+
+
+def test_an_answer_within_4_hundredths_is_right():
+    answers = torch.tensor([[[[1.03]], [[0.97]], [[1.05]], [[float("nan")]]]])
+    assert Within.values(answers, torch.ones(1, 4, 1)).flatten().tolist() == [1, 1, 0, 0]
+
+
+def test_a_network_set_by_hand_solves_it(tmp_path: Path):
+    """A leaky-free accumulator of number x mark, written as a function: nothing but the two marked numbers counts."""
+    rows = adding(tmp_path, "length=6").rows("dev").with_seed_axis()
+    answers = (rows.inputs[..., 0] * rows.inputs[..., 1]).sum(-1)[..., None, None]
+    error, near = SquaredError(1), Within(1)
+    for mean in (error, near):
+        mean.update(answers, rows.targets)
+    assert error.compute().item() == pytest.approx(0, abs=1e-12)
+    assert near.compute().item() == 1
+
+
+def test_the_rows_of_a_seed_are_its_own_whatever_the_group(tmp_path: Path):
+    group, alone = (adding(tmp_path, "length=5", f"seeds={seeds}") for seeds in ("[3,8,1]", "[8]"))
+    for iteration in (0, 99, 100, 7):
+        several, one = group.batch(iteration), alone.batch(iteration)
+        assert several.inputs.shape == (3, 32, 5, 2)
+        assert torch.equal(several.inputs[1], one.inputs[0])
+        assert not torch.equal(several.inputs[0], several.inputs[1])
+
+
+def test_fixed_rows_are_the_same_in_every_epoch_and_others_with_another_data_seed(tmp_path: Path):
+    fixed = ("length=4", "task.sampling=fixed", "task.train_rows=40")
+    task = adding(tmp_path, *fixed)
+    assert task.updates_per_epoch == 2
+    assert torch.equal(task.batch(0).inputs, task.batch(2).inputs)
+    assert len(task.batch(1)) == 8
+    other = adding(tmp_path, *fixed, "task.data_seed=1")
+    assert not torch.equal(task.batch(0).inputs, other.batch(0).inputs)
+    assert not torch.equal(task.rows("dev").inputs[:40], task.rows("train").inputs)
+
+
+def test_a_sequence_is_typed_with_stars():
+    read = READING.read("[.3, .71*, 0.02 .9*]")
+    torch.testing.assert_close(read, torch.tensor([[0.3, 0], [0.71, 1], [0.02, 0], [0.9, 1]]))
+    assert READING.labels(read) == ["0.30", "0.71*", "0.02", "0.90*"]
+    assert READING.token_kinds(read[None]).tolist() == [[1, 0, 1, 0]]
+    assert READING.describe(read, np.array([[1.6]])) == "answer 1.600; truth 1.610 (right)"
+    assert READING.describe(read, np.array([[1.0]])) == "answer 1.000; truth 1.610 (off by 0.610)"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [(".3 .7*", "has 1 marked"), (".3* .7* .1*", "has 3 marked"), (".3* 2*", "2.0 is out of range"), ("a* b*", "'a'")],
+)
+def test_what_is_no_sequence_is_said_in_one_line(given: str, reason: str):
+    with pytest.raises(ConfigError, match=reason) as error:
+        READING.read(given)
+    assert "\n" not in str(error.value)
+
+
+def test_a_length_without_two_halves_is_refused():
+    with pytest.raises(ConfigError, match="length=1 is too small; it must be at least 2"):
+        config_of("task=adding", "length=1")
+
+
+@pytest.mark.slow
+def test_it_runs_resumes_and_is_drawn(tmp_path: Path):
+    command = ("task=adding", "model=srn", "length=4", "seeds=2", "task.train_rows=64", "eval_steps=2", "log_steps=2")
+    done = python("memexp", *command, "epochs=3", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "squared error" in done.stdout
+    (folder,) = tmp_path.glob("outputs/adding/*/")
+    summary = record.read_summary(folder)
+    assert summary["interface"] == {"inputs": 2, "outputs": 1, "every_step": False, "longest": 4}
+    assert {"dev_squared_error", "test_within_0.04"} < summary["seeds"][0].keys()
+    assert len(summary["test_right"]["1"]) == TEST_ROWS
+    assert "complete already" in python("memexp", *command, "epochs=3", folder=tmp_path).stdout
+    for module, arguments in (
+        ("memexp.analysis", ()),
+        ("memexp.gates", ("study=adding", "sequence=.3 .71* .02 .9*", "averages=false")),
+        ("memexp.gates", ("study=adding",)),
+    ):
+        done = python(module, *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    images = {path.name for path in (tmp_path / "images" / "adding").rglob("*.png")}
+    assert {"scores.png", "curves_srn.png", "sheet.png", "averages.png"} <= images
+    results = (tmp_path / "images" / "adding" / "results.md").read_text()
+    assert "| test squared error | test within 0.04 % |" in results
+    explorer = python("memexp.explorer", "study=adding", folder=tmp_path)
+    assert explorer.returncode == 1
+    assert "cannot be typed into the page" in explorer.stderr
+
+
+@pytest.mark.slow
+def test_a_short_one_is_learned(tmp_path: Path):
+    """Length 2, where both numbers are always marked: better than the floor by far within 600 updates."""
+    done = python(
+        "memexp", "task=adding", "model=srn", "length=2", "seeds=3", "task.train_rows=6400", "epochs=3",
+        "lr=0.01", "images_dir=null", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("outputs/adding/*/")
+    errors = [seed["test_squared_error"] for seed in record.read_summary(folder)["seeds"]]
+    assert max(errors) < 0.01
