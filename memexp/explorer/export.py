@@ -99,6 +99,7 @@ def export_run(run: TrainedRun, seeds: list[int] | None, complaints: Complaints)
         "symbols": reading.symbols,
         "answers": list(reading.outputs),
         "length": int(run.config.length),
+        "steps": reading.steps,
         "example": reading.beginning,
         **({"exact_over": about["exact_over"]} if "exact_over" in about else {}),
         **describe(run.model, own_settings(run.config.model, ModelConfig)),

@@ -45,6 +45,7 @@ class TextReading(Reading):
 
     Args:
         vocabulary: its characters, in the order of their numbers.
+        length: of the sequences that were trained on.
         prefix: what a text may begin with, or nothing.
     """
 
@@ -53,7 +54,8 @@ class TextReading(Reading):
     place = "letter_of_the_word"
     words = "text"
 
-    def __init__(self, vocabulary: Sequence[str], prefix: str = "") -> None:
+    def __init__(self, vocabulary: Sequence[str], length: int, prefix: str = "") -> None:
+        self.steps = length
         self.symbols, self.outputs = "".join(vocabulary), tuple(vocabulary)
         self.beginning = typed(prefix, vocabulary) or opening(vocabulary)
 
@@ -266,12 +268,12 @@ class CharLM(Task):
         vocabulary = about["vocabulary"]
         if not isinstance(vocabulary, str) or not vocabulary:
             raise TypeError(f"the vocabulary is {vocabulary!r}, not a text")
-        return TextReading(list(vocabulary), next(filter(None, config.task.prefixes), ""))
+        return TextReading(list(vocabulary), config.length, next(filter(None, config.task.prefixes), ""))
 
     def distribution(self) -> Rows:
         """Return the test text, every row with the same weight."""
         rows = super().distribution()
-        reading = TextReading(self.vocabulary)
+        reading = TextReading(self.vocabulary, self.length)
         long = bool((reading.token_places(rows.inputs) == LONGEST_WORD).any())
         beyond = f" (letter {LONGEST_WORD}: and all beyond)" if long else ""
         return replace(rows, source=f"{rows.source}, held out{beyond}")

@@ -59,6 +59,7 @@ class DigitReading(Reading):
     words = "digits"
 
     def __post_init__(self) -> None:
+        self.steps = self.length
         self.beginning = "".join(self.labels(self.example()))
 
     def token_kinds(self, inputs: Tensor) -> Tensor:

@@ -126,6 +126,7 @@ class Reading:
         outputs: what each output is called, where they are classes.
         words: what the explorer says of such sequences: ``digits``, ``text``, or ``symbols`` in general.
         beginning: what is typed into it at first.
+        steps: how many tokens the sequences have that were trained on.
     """
 
     token: str = "token"
@@ -136,6 +137,7 @@ class Reading:
     outputs: Sequence[str] = ()
     words: str = "symbols"
     beginning: str = ""
+    steps: int = 0
 
     def read(self, given: str) -> Tensor:
         """Turn what was typed into a sequence.
