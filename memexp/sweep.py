@@ -44,7 +44,7 @@ class Outcome:
 
 
 def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]) -> list[Job]:
-    """Check each run of a sweep and find its folder; a run that cannot be is kept, with its error.
+    """Check each run of a sweep and find its folder. A run with a mistake stays in the list, with the error.
 
     Args:
         batch: the overrides of each run.

@@ -5,10 +5,11 @@ nothing to do with each other can correlate far more than independent numbers wo
 measured with the very same series: all features are shifted along the text together, round its end, by every distance
 that is not short. This keeps how each series goes on, and breaks what ties units to the text.
 
-The largest of many correlations is large by chance alone. At every shift the best unit of all parts is taken, and the
-best feature too, each feature in the measure of what the best unit reaches for it by chance (Westfall and Young 1993,
-maxT). So with units that follow nothing, *any* unit is above its threshold for *any* feature in about 5 % of all
-texts (4 to 8 % of those simulated). Neighbouring shifts resemble each other, and those that do are counted as one.
+The largest of many correlations is large by chance alone. So at every shift the largest one is taken, over all units
+and all features (maxT, Westfall and Young 1993). Features differ in how large a correlation chance gives them; each
+correlation is therefore divided by what the best unit reaches for that feature by chance. If no unit followed anything,
+*any* unit would be above its threshold for *any* feature in about 5 % of all texts (4 to 8 % of those simulated).
+Neighbouring shifts resemble each other; those that do count as one.
 Letters: T time steps, D units, F features.
 """
 
@@ -126,9 +127,9 @@ def follow(parts: Mapping[str, np.ndarray], features: Mapping[str, np.ndarray]) 
             everywhere is left out.
 
     Returns:
-        A row for each feature, part and unit: ``r``; ``p``, the share of shifts at which the best unit of all parts is
-        at least as good for any feature, so that it allows for the number of units and of features; ``threshold``,
-        the same for all units, which |r| is above if p is at most `LEVEL`: 1 where there are too few shifts to tell.
+        A row for each feature, part and unit. ``r`` is the correlation. ``p`` is the share of shifts at which the best
+        unit does at least as well for any feature, so it allows for the number of units and features. ``threshold`` is
+        the same for all units: |r| is above it if p is at most `LEVEL`. It is 1 where there are too few shifts to tell.
 
     Raises:
         ValueError: the text is shorter than `SHORTEST_TEXT`.
