@@ -250,6 +250,7 @@ def _summary(this: Run, runner: Runner) -> dict[str, Any]:
         "about": task.about(),
         "floors": task.floors(),
         "shown": task.shown(),
+        "panels": list(task.panels),
         "config": this.settings,
         "seeds": _by_seed(runner, list(config.seeds), scores),
         "test_right": right_or_wrong(runner, task, list(config.seeds)),

@@ -87,6 +87,7 @@ def _digit_sum(old: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
             "loss": {"knowing nothing": entropy * math.log(2), "knowing one digit": math.log(10)},
         },
         "shown": dict.fromkeys(("dev_accuracy", "test_accuracy", "exact_accuracy"), True),
+        "panels": ["task.sampling"],
     }
 
 
@@ -101,6 +102,7 @@ def _char_lm(old: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
         "about": {"vocabulary": old["vocabulary"], **sizes},
         "floors": {"bits": bits, "loss": {name: value * math.log(2) for name, value in bits.items()}},
         "shown": dict.fromkeys((*(f"{split}_perplexity" for split in splits), "test_bits"), False),
+        "panels": [],
     }
 
 

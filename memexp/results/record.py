@@ -337,6 +337,7 @@ class Collected:
         settings: the columns that are settings in which runs can differ.
         shown: the columns of the scores that tables show, in their order; true for a share, false for another number.
         floors: columns ``run``, ``metric``, ``name``, ``value``: what simple answers reach.
+        panels: for each task the settings that have panels of their own in figures.
         missing: a line for each run that has no readable summary, with the reason where one is known.
     """
 
@@ -344,6 +345,7 @@ class Collected:
     settings: list[str]
     shown: dict[str, bool]
     floors: "pd.DataFrame"
+    panels: dict[str, tuple[str, ...]]
     missing: list[str]
 
 
@@ -355,6 +357,7 @@ def collect(folders: list[Path]) -> Collected:
     floors: list[dict[str, Any]] = []
     settings: dict[str, None] = {}  # in the order of the configs
     shown: dict[str, bool] = {}
+    panels: dict[str, tuple[str, ...]] = {}
     missing: list[str] = []
     for folder in folders:
         try:
@@ -373,7 +376,7 @@ def collect(folders: list[Path]) -> Collected:
                 for metric, by_name in summary["floors"].items()
                 for name, value in by_name.items()
             ]
-            own_shown = dict(summary["shown"])
+            own_shown, own_panels = dict(summary["shown"]), tuple(summary.get("panels", ()))
         except (KeyError, TypeError, AttributeError) as error:
             missing.append(f"{folder.name}: {SUMMARY} is damaged ({type(error).__name__}: {error})")
             continue
@@ -381,8 +384,9 @@ def collect(folders: list[Path]) -> Collected:
             missing.append(f"{folder.name}: {error}")
             continue
         rows += own
+        panels[str(config.get("task.name"))] = own_panels
         floors += own_floors
         settings |= dict.fromkeys(k for k in config if k not in NOT_COMPARED and not k.endswith("._target_"))
         shown |= own_shown
     table = pd.DataFrame(floors, columns=["run", "metric", "name", "value"])
-    return Collected(pd.DataFrame(rows), list(settings), shown, table, missing)
+    return Collected(pd.DataFrame(rows), list(settings), shown, table, panels, missing)

@@ -97,8 +97,8 @@ def load_study(folder: Path, complaints: Complaints) -> Study:
     rows = found.rows
     if rows.empty:
         raise RecordError(f"{folder} has no complete run; give the command that started it again to go on")
-    for _, own in rows.groupby("task.name"):
-        named = label_settings(own, found.settings, ("model.name", "length", "task.sampling"))
+    for task, own in rows.groupby("task.name"):
+        named = label_settings(own, found.settings, ("model.name", "length", *found.panels[str(task)]))
         rows.loc[own.index, "label"] = [label(row, named) for _, row in own.iterrows()]
     rows["study"] = folder.name
     rows = once(rows, found.settings)

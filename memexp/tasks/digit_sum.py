@@ -110,6 +110,8 @@ class DigitSum(SampledTask):
         DataError: a data file is damaged, or the folder cannot be read or written.
     """
 
+    panels = ("task.sampling",)
+
     distractors: Any
     exact_limit: int = ranged(0)
 

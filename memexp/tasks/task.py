@@ -202,6 +202,7 @@ class Task(ABC):
     loss: ClassVar[type[Loss]] = CrossEntropy
     metrics: ClassVar[tuple[type[Mean], ...]] = (Accuracy,)  # the first one chooses the best weights on dev
     last_splits: ClassVar[tuple[str, ...]] = ()  # splits that the weights after the last update are scored on as well
+    panels: ClassVar[tuple[str, ...]] = ()  # settings with panels of their own in figures: labels leave them out
     writes: ClassVar[bool] = False  # whether an answer is the next symbol, so that a trained model can go on by itself
 
     # What is asked -------------------------------------------------------------------------------------------------
