@@ -381,7 +381,7 @@ def collect(folders: list[Path]) -> Collected:
             missing.append(f"{folder.name}: {SUMMARY} is damaged ({type(error).__name__}: {error})")
             continue
         except RecordError as error:
-            missing.append(f"{folder.name}: {error}")
+            missing.append(f"{folder.name}: {str(error).removeprefix(f'{folder} ')}")
             continue
         rows += own
         panels[str(config.get("task.name"))] = own_panels
