@@ -14,8 +14,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from memexp.figures import curves
-from memexp.files import slug
-from memexp.results.record import score_name
 from memexp.results.study import Histories, Study
 
 EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
@@ -39,9 +37,8 @@ def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion:
         criterion: the score whose first time is drawn, where a task does that.
     """
     found: Drawings = {"scores": partial(draw_scores, study)}
-    for label, runs in known.groupby("label", sort=False):
-        words = [str(label), *(runs["study"].unique() if study.rows["study"].nunique() > 1 else ())]
-        found[slug("curves", *words)] = partial(draw_curves, study.only(runs), histories, str(label))
+    if len(known):
+        found["curves"] = partial(draw_curves, study.only(known), histories)
     return found | gradient_drawings(known, histories)
 
 
@@ -57,30 +54,38 @@ def draw_scores(study: Study) -> Figure:
         curves.score_against_length(rows, column, ax, looks, bounds=(0.0, 1.0 if share else math.inf))
         curves.score_axis(ax, share)
         curves.floors(study.floors_of_score(first["study"], first["run"], column), ax, share)
-        ax.set_title(score_name(column) if not share else f"{score_name(column)} (share)", fontsize=10)
+        ax.set_title(column.replace("_", " "), fontsize=10)
     curves.hide_rest(axes, len(study.shown))
     curves.finish(figure, "Each seed, and their mean with its 95 % interval; dashed: what simple answers reach")
     return figure
 
 
-def draw_curves(study: Study, histories: Histories, title: str) -> Figure:
-    """Draw train and dev loss of one label's runs against updates, with the floors, an Axes for each run."""
-    runs = study.rows.drop_duplicates("run").sort_values("length").to_dict("records")
-    columns = min(3, len(runs))
-    figure, axes = curves.new_figure(
-        math.ceil(len(runs) / columns), columns, width=4.4, height=3.5, share_x=False, share_y=False
-    )
-    for ax, run in zip(axes.flat, runs, strict=False):
-        history = histories[run["study"], run["run"]]
-        curves.loss_curves(history[history["name"] == "loss"], ax)
-        curves.floors(study.floors_of(run["study"], run["run"], "loss"), ax)
-        ax.set_title(f"length {run['length']}", fontsize=10)
-        ax.set_xlabel("updates")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("loss")
-    curves.hide_rest(axes, len(runs))
-    seeds = study.rows["seed"].nunique()
-    curves.finish(figure, f"{title}\nmean over {seeds} seeds, 95 % interval, each seed; dashed: simple answers")
+def draw_curves(study: Study, histories: Histories) -> Figure:
+    """Draw train and dev loss against updates, with the floors: a row of Axes for each label, a column for each length.
+
+    A label that has several runs of a length has a row for each.
+    """
+    runs = study.rows.drop_duplicates(["study", "run"])
+    lengths = sorted(runs["length"].unique())
+    several = runs["study"].nunique() > 1
+    place = runs.groupby(["study", "label", "length"], sort=False).cumcount()
+    lines = [of_line for _, of_line in runs.groupby(["study", "label", place], sort=False)]
+    columns = len(lengths) if len(lengths) > 1 else min(3, len(lines))  # those of one length go side by side
+    rows = math.ceil(len(lines) * len(lengths) / columns)
+    figure, axes = curves.new_figure(rows, columns, width=4.4, height=3.2, share_x=False)
+    curves.hide_rest(axes, len(lines) * len(lengths))
+    for row, of_line in zip(axes.reshape(-1, len(lengths)), lines, strict=False):
+        for ax in row:
+            ax.set_visible(False)
+        for run in of_line.to_dict("records"):
+            ax, where = row[lengths.index(run["length"])], f" ({run['study']})" if several else ""
+            ax.set_visible(True)
+            history = histories[run["study"], run["run"]]
+            curves.loss_curves(history[history["name"] == "loss"], ax)
+            curves.floors(study.floors_of(run["study"], run["run"], "loss"), ax)
+            ax.set_title(f"{run['label']}{where}, length {run['length']}", fontsize=10)
+            ax.set(xlabel="updates", ylabel="loss")
+    curves.finish(figure, "Mean over seeds, 95 % interval, each seed;\ndashed: what simple answers reach")
     return figure
 
 

@@ -134,7 +134,7 @@ def test_it_runs_resumes_and_is_drawn(tmp_path: Path):
         done = python(module, *arguments, folder=tmp_path)
         assert done.returncode == 0, done.stderr
     images = {path.name for path in (tmp_path / "images" / "adding").rglob("*.png")}
-    assert {"scores.png", "curves_srn.png", "sheet.png", "averages.png"} <= images
+    assert {"scores.png", "curves.png", "sheet.png", "averages.png"} <= images
     results = (tmp_path / "images" / "adding" / "results.md").read_text()
     assert "| test squared error | test within 0.04 % |" in results
     explorer = python("memexp.explorer", "study=adding", folder=tmp_path)

@@ -162,4 +162,4 @@ def test_it_runs_resumes_is_drawn_and_explored(tmp_path: Path):
         assert done.returncode == 0, done.stderr
         assert module != "memexp.gates" or "recalls" in done.stdout
     images = {path.name for path in (tmp_path / "images" / "copy_memory").rglob("*")}
-    assert {"scores.png", "curves_lstm.png", "sheet.png", "averages.png", "explorer.html"} <= images
+    assert {"scores.png", "curves.png", "sheet.png", "averages.png", "explorer.html"} <= images
