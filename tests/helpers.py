@@ -8,12 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from memexp import CONF_DIR
+from memexp import CONF_DIR, experiment
 from memexp.config import check
 from memexp.experiment import build_task
 from memexp.models.cells import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
@@ -239,6 +242,7 @@ def make_run(
         "model": {"_target_": f"memexp.models.{model.upper()}", "name": model, "hidden_size": 4},
         "seeds": [0, 1],
         "lr": 0.1,
+        "clip": None,
         "study": study.name,
     }
     other = f",task={task['name']}" if task else ""
@@ -260,9 +264,77 @@ def make_run(
         "about": {"exact_over": "all 100 inputs", "target_entropy_bits": 4.0, "chance_accuracy": 0.1},
         "floors": {"accuracy": {"always the likeliest answer": 0.1}, "loss": {"knowing nothing": 2.5}},
         "shown": {"dev_accuracy": True, "test_accuracy": True, "exact_accuracy": True},
+        "panels": [] if task else ["task.sampling"],
         "config": config,
         "seeds": rows,
         "test_right": {str(row["seed"]): "0101" for row in rows},
     }
     record.write_json(folder / record.SUMMARY, content | summary)
     return folder
+
+
+def axes() -> Axes:
+    """Return the Axes of a new figure."""
+    return Figure().subplots()
+
+
+def x_labels(ax: Axes) -> list[str]:
+    """Read what stands at the ticks of the x axis."""
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def random_trace(length: int, units: int = 32) -> dict[str, np.ndarray]:
+    """Make up the trace of an LSTM: name -> [L, D], all from 0 to 1."""
+    draw = np.random.default_rng(0)
+    names = ("input_gate", "forget_gate", "output_gate", "candidate", "cell_state", "hidden_state")
+    return {name: draw.random((length, units)) for name in names}
+
+
+OWN_TASK = """
+from dataclasses import dataclass
+
+import torch
+
+from memexp.fields import ranged
+from memexp.tasks.metrics import SquaredError
+from memexp.tasks.task import Interface, Rows, Task, generator, stack
+
+
+@dataclass(kw_only=True, eq=False)
+class Totals(Task):
+    loss = SquaredError
+    metrics = (SquaredError,)
+    scale: float = ranged(above=0)
+
+    @property
+    def interface(self):
+        return Interface(2, 1, every_step=True, longest=self.length)
+
+    def draw(self, rows, stream, seed=0):
+        inputs = self.scale * torch.rand(rows, self.length, 2, generator=generator(seed, stream, 0))
+        return Rows(inputs, inputs.sum(-1).cumsum(-1))
+
+    def batch(self, iteration):
+        return stack([self.draw(self.batch_size, f"train{iteration}", seed) for seed in self.seeds])
+
+    def rows(self, split):
+        return self.draw(20, split)
+
+    def floors(self):
+        return {"squared_error": {"always 0": 12.0}}
+
+    def about(self):
+        return {"largest": 2 * self.scale}
+"""
+"""A task that memexp does not know: two numbers at every step, whose sums so far are asked at every step."""
+
+
+def train_own_task(folder: Path, name: str = "totals_task") -> Path:
+    """Train on `OWN_TASK`, in a module of this name in a folder, which has to be on the path; return the run folder."""
+    (folder / f"{name}.py").write_text(OWN_TASK)
+    config = OmegaConf.to_container(config_of("length=5", "model=gru", "model.hidden_size=4", "model.embedding_size=0"))
+    assert isinstance(config, dict)
+    config |= {"task": {"_target_": f"{name}.Totals", "name": "totals", "scale": 2.0}, "epochs": 3, "seeds": [3, 1]}
+    run = folder / "outputs" / "numbers" / "length=5,model=gru"
+    experiment.run(check(OmegaConf.create(config)), run)
+    return run

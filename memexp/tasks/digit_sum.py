@@ -216,7 +216,8 @@ def read_digits(given: str) -> list[int]:
 
 def target_statistics(rows: Rows) -> tuple[float, float]:
     """Return the entropy of the answers in bits, and the accuracy of always giving the most likely one."""
-    probability = torch.zeros(CLASSES, dtype=torch.float64).index_add_(0, rows.targets[:, 0], rows.row_weights())
+    weights = rows.row_weights() if rows.weights is None else rows.weights[:, 0]
+    probability = torch.zeros(CLASSES, dtype=torch.float64).index_add_(0, rows.targets[:, 0], weights)
     return float(torch.special.entr(probability).sum()) / math.log(2), float(probability.max())
 
 

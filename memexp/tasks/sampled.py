@@ -28,7 +28,7 @@ class SampledTask(Task):
     data_seed: int = ranged(0)
 
     _block: tuple[int, Rows] | None = field(default=None, init=False, repr=False)  # the rows drawn last, and what for
-    _kept: dict[str, Rows] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[tuple[str, int], Rows] = field(default_factory=dict, init=False, repr=False)
 
     @abstractmethod
     def draw(self, rows: int, draw: Generator) -> Rows:
@@ -36,9 +36,10 @@ class SampledTask(Task):
 
     def drawn_once(self, split: str, rows: int) -> Rows:
         """Return the fixed rows of a split: they depend on the data seed and the split alone."""
-        if split not in self._kept:
-            self._kept[split] = self.draw(rows, generator(self.data_seed, f"rows/{split}", 0))
-        return self._kept[split]
+        kept = self._kept.get((split, rows))
+        if kept is None:
+            kept = self._kept[split, rows] = self.draw(rows, generator(self.data_seed, f"rows/{split}", 0))
+        return kept
 
     def batch(self, iteration: int) -> Rows:
         """Return the training rows of update ``iteration``: a pure function of the iteration (see `Task.batch`)."""

@@ -31,8 +31,8 @@ class Rows:
     Attributes:
         inputs: symbols [N, L], or numbers [N, L, M]; with S in front where every seed has other rows.
         targets: [N, A], or [S, N, A].
-        weights: of the targets' shape, float64: probability and mask in one. An answer of weight 0 is not asked; None
-            weighs all the same.
+        weights: of the targets' shape, float64: probability and mask in one. An answer of weight 0 is not asked, but
+            its target must still be a possible one. None weighs all the same; a task's rows all have weights, or none.
         source: where the rows come from, for the record.
         continues: None where every row starts from the initial state; where rows go on from batch to batch it says
             whether these go on from those before (True) or begin (False).
@@ -75,7 +75,7 @@ class Rows:
         if self.weights is None:
             return torch.full((len(self),), 1 / len(self), dtype=torch.float64)
         by_row = self.weights.sum(-1)
-        return by_row if self.weights.shape[-1] == 1 else by_row / by_row.sum()
+        return by_row / by_row.sum()
 
 
 def stack(by_seed: Sequence[Rows]) -> Rows:

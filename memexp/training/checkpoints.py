@@ -42,9 +42,11 @@ def load(path: Path, kind: str, device: torch.device | str = "cpu") -> dict[str,
     if not path.exists():
         raise RecordError(f"no checkpoint at {path}; {remedy}")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        stored = path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        content = torch.load(io.BytesIO(stored), map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files, none of them documented
         raise RecordError(f"{path} is truncated or not a checkpoint ({type(error).__name__}); {remedy}") from error
     if not isinstance(content, dict) or content.get("format") != _MARK or kind not in content:

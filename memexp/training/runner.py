@@ -190,8 +190,9 @@ class Runner:
         if weights is None:
             return values.sum() / (values[0].numel() if self.reduction == "mean" else 1)
         weights = weights.to(values.dtype).expand_as(values)
-        by_seed = (values * weights).flatten(1).sum(1)
-        return (by_seed / weights.flatten(1).sum(1) if self.reduction == "mean" else by_seed).sum()
+        by_seed, count = (values * weights).flatten(1).sum(1), weights.flatten(1).sum(1)
+        count = count.where(count > 0, 1)  # a seed that is asked nothing has no loss
+        return (by_seed / count if self.reduction == "mean" else by_seed).sum()
 
     def _answer(self, rows: Rows) -> Answered:
         if rows.continues is None:

@@ -1,69 +1,66 @@
 import csv
-import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import Command
+from helpers import Command, python
 
-from memexp.bench import baselines
+from memexp.bench import baselines, contest, text
 from memexp.bench import command as bench
-from memexp.training.runner import Runner
+from memexp.bench.contest import LAYER_MODELS, MODELS
 
-CELLS = pytest.mark.parametrize("name", bench.LAYER_MODELS)
+CELLS = pytest.mark.parametrize("name", LAYER_MODELS)
 
 
 def test_the_sizes_are_the_tutorials():
-    task = bench_text.build_task(2)
-    inputs, targets = next(bench_text.batches(task))
+    task = text.text_task(2)
+    inputs, targets = next(text.batches(task))
     assert inputs.shape == targets.shape == (32, 35)
-    assert bench_text.build_model(bench.MODELS["gru"], task, bench_text.HIDDEN_SIZE).widths == [256]
+    assert text.text_model(MODELS["gru"], task, text.HIDDEN_SIZE).widths == [256]
 
 
 @CELLS
 def test_memexp_equals_torch(name: str):
-    assert max(bench_text.parity(bench.MODELS[name], 2, hidden_size=6)) < 1e-12
+    assert max(text.parity(MODELS[name], 2, hidden_size=6)) < 1e-12
 
 
 @CELLS
 def test_a_wrong_seed_differs(name: str):
-    task = bench_text.build_task(2)
-    model = bench_text.build_model(bench.MODELS[name], task, 6).double()
+    task = text.text_task(2)
+    model = text.text_model(MODELS[name], task, 6).double()
     other = baselines.torch_classifier(model, 1)
-    assert min(baselines.differences(model, 0, other, *next(bench_text.batches(task)))) > 1e-4
+    assert min(baselines.differences(model, 0, other, *next(text.batches(task)))) > 1e-4
 
 
 @CELLS
 def test_both_train_alike(name: str):
     """Own and built-in layer have the same weights after eight updates (an epoch), torch's second bias being held."""
-    task = bench_text.build_task(1)
-    model = bench_text.build_model(bench.MODELS[name], task, 6).double()
+    task = text.text_task(1)
+    model = text.text_model(MODELS[name], task, 6).double()
     network = baselines.torch_classifier(model, 0)
     second = network.get_parameter("1.layer.bias_hh_l0")
     moves = torch.zeros_like(second)
     moves[len(second) * 2 // 3 :] = name == "gru"  # the GRU's candidate has two biases in memexp too
     second.register_hook(lambda gradient: gradient * moves)
     before = model.head_weight[0].clone()
-    baselines.training(network, bench_text.batches(task), 1e-2, lambda: 0.0, fused=True)(7)
-    runner = Runner(model, torch.optim.Adam(model.parameters(), lr=1e-2, fused=True), metric=task.metric)
-    runner.train(task.batch, task.rows("dev"), 8, bench.NoHistory())
+    baselines.training(network, text.batches(task), 1e-2, lambda: 0.0, fused=True)(7)
+    contest.memexp_contestant(task, model, 1e-2).seconds(6)
     assert (model.head_weight[0] - before).abs().max() > 0.01
     torch.testing.assert_close(network[2].weight.T, model.head_weight[0], atol=1e-8, rtol=0)
 
 
 def test_both_see_the_same_batches():
-    task = bench_text.build_task(3)
-    for number, (inputs, targets) in enumerate(islice(bench_text.batches(task), 10)):
+    task = text.text_task(3)
+    for number, (inputs, targets) in enumerate(islice(text.batches(task), 10)):
         rows = task.batch(number)
         assert torch.equal(inputs, rows.inputs[0])
         assert torch.equal(targets, rows.targets[0])
 
 
+@pytest.mark.slow
 def test_quick_run(tmp_path: Path):
-    line = [sys.executable, "-W", "error", "-m", "memexp.bench", "text=true", "quick=true", "models=[gru,mingru,srn]"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = python("memexp.bench", "text=true", "quick=true", "models=[gru,mingru,srn]", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "images" / "bench_text.csv", newline="") as file:
         rows = list(csv.DictReader(file))

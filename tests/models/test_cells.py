@@ -3,7 +3,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import KINDS, TORCH_KINDS, MakeCell, assert_same, by_hand, random_cell, torchs_layer
+from helpers import KINDS, TORCH_KINDS, MakeCell, assert_same, by_hand, random_cell, torchs_layer
 from torch import Tensor
 
 from memexp.errors import ConfigError
@@ -18,9 +18,9 @@ def numbers(*values: object) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def book_cell(kind: type[Cell]) -> Cell:
+def book_cell(kind: str) -> Cell:
     """The example weights of the book (6.1.2, 6.3.1), the same for every gate."""
-    cell = kind(1, 2, 2).double()
+    cell = KINDS[kind](1, 2, 2).double()
     with torch.no_grad():
         cell.W[:], cell.U[:], cell.b[:] = numbers(*W), numbers(*U), numbers(*B)
     return cell
@@ -41,7 +41,7 @@ def random_run(
 
 
 def test_srn_matches_the_books_example():
-    outputs, (h,) = book_cell(SRN)(numbers([[[1, 0], [0, 2]]]))
+    outputs, (h,) = book_cell("SRN")(numbers([[[1, 0], [0, 2]]]))
     a, b = math.tanh(0.1 + 0.1), math.tanh(0.2 + 0.1)
     c, d = math.tanh(0.2 + 0.1 * b + 0.1), math.tanh(0.4 + 0.1 * a + 0.1)
     torch.testing.assert_close(outputs, numbers([[[a, b], [c, d]]]), atol=1e-15, rtol=0)
@@ -49,7 +49,7 @@ def test_srn_matches_the_books_example():
 
 
 def test_lstm_matches_the_books_example():
-    outputs, (h, c) = book_cell(LSTM)(numbers([[[1, 0]]]))
+    outputs, (h, c) = book_cell("LSTM")(numbers([[[1, 0]]]))
     gate = [1 / (1 + math.exp(-z)) for z in (0.2, 0.3)]
     cell = [g * math.tanh(z) for g, z in zip(gate, (0.2, 0.3), strict=True)]
     hidden = [g * math.tanh(z) for g, z in zip(gate, cell, strict=True)]
@@ -198,7 +198,7 @@ def test_a_variant_is_an_lstm_of_known_weights(variant: str, generator: torch.Ge
     """A gate left out is one with weights 0 and bias 40; coupled: W_I = -W_F, ...; peephole: P = 0 is the LSTM."""
     shape = (2, 3, 5, 4, 6)
     own, inputs, state, _ = random_run(partial(LSTM, variant=variant), shape, generator)
-    full = random_cell(LSTM, 2, 4, 6, generator)
+    full = random_cell(KINDS["LSTM"], 2, 4, 6, generator)
     with torch.no_grad():
         if variant == "peephole":
             own.P.zero_()
@@ -219,6 +219,11 @@ def test_a_variant_is_an_lstm_of_known_weights(variant: str, generator: torch.Ge
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ConfigError, match="model.variant=gru: .* it has none, no_input_gate, .*, coupled, peephole"):
         LSTM(1, 2, 3, variant="gru")
+
+
+def test_cells_are_told_apart_by_their_titles():
+    titles = [kind.title for kind in (SRN, ResidualSRN, GRU, LSTM, MinGRU, MinLSTM)]
+    assert titles == ["SRN", "residual SRN", "GRU", "LSTM", "minGRU", "minLSTM"]
 
 
 # --- one step ---

@@ -3,13 +3,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import classifier
+from helpers import KINDS, classifier
 from torch import Generator, nn
 
 from memexp.errors import ConfigError
-from memexp.models.cells import LSTM, SRN, MinGRU
-from memexp.models.initialisers import RECURRENT_ROLES, SCHEMES, Sizes, chrono_biases, read_matrix
+from memexp.models.cells import SRN, MinGRU
+from memexp.models.initialisers import RECURRENT_ROLES, SCHEMES, LayerSizes, chrono_biases, read_matrix
 
+LSTM = KINDS["LSTM"]
 SHAPES = {
     "embedding": (50, 30),
     "input_weight": (4, 30, 60),
@@ -23,7 +24,7 @@ SHAPES = {
 
 
 def draw(scheme: str, role: str) -> torch.Tensor:
-    return SCHEMES[scheme](role, SHAPES[role], Sizes(30, 60), Generator().manual_seed(1))
+    return SCHEMES[scheme](role, SHAPES[role], LayerSizes(30, 60), Generator().manual_seed(1))
 
 
 @torch.no_grad()

@@ -1,24 +1,25 @@
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
-from conftest import KINDS, TORCH_KINDS, assert_same, by_hand, classifier, randomise, torchs_layer
+from helpers import KINDS, TORCH_KINDS, assert_same, by_hand, classifier, randomise, torchs_layer
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from memexp.errors import ConfigError
-from memexp.models.cells import GRU, LSTM, SRN, MinGRU
-from memexp.models.networks import Recurrent, SequenceClassifier, SequenceLabeller, widths_for
+from memexp.models.cells import SRN, MinGRU
+from memexp.models.networks import SequenceModel, widths_for
 
 V, K, M = 10, 7, 4  # as `classifier` has them
+LSTM = KINDS["LSTM"]
 SHAPES = {
     "one layer": {},
-    "two layers": {"widths": [3, 5]},
+    "two layers": {"widths": [8, 6]},
     "bidirectional": {"bidirectional": True},
-    "learned start": {"widths": [3, 5], "initial_state": "learned"},
-    "start from the input": {"widths": [3, 5], "initial_state": "input"},
-    "all of it": {"widths": [3, 5, 2], "bidirectional": True, "initial_state": "input"},
+    "learned start": {"widths": [8, 6], "initial_state": "learned"},
+    "start from the input": {"widths": [8, 6], "initial_state": "input"},
+    "all of it": {"widths": [8, 9, 6], "bidirectional": True, "initial_state": "input"},
 }
 
 
@@ -26,9 +27,17 @@ def random_tokens(*shape: int, generator: torch.Generator) -> Tensor:
     return torch.randint(V, shape, generator=generator)
 
 
-def read_by_hand(model: SequenceClassifier, tokens: Tensor, k: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Read tokens [B, L] with seed k, layer by layer: every part, [B, L, D], in the order of a trace, and logits."""
-    inputs = model.embedding[k][tokens]
+def random_numbers(*shape: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(*shape, V, generator=generator, dtype=torch.float64)
+
+
+def read_by_hand(model: SequenceModel, inputs: Tensor, k: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Read inputs [B, L] or [B, L, V] with seed k, layer by layer.
+
+    Returns every part, [B, L, D], in the order of a trace, and the answers, [B, A, K].
+    """
+    numbers = inputs if inputs.is_floating_point() else one_hot(inputs, V).double()
+    inputs = numbers if model.embedding is None else numbers @ model.embedding[k]
     several, trace, below = len(model.layers) > 1, {}, {}
     for number, layer in enumerate(model.layers, 1):
         outputs, last = [], []
@@ -36,17 +45,18 @@ def read_by_hand(model: SequenceClassifier, tokens: Tensor, k: int) -> tuple[dic
             read = inputs.flip(1) if prefix else inputs
             cell, states = direction.cell, None
             if direction.start is not None:
-                states = [row.expand(len(tokens), -1) for row in direction.start[k]]
+                states = [row.expand(len(inputs), -1) for row in direction.start[k]]
             if direction.start_W is not None:
                 sources = below.get(place, [read[:, 0]] * len(cell.states))
                 below[place] = states = [torch.tanh(x @ W) for x, W in zip(sources, direction.start_W[k], strict=True)]
             parts = by_hand(cell, read, k, states)
-            last.append(parts["hidden_state"][:, -1])
+            last.append(parts["hidden_state"][:, -1:])
             parts = {name: part.flip(1) if prefix else part for name, part in parts.items()}
             outputs.append(parts["hidden_state"])
             trace |= {f"layer_{number}." * several + prefix + name: part for name, part in parts.items()}
         inputs = torch.cat(outputs, -1)
-    return trace, torch.cat(last, -1) @ model.head_weight[k] + model.head_bias[k]
+    seen = inputs if model.every_step else torch.cat(last, -1)
+    return trace, seen @ model.head_weight[k] + model.head_bias[k]
 
 
 # --- what a model computes ---
@@ -58,7 +68,7 @@ def read_by_hand(model: SequenceClassifier, tokens: Tensor, k: int) -> tuple[dic
 def test_layers_and_directions_are_torchs(kind: str, layers: int, bidirectional: bool, generator: torch.Generator):
     """Outputs, last states and all gradients, from random states, in float64."""
     S, batch, L, D = 2, 3, 5, 6
-    model = Recurrent(KINDS[kind], S, V, M, [D] * layers, bidirectional)
+    model = classifier(KINDS[kind], range(S), widths=[D] * layers, bidirectional=bidirectional)
     randomise(model, generator)
     tokens = random_tokens(S, batch, L, generator=generator)
     cells = [[direction.cell for direction in layer] for layer in model.layers]
@@ -77,21 +87,19 @@ def test_layers_and_directions_are_torchs(kind: str, layers: int, bidirectional:
     assert_same(
         [ours, torch.stack([torch.stack(state) for state in last])],
         [torch.stack(theirs), torch.stack(theirs_last, 2).transpose(0, 1)],
-        [*model.parameters(), *(state for states in starts for state in states)],
+        [
+            *(parameter for name, parameter in model.named_parameters() if not name.startswith("head_")),
+            *(state for states in starts for state in states),
+        ],
         generator,
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_model_equals_its_equations(kind: str, shape: str, generator: torch.Generator):
+def assert_equals_its_equations(model: SequenceModel, inputs: Tensor, generator: torch.Generator) -> None:
     """Every part of the trace, by name and in the order of the sequence, the answers and their gradients."""
-    model = classifier(KINDS[kind], [0, 1], **SHAPES[shape])
-    randomise(model, generator)
-    tokens = random_tokens(2, 3, 5, generator=generator)
-    hand = [read_by_hand(model, tokens[k], k) for k in range(2)]
-    assert_same([model(tokens)], [torch.stack([logits for _, logits in hand])], [*model.parameters()], generator)
-    trace = model.trace(tokens)
+    hand = [read_by_hand(model, inputs[k], k) for k in range(len(inputs))]
+    assert_same([model(inputs)], [torch.stack([answers for _, answers in hand])], [*model.parameters()], generator)
+    trace = model.trace(inputs)
     assert list(trace) == list(hand[0][0])
     for name, part in trace.items():
         torch.testing.assert_close(part, torch.stack([own[name] for own, _ in hand]), atol=1e-12, rtol=0)
@@ -99,17 +107,26 @@ def test_a_model_equals_its_equations(kind: str, shape: str, generator: torch.Ge
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("every_step", [False, True], ids=["at the end", "at every step"])
+def test_a_model_equals_its_equations(kind: str, shape: str, every_step: bool, generator: torch.Generator):
+    model = classifier(KINDS[kind], [0, 1], every_step=every_step, **SHAPES[shape])
+    randomise(model, generator)
+    assert_equals_its_equations(model, random_tokens(2, 3, 5, generator=generator), generator)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_shared_rows_are_the_same_rows_in_every_seed(kind: str, shape: str, generator: torch.Generator):
     model = classifier(KINDS[kind], [0, 1, 2], **SHAPES[shape])
     tokens = random_tokens(1, 2, 5, generator=generator)
-    assert model(tokens).shape == (3, 2, K)
+    assert model(tokens).shape == (3, 2, 1, K)
     torch.testing.assert_close(model(tokens), model(tokens.expand(3, 2, 5)))
     assert next(iter(model.trace(tokens).values())).shape[:3] == (3, 2, 5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_can_be_read_in_two_halves(kind: str, generator: torch.Generator):
-    model = classifier(KINDS[kind], [0, 1], widths=[3, 5], initial_state="input").double()
+    model = classifier(KINDS[kind], [0, 1], widths=[8, 6], initial_state="input").double()
     tokens = random_tokens(2, 3, 7, generator=generator)
     whole, last = model.encode(tokens)
     first, middle = model.encode(tokens[..., :4])
@@ -125,18 +142,30 @@ ONE_WAY = [name for name, shape in SHAPES.items() if not shape.get("bidirectiona
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", ONE_WAY)
-def test_a_labeller_answers_at_every_step_as_a_classifier_does_at_the_last(
+def test_the_answer_of_every_step_is_that_at_the_end_of_what_was_read(
     kind: str, shape: str, generator: torch.Generator
 ):
-    labeller, last = (
-        classifier(KINDS[kind], [0, 1], make=make, **SHAPES[shape]).double()
-        for make in (SequenceLabeller, SequenceClassifier)
+    every, last = (
+        classifier(KINDS[kind], [0, 1], every_step=every_step, **SHAPES[shape]).double() for every_step in (True, False)
     )
     tokens = random_tokens(2, 3, 5, generator=generator)
-    logits = labeller(tokens)
-    assert logits.shape == (2, 3, 5, K)
+    answers = every(tokens)
+    assert answers.shape == (2, 3, 5, K)
     for length in range(1, 6):
-        torch.testing.assert_close(logits[:, :, length - 1], last(tokens[..., :length]))
+        torch.testing.assert_close(answers[:, :, [length - 1]], last(tokens[..., :length]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("every_step", "A"), [(False, 1), (True, 5)])
+def test_answers_have_an_axis_of_their_own(shape: str, every_step: bool, A: int, generator: torch.Generator):
+    model = classifier(LSTM, [0, 1], every_step=every_step, **SHAPES[shape])
+    tokens = random_tokens(2, 3, 5, generator=generator)
+    answers, states = model.answer(tokens)
+    assert answers.shape == (2, 3, A, K)
+    assert torch.equal(answers, model(tokens))
+    assert [part.shape for state in states for part in state] == [
+        (2, 3, direction.cell.hidden_size) for _, direction in model.directions for _ in range(2)
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -189,27 +218,94 @@ def test_few_and_many_symbols_are_looked_up_alike(
     randomise(model, generator)
     tokens = random_tokens(rows_of, 3, 5, generator=generator)
     product = model(tokens)
-    monkeypatch.setattr("memexp.networks.FEW_SYMBOLS", 0)
+    monkeypatch.setattr("memexp.models.networks.FEW_SYMBOLS", 0)
     assert_same([product], [model(tokens)], [*model.parameters()], generator)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", ONE_WAY)
-@pytest.mark.parametrize("make", [SequenceLabeller, SequenceClassifier])
-def test_two_pieces_are_one_pass(kind: str, shape: str, make: type[SequenceClassifier], generator: torch.Generator):
-    model = classifier(KINDS[kind], [0, 1], make=make, **SHAPES[shape])
+@pytest.mark.parametrize("every_step", [True, False])
+def test_two_pieces_are_one_pass(kind: str, shape: str, every_step: bool, generator: torch.Generator):
+    model = classifier(KINDS[kind], [0, 1], every_step=every_step, **SHAPES[shape])
     randomise(model, generator)
     tokens = random_tokens(2, 3, 7, generator=generator)
     first, states = model.answer(tokens[..., :3])
     second, last = model.answer(tokens[..., 3:], states)
     whole, whole_last = model.answer(tokens)
-    own = torch.cat([first, second], 2) if make is SequenceLabeller else second
+    own = torch.cat([first, second], 2) if every_step else second
     assert_same(
         [own, *(part for state in last for part in state)],
         [whole, *(part for state in whole_last for part in state)],
         [*model.parameters()],
         generator,
     )
+
+
+# --- numbers instead of symbols ---
+
+EMBEDDED = pytest.mark.parametrize("embedding_size", [0, M])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+@EMBEDDED
+def test_numbers_that_are_one_hot_are_symbols(kind: str, shape: str, embedding_size: int, generator: torch.Generator):
+    """Answers, last states, all gradients, and the trace."""
+    model = classifier(KINDS[kind], [0, 1], embedding_size=embedding_size, every_step=True, **SHAPES[shape])
+    randomise(model, generator)
+    tokens = random_tokens(2, 3, 5, generator=generator)
+    numbers = one_hot(tokens, V).double()
+    results = [
+        [answers, *(part for state in states for part in state)]
+        for answers, states in map(model.answer, (numbers, tokens))
+    ]
+    assert_same(*results, [*model.parameters()], generator)
+    for ours, theirs in zip(model.trace(numbers).values(), model.trace(tokens).values(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+@EMBEDDED
+def test_numbers_are_read_as_the_equations_say(kind: str, shape: str, embedding_size: int, generator: torch.Generator):
+    model = classifier(KINDS[kind], [0, 1], embedding_size=embedding_size, **SHAPES[shape])
+    randomise(model, generator)
+    assert_equals_its_equations(model, random_numbers(2, 3, 5, generator=generator), generator)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@EMBEDDED
+def test_shared_numbers_are_the_same_in_every_seed(shape: str, embedding_size: int, generator: torch.Generator):
+    """They may be of another precision than the weights."""
+    model = classifier(LSTM, [0, 1, 2], embedding_size=embedding_size, every_step=True, **SHAPES[shape])
+    numbers = random_numbers(1, 2, 5, generator=generator)
+    assert model(numbers).shape == (3, 2, 5, K)
+    assert model(numbers).dtype == torch.float32
+    torch.testing.assert_close(model(numbers), model(numbers.float().expand(3, 2, 5, V)))
+    assert next(iter(model.trace(numbers).values())).shape[:3] == (3, 2, 5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@EMBEDDED
+def test_seeds_do_not_mix_over_numbers(shape: str, embedding_size: int, generator: torch.Generator):
+    model = classifier(LSTM, [0, 1, 2], embedding_size=embedding_size, **SHAPES[shape])
+    randomise(model, generator)
+    numbers = random_numbers(3, 2, 6, generator=generator).requires_grad_()
+    model(numbers)[1].square().sum().backward()
+    for name, leaf in (("numbers", numbers), *model.named_parameters()):
+        assert not leaf.grad[[0, 2]].any(), name
+        assert leaf.grad[1].any(), name
+
+
+def test_a_cell_projects_numbers_in_its_own_way_too(generator: torch.Generator):
+    class Doubled(SRN):
+        def project(self, inputs: Tensor) -> Tensor:
+            return 2 * super().project(inputs)
+
+    doubled = classifier(Doubled, [0, 1], embedding_size=0)
+    randomise(doubled, generator)
+    tokens = random_tokens(2, 3, 5, generator=generator)
+    torch.testing.assert_close(doubled(one_hot(tokens, V).double()), doubled(tokens))
 
 
 # --- seeds ---
@@ -313,12 +409,12 @@ def test_what_cannot_be_built_is_refused(options: dict[str, object], complaint: 
         classifier(SRN, [0], **options)
 
 
-@pytest.mark.parametrize("kind", [SRN, partial(LSTM, variant="peephole"), partial(GRU, reset_after=True), MinGRU])
+@pytest.mark.parametrize("kind", ["SRN", "LSTM peephole", "GRU reset after", "MinGRU"])
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_the_widest_model_of_so_many_parameters(kind: type, layers: int, bidirectional: bool):
-    def build(widths: Sequence[int]) -> SequenceClassifier:
-        return SequenceClassifier(kind, 2, V, K, M, widths, bidirectional)
+def test_the_widest_model_of_so_many_parameters(kind: str, layers: int, bidirectional: bool):
+    def build(widths: Sequence[int]) -> SequenceModel:
+        return SequenceModel(KINDS[kind], 2, V, K, False, M, widths, bidirectional, "zero")
 
     counts = [build([width] * layers).parameter_count for width in range(1, 13)]
     for width, (own, wider) in enumerate(pairwise(counts), 1):
@@ -331,24 +427,27 @@ def test_the_widest_model_of_so_many_parameters(kind: type, layers: int, bidirec
 # --- initial states ---
 
 
-@pytest.mark.parametrize("kind", [SRN, LSTM])
-def test_a_learned_start_begins_at_zero_and_is_the_same_for_every_row(kind: type, generator: torch.Generator):
-    zero, learned = (classifier(kind, [3, 5], widths=[3, 5], initial_state=how) for how in ("zero", "learned"))
-    tokens = random_tokens(2, 3, 4, generator=generator)
+@pytest.mark.parametrize("kind", ["SRN", "LSTM"])
+def test_a_learned_start_begins_at_zero_and_is_the_same_for_every_row(kind: str, generator: torch.Generator):
+    zero, learned = (classifier(KINDS[kind], [3, 5], widths=[8, 6], initial_state=how) for how in ("zero", "learned"))
+    tokens = random_tokens(2, 3, 5, generator=generator)
     assert torch.equal(learned(tokens), zero(tokens))
     learned(tokens).sum().backward()
     assert all(direction.start.grad.any(-1).all() for _, direction in learned.directions)  # of h and of c
 
 
-def test_a_start_from_the_input_is_the_first_that_each_direction_reads():
-    """One step of an SRN with U = 1, all else 0, shows tanh of what it started from."""
-    model = Recurrent(SRN, 1, 3, 1, widths=[1, 1], bidirectional=True, initial_state="input").double()
+@pytest.mark.parametrize(
+    ("vectors", "read"), [([0.1, 0.2, 0.3], [[[1, 0, 2]]]), ([10.0], [[[[0.02], [0.01], [0.03]]]])]
+)
+def test_a_start_from_the_input_is_the_first_that_each_direction_reads(vectors: list[float], read: list[object]):
+    """One step of an SRN with U = 1, all else 0, shows tanh of what it started from: of a symbol, of a number."""
+    model = SequenceModel(SRN, 1, len(vectors), 2, False, 1, [1, 1], True, "input").double()
     with torch.no_grad():
-        model.embedding[0, :, 0] = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+        model.embedding[0, :, 0] = torch.tensor(vectors, dtype=torch.float64)
         for _, direction in model.directions:
             direction.cell.U.fill_(1.0)
             direction.start_W.fill_(2.0)
-    trace = model.trace(torch.tensor([[[1, 0, 2]]]))
+    trace = model.trace(torch.tensor(read, dtype=torch.long if len(vectors) == 3 else torch.float64))
     for prefix, first, place in (("", 0.2, 0), ("backwards.", 0.3, 2)):
         start = torch.tanh(torch.tensor(2 * first, dtype=torch.float64))
         for layer in (1, 2):
@@ -376,7 +475,7 @@ def test_names_in_a_trace_say_which_layer_and_direction():
 
 
 def test_watched_parameters_have_the_names_of_a_trace():
-    model = classifier(partial(GRU, reset_after=True), [0], widths=[3, 5], bidirectional=True)
+    model = classifier(KINDS["GRU reset after"], [0], widths=[8, 6], bidirectional=True)
     assert list(model.watched) == [
         f"layer_{layer}.{direction}{name}" for layer in (1, 2) for direction in ("", "backwards.") for name in "WUbc"
     ]

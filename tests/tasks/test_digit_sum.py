@@ -5,11 +5,14 @@ from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from memexp.errors import DataError
+from memexp.errors import ConfigError, DataError
 from memexp.tasks.digit_sum import (
+    DigitReading,
     DigitSum,
     distinct_inputs,
     ensure_files,
@@ -19,11 +22,14 @@ from memexp.tasks.digit_sum import (
     sample,
     target_statistics,
 )
-from memexp.tasks.task import Rows
+from memexp.tasks.task import Interface, Rows
 
 
 def task(folder: Path, **options: object) -> DigitSum:
-    return DigitSum(**{"length": 6, "seeds": [0, 7, 3], "batch_size": 8, "folder": folder, **options})
+    """Build the book's task; of length 6, for three seeds."""
+    given = {"length": 6, "seeds": [0, 7, 3], "batch_size": 8, "folder": folder}
+    book = {"sampling": "fixed", "shuffle": False, "distractors": 1, "data_seed": 0, "exact_limit": 10_000_000}
+    return DigitSum(**{**given, **book, **options})
 
 
 # --- files ---
@@ -131,7 +137,7 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, content: bytes, c
 
 
 def test_windows_line_ends_are_read():
-    assert parse(b"1 2 0\t3\r\n9 9 1\t18\r\n", Path("x"), 3).targets.tolist() == [3, 18]
+    assert parse(b"1 2 0\t3\r\n9 9 1\t18\r\n", Path("x"), 3).targets.tolist() == [[3], [18]]
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path):
@@ -173,7 +179,7 @@ def test_a_batch_is_a_function_of_seed_and_iteration(tmp_path: Path, options: di
         rows = group.batch(iteration)
         mine = rows.inputs[1 if len(rows.inputs) > 1 else 0]
         assert torch.equal(mine, alone.batch(iteration).inputs[0])
-        assert torch.equal(rows.targets, rows.inputs[..., :2].sum(-1))
+        assert torch.equal(rows.targets, rows.inputs[..., :2].sum(-1, keepdim=True))
 
 
 def test_fresh_rows_differ_between_updates_and_seeds(tmp_path: Path):
@@ -207,7 +213,9 @@ def test_enumeration_equals_brute_force(length: int, distractors: int):
     rows = enumerate_distribution(length, distractors)
     expected = brute_force(length, distractors)
     assert len(rows) == len(expected) == distinct_inputs(length, distractors)
-    for row, target, weight in zip(rows.inputs.tolist(), rows.targets.tolist(), rows.weights.tolist(), strict=True):
+    assert rows.targets.shape == rows.weights.shape == (len(rows), 1)
+    columns = rows.inputs.tolist(), rows.targets[:, 0].tolist(), rows.weights[:, 0].tolist()
+    for row, target, weight in zip(*columns, strict=True):
         assert weight == pytest.approx(float(expected[tuple(row)]), rel=1e-12)
         assert target == row[0] + row[1]
 
@@ -220,7 +228,8 @@ def test_the_books_lengths_have_the_known_number_of_inputs():
 
 
 def test_sampling_follows_the_distribution():
-    inputs, targets = sample(200_000, 4, 1, torch.Generator().manual_seed(0))
+    rows = sample(200_000, 4, 1, torch.Generator().manual_seed(0))
+    inputs = rows.inputs
     counts = Counter(map(tuple, inputs[:, 2:].tolist()))
     expected: dict[tuple[int, ...], float] = {}
     for row, probability in brute_force(4, 1).items():
@@ -229,12 +238,12 @@ def test_sampling_follows_the_distribution():
     for tail, probability in expected.items():
         sigma = math.sqrt(probability * (1 - probability) / 200_000)
         assert abs(counts[tail] / 200_000 - probability) < 5 * sigma
-    assert torch.equal(targets, inputs[:, 0] + inputs[:, 1])
+    assert torch.equal(rows.targets, (inputs[:, 0] + inputs[:, 1])[:, None])
 
 
 @pytest.mark.parametrize("distractors", [0, 2, 4])
 def test_sampling_uses_as_many_positions_as_asked(distractors: int):
-    inputs, _ = sample(5000, 6, distractors, torch.Generator().manual_seed(0))
+    inputs = sample(5000, 6, distractors, torch.Generator().manual_seed(0)).inputs
     nonzero = (inputs[:, 2:] > 0).sum(1)
     assert int(nonzero.max()) == distractors
     assert float(nonzero.double().mean()) == pytest.approx(0.9 * distractors, abs=0.05)
@@ -244,7 +253,9 @@ def test_above_the_limit_a_fixed_sample_is_used_and_says_so(tmp_path: Path):
     small, large = task(tmp_path, exact_limit=3700 * 6), task(tmp_path, exact_limit=3700 * 6 - 1)
     assert small.distribution().source == "all 3700 inputs"
     assert large.distribution().source == "50000 sampled rows"
-    assert torch.equal(large.distribution().inputs, large.distribution().inputs)
+    other = task(tmp_path, exact_limit=3700 * 6 - 1, data_seed=5, seeds=[3])
+    assert torch.equal(large.distribution().inputs, other.distribution().inputs)
+    assert torch.equal(large.distribution().weights, torch.full((50_000, 1), 1 / 50_000, dtype=torch.float64))
 
 
 def test_entropy_and_chance_of_the_digit_sum():
@@ -256,7 +267,145 @@ def test_entropy_and_chance_of_the_digit_sum():
 
 
 def test_rows_without_weights_count_the_same():
-    rows = Rows(torch.zeros(4, 1), torch.tensor([0, 0, 0, 2]))
+    rows = Rows(torch.zeros(4, 1), torch.tensor([[0], [0], [0], [2]]))
     entropy, chance = target_statistics(rows)
     assert entropy == pytest.approx(-0.75 * math.log2(0.75) - 0.25 * math.log2(0.25))
     assert chance == pytest.approx(0.75)
+
+
+# --- what the record says ---
+
+
+def test_a_model_is_told_the_sizes(tmp_path: Path):
+    own = task(tmp_path, distractors=2)
+    assert own.interface == Interface(inputs=10, outputs=19, every_step=False, longest=6)
+    rows = own.rows("test")
+    assert (rows.inputs.shape, rows.targets.shape, rows.source) == ((100, 6), (100, 1), "test.txt")
+    assert own.trained_on == "length 6"
+    assert own.panels == ("task.sampling",)
+
+
+def test_every_possible_input_is_scored_too(tmp_path: Path):
+    own = task(tmp_path)
+    assert list(own.splits()) == ["dev", "test", "exact"]
+    assert own.splits()["exact"] is own.distribution()
+    assert own.shown() == {"dev_accuracy": True, "test_accuracy": True, "exact_accuracy": True}
+    assert own.running_text()[0].tolist() == []
+
+
+def test_floors_and_bits_are_those_of_knowing_nothing_or_a_digit(tmp_path: Path):
+    own = task(tmp_path)
+    entropy = math.log2(100) - 2 / 100 * sum(n * math.log2(n) for n in range(1, 10)) - math.log2(10) / 10
+    about = own.about()
+    assert about.pop("target_entropy_bits") == pytest.approx(entropy, rel=1e-12)
+    assert about.pop("chance_accuracy") == pytest.approx(0.1, rel=1e-12)
+    assert about == {"exact_over": "all 3700 inputs"}
+    assert own.floors() == {
+        "accuracy": {"always the likeliest answer": pytest.approx(0.1)},
+        "loss": {"knowing nothing": pytest.approx(2.794, abs=5e-4), "knowing one digit": math.log(10)},
+    }
+    scores = {"exact_loss": [0.0, math.log(10), own.floors()["loss"]["knowing nothing"]], "test_loss": [9.0] * 3}
+    retained = own.more_scores(scores)
+    assert retained == {"retained_bits": pytest.approx([entropy, entropy - math.log2(10), 0], abs=1e-12)}
+
+
+@pytest.mark.parametrize(
+    ("length", "distractors", "complaint"),
+    [
+        (3, 1, None),
+        (3, 0, None),
+        (3, "all", None),
+        (6, 4, None),
+        (2, 0, "length=2 is too small; it must be at least 3"),
+        (3, 2, "task.distractors=2 is not possible at length=3; allowed: 0 to 1 (the positions after the second), or"),
+        (6, -1, "task.distractors=-1 is not possible at length=6; allowed: 0 to 4 "),
+        (6, "some", "task.distractors=some is not possible at length=6; allowed: 0 to 4 "),
+        (6, 1.0, "task.distractors=1.0 is not possible"),
+        (6, True, "task.distractors=True is not possible"),
+    ],
+)
+def test_distractors_need_room(length: int, distractors: object, complaint: str | None):
+    settings = {"distractors": distractors, "sampling": "fixed", "shuffle": False}
+    found = DigitSum.rule(OmegaConf.create({"length": length, "task": settings}))
+    assert found is None if complaint is None else found.startswith(complaint)
+
+
+def test_the_rules_of_sampling_hold_too():
+    settings = {"distractors": 1, "sampling": "fresh", "shuffle": True}
+    assert "task.sampling=fresh" in DigitSum.rule(OmegaConf.create({"length": 5, "task": settings}))
+
+
+# --- what a person reads ---
+
+
+@pytest.fixture
+def reading() -> DigitReading:
+    return DigitSum.reading(OmegaConf.create({"length": 7}), {})
+
+
+def test_digits_are_written_as_such(reading: DigitReading):
+    sequence = torch.tensor([6, 7, 0, 9])
+    assert (reading.labels(sequence), reading.write(sequence)) == (["6", "7", "0", "9"], "6 7 0 9")
+    assert (reading.symbols, reading.words) == ("0123456789", "digits")
+    assert reading.outputs == tuple(map(str, range(19)))
+    assert (reading.token, reading.singled_out, reading.place) == ("digit", "distractor", "time_step")
+
+
+@pytest.mark.parametrize(
+    ("length", "digits"), [(10, [6, 7, 0, 0, 1, 0, 0, 0, 0, 0]), (5, [6, 7, 0, 0, 1]), (4, [6, 7, 0, 0])]
+)
+def test_the_example_is_the_books_cut_or_filled(length: int, digits: list[int]):
+    reading = DigitReading(length)
+    assert reading.example().tolist() == digits
+    assert reading.beginning == "".join(map(str, digits))
+    assert reading.remark(reading.example()) is None
+    assert reading.steps == length
+
+
+def test_another_length_is_remarked(reading: DigitReading):
+    assert reading.remark(torch.tensor([6, 7, 0])) == ("the sequence has 3 digits; this model was trained on length 7")
+
+
+def test_each_digit_has_a_kind(reading: DigitReading):
+    kinds = reading.token_kinds(torch.tensor([[0, 7, 0, 3], [1, 0, 5, 0]]))
+    assert [[reading.kinds[k] for k in row] for row in kinds.tolist()] == [
+        ["first digit", "second digit", "zero", "distractor"],
+        ["first digit", "second digit", "distractor", "zero"],
+    ]
+    assert reading.token_places(torch.tensor([[0, 7, 0, 3]])) is None
+
+
+def test_the_verdict_names_answer_probability_and_truth(reading: DigitReading):
+    probabilities = np.zeros((1, 19))
+    probabilities[0, [13, 4]] = 0.75, 0.25
+    right, wrong = torch.tensor([6, 7, 0]), torch.tensor([4, 0, 9])
+    assert reading.describe(right, probabilities) == "answer 13 with probability 0.750; truth 13 (right)"
+    assert reading.describe(wrong, probabilities) == (
+        "answer 13 with probability 0.750; truth 4 with probability 0.250 (wrong)"
+    )
+    assert reading.costs(right, probabilities) is None
+
+
+def test_a_list_of_digits_is_read(reading: DigitReading):
+    assert reading.read("[0, 9,1,2,3]").tolist() == [0, 9, 1, 2, 3]
+    assert reading.read("[0,9]").dtype == torch.long
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ("[6,a]", r"sequence: 'a' is not a digit; give digits from 0 to 9, as sequence=\[6,7,0,0,1,0\]"),
+        ("[6,10]", "sequence: 10 is not a digit"),
+        ("[6,-1]", "sequence: -1 is not a digit"),
+        ("[6,true]", "sequence: True is not a digit"),
+        ("[6,1.5]", "sequence: 1.5 is not a digit"),
+        ("[6]", r"sequence=\[6\] is too short"),
+        ("[]", r"sequence=\[\] is too short"),
+        ("6700", "sequence=6700 is not a list"),
+        ("null", "sequence=null is not a list"),
+        ("[6,7", r"sequence=\[6,7 is not a list"),
+    ],
+)
+def test_a_sequence_that_cannot_be_is_named(reading: DigitReading, given: str, complaint: str):
+    with pytest.raises(ConfigError, match=complaint):
+        reading.read(given)

@@ -1,35 +1,35 @@
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import KINDS, classifier, randomise
+from helpers import KINDS, classifier, randomise
 from torch import Tensor
 
 from memexp.models.cells import SRN
-from memexp.models.networks import SequenceClassifier, SequenceLabeller
-from memexp.tasks.text.writing import go_on
+from memexp.models.networks import SequenceModel
+from memexp.tasks.text.writing import go_on, note
 
 V = 10
 PREFIX = torch.tensor([3, 1, 4, 1])
 
 
-def random_model(kind: str = "LSTM", seeds: int = 1, **shape: object) -> SequenceClassifier:
-    model = classifier(KINDS[kind], range(seeds), V, V, make=SequenceLabeller, **shape)
+def random_model(kind: str = "LSTM", seeds: int = 1, **shape: object) -> SequenceModel:
+    model = classifier(KINDS[kind], range(seeds), V, V, every_step=True, **shape)
     randomise(model, torch.Generator().manual_seed(5), scale=2)
     return model
 
 
-def write(model: SequenceClassifier, length: int = 30, seed: int = 0, **options: object) -> list[int]:
+def write(model: SequenceModel, length: int = 30, seed: int = 0, **options: object) -> list[int]:
     return list(go_on(model, PREFIX, length, generator=torch.Generator().manual_seed(seed), **options))
 
 
 @torch.no_grad()
-def rankings(model: SequenceClassifier, written: list[int]) -> list[Tensor]:
-    """The symbols in the order of their logits at every step, the state read anew from the first symbol on."""
+def rankings(model: SequenceModel, written: list[int]) -> list[Tensor]:
+    """The symbols in the order of their logits before each that was written, all read in one pass."""
     tokens = torch.cat([PREFIX, torch.tensor(written)])
-    steps = range(len(PREFIX), len(tokens))
-    return [model(tokens[None, None, :step])[0, 0, -1].argsort(descending=True) for step in steps]
+    return [*model(tokens[None, None])[0, 0, len(PREFIX) - 1 : -1].argsort(descending=True)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,6 +73,7 @@ def test_it_draws_among_the_k_likeliest(k: int):
     assert set(ranks) == set(range(min(k, V)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "shares"),
     [
@@ -83,7 +84,7 @@ def test_it_draws_among_the_k_likeliest(k: int):
 )
 def test_how_often_each_is_drawn(options: dict[str, float], shares: tuple[float, ...]):
     """With no weights but the head's bias the probabilities are the same at every step."""
-    model = classifier(SRN, [0], 3, 3, make=SequenceLabeller, initialiser="zeros")
+    model = classifier(SRN, [0], 3, 3, every_step=True, initialiser="zeros")
     with torch.no_grad():
         model.head_bias[0] = torch.tensor([0.2, 0.5, 0.3]).log()
     n, draw = 3000, torch.Generator().manual_seed(1)
@@ -98,3 +99,23 @@ def test_a_model_that_is_not_finite_writes_nothing(options: dict[str, int]):
     with torch.no_grad():
         model.head_weight[0] = torch.nan
     assert write(model, **options) == []
+
+
+# --- what is noted ---
+
+
+def test_each_text_is_noted_in_a_line_and_only_once(tmp_path: Path):
+    """A model that always writes the last of its three characters; a run that goes on has been here before."""
+    model = classifier(SRN, [0], 3, 3, every_step=True, initialiser="zeros")
+    with torch.no_grad():
+        model.head_bias[0, 2] = 9.0
+    (tmp_path / "written.txt").write_text("1\tfirst\n2\tonce\n2\tmore\n3\tlater\n")
+    prefixes = [("分\n", torch.tensor([1, 0])), ("\\n", torch.tensor([2, 1]))]
+    note(model, prefixes, ["\n", "分", "\\"], 2, 2, tmp_path)
+    noted = (tmp_path / "written.txt").read_text(encoding="utf-8")
+    assert noted.splitlines() == ["1\tfirst", "2\t分" + r"\n\\\\", "2\t" + r"\\n\\\\"]
+
+
+def test_without_a_prefix_nothing_is_written(tmp_path: Path):
+    note(random_model(), [], ["a"], 2, 2, tmp_path)
+    assert not [*tmp_path.iterdir()]
