@@ -25,6 +25,7 @@ from memexp.results import record
 from memexp.results.record import flatten
 
 HELP = "python -m memexp --help lists them"
+RENAMED = {"task.num_steps": "length"}  # since memexp 0.1; goes with the next release
 GROUPS = ("task", "model", "experiment")
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
@@ -107,6 +108,8 @@ def _check_names(overrides: list[Override]) -> None:
         key = override.key_or_group
         if key.startswith(("hydra.", "hydra/")) and not override.is_add():
             continue
+        if key in RENAMED:
+            raise ConfigError(f"{key} is called {RENAMED[key]} now: give {RENAMED[key]}=...")
         if key not in known:
             raise ConfigError(f"unknown key {key!r}{nearest(key, known)}; {HELP}")
         if key.rpartition(".")[2] in ("_target_", "name") and key not in options:
@@ -185,7 +188,7 @@ def explain(error: Exception) -> ConfigError:
         return ConfigError("hydra/launcher=slurm needs the extra: pip install -e '.[slurm]'")
     if "is not a ListConfig" in inner:
         return ConfigError(f'{key} is a list; give it as \'{key}=["one","another one"]\'')
-    if "is not Optional" in inner or "assigned: NoneType" in inner:
+    if any(words in inner for words in ("is not Optional", "assigned: NoneType", "Incompatible value 'None'")):
         return ConfigError(f"{key}=null is not possible; give it a value")
     there = re.search(r"An item is already at '(.*)'", str(error))
     if there:

@@ -74,13 +74,18 @@ def class_of(node: DictConfig, key: str) -> Any:
     """Return the class that a node of the config names.
 
     Raises:
-        ConfigError: it cannot be imported.
+        ConfigError: it cannot be imported, or is no class.
     """
     try:
-        return pkgutil.resolve_name(node._target_)
+        found = pkgutil.resolve_name(node._target_)
     except Exception as error:  # importing a module of the user's may raise anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ConfigError(f"{key}={node.name}: {node._target_} cannot be imported ({reason})") from error
+    if not isinstance(found, type):
+        raise ConfigError(
+            f"{key}={node.name}: {node._target_} is no class; give _target_: MODULE.CLASS in its YAML file"
+        )
+    return found
 
 
 def schema(config: DictConfig) -> type:

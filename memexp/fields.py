@@ -4,24 +4,22 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from memexp.errors import ConfigError
 
 
-def ranged(
+def limits(
     minimum: float = -math.inf,
     *,
     above: float = -math.inf,
     most: float = math.inf,
     below: float = math.inf,
-    one_of: tuple[str, ...] = (),
-    default: Any = dataclasses.MISSING,
-    about: str = "",
-) -> Any:
-    """Declare a field of a dataclass with the values that it may have, and a line about it for ``--help``.
+    one_of: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Say which values a setting may have; in a constructor it stands as ``Annotated[float, limits(above=0)]``.
 
     Args:
         minimum: the smallest value that is allowed.
@@ -29,10 +27,20 @@ def ranged(
         most: the largest value that is allowed.
         below: every value has to be smaller than this.
         one_of: the words that are allowed.
+    """
+    return {"minimum": minimum, "above": above, "most": most, "below": below, "one_of": tuple(one_of)}
+
+
+def ranged(minimum: float = -math.inf, *, default: Any = dataclasses.MISSING, about: str = "", **others: Any) -> Any:
+    """Declare a field of a dataclass with the values that it may have, and a line about it for ``--help``.
+
+    Args:
+        minimum: see `limits`.
         default: of the options of a command; the settings of a run have theirs in their YAML file.
         about: what it is.
+        others: see `limits`.
     """
-    metadata = {"minimum": minimum, "above": above, "most": most, "below": below, "one_of": one_of, "about": about}
+    metadata = {**limits(minimum, **others), "about": about}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -42,7 +50,7 @@ def settings_of(kind: type, given: Iterable[str], base: type | None = None) -> t
     """Make the schema of the settings of a class: what its constructor takes, beside what memexp gives it.
 
     A dataclass declares its settings as fields, with `ranged` where there is a range; any other class as annotated
-    arguments of its constructor. Their defaults are in the YAML file.
+    arguments of its constructor, with `limits`. Their defaults are in the YAML file.
 
     Args:
         kind: the class.
@@ -58,7 +66,10 @@ def settings_of(kind: type, given: Iterable[str], base: type | None = None) -> t
         if name in given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         hint = Any if parameter.annotation is parameter.empty else parameter.annotation
-        declared.append((name, hint, dataclasses.field(default=MISSING, metadata=metadata.get(name, {}))))
+        own = metadata.get(name, {})
+        if get_origin(hint) is Annotated:
+            hint, own = get_args(hint)[:2]
+        declared.append((name, hint, dataclasses.field(default=MISSING, metadata=own)))
     return dataclasses.make_dataclass(kind.__name__, declared, bases=(base or Named,))
 
 
@@ -79,28 +90,28 @@ def check_ranges(node: DictConfig, prefix: str = "") -> None:
     schema = OmegaConf.get_type(node)
     declared = {f.name: f.metadata for f in dataclasses.fields(schema)} if dataclasses.is_dataclass(schema) else {}
     for key in map(str, node):
-        name, limits = f"{prefix}{key}", declared.get(key)
+        name, allowed = f"{prefix}{key}", declared.get(key) or limits()
         if OmegaConf.is_missing(node, key):
             raise ConfigError(f"{name} has no value: its YAML file lacks it")
         value = node[key]
         if isinstance(value, DictConfig):
             check_ranges(value, f"{name}.")
-        elif limits and value is not None:
+        elif value is not None:
             for item in value if isinstance(value, ListConfig) else [value]:
-                _check_limits(name, item, limits)
+                _check_limits(name, item, allowed)
 
 
-def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
-    if limits["one_of"] and value not in limits["one_of"]:
-        raise ConfigError(f"{name}={value} is unknown; allowed: {', '.join(limits['one_of'])}")
+def _check_limits(name: str, value: Any, allowed: Mapping[str, Any]) -> None:
+    if allowed["one_of"] and value not in allowed["one_of"]:
+        raise ConfigError(f"{name}={value} is unknown; allowed: {', '.join(allowed['one_of'])}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name}={value} is not a finite number")
-        if value < limits["minimum"]:
-            raise ConfigError(f"{name}={value} is too small; it must be at least {limits['minimum']}")
-        if value <= limits["above"]:
-            raise ConfigError(f"{name}={value} is too small; it must be above {limits['above']}")
-        if value > limits["most"]:
-            raise ConfigError(f"{name}={value} is too large; it must be at most {limits['most']}")
-        if value >= limits["below"]:
-            raise ConfigError(f"{name}={value} is too large; it must be below {limits['below']}")
+        if value < allowed["minimum"]:
+            raise ConfigError(f"{name}={value} is too small; it must be at least {allowed['minimum']}")
+        if value <= allowed["above"]:
+            raise ConfigError(f"{name}={value} is too small; it must be above {allowed['above']}")
+        if value > allowed["most"]:
+            raise ConfigError(f"{name}={value} is too large; it must be at most {allowed['most']}")
+        if value >= allowed["below"]:
+            raise ConfigError(f"{name}={value} is too large; it must be below {allowed['below']}")

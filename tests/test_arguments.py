@@ -1,10 +1,19 @@
+import json
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_config import composed
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
-from memexp.arguments import check_arguments, compose_job
-from memexp.errors import ConfigError
+from memexp import CONF_DIR, app
+from memexp.arguments import GROUPS, check_arguments, compose_job
+from memexp.config import choices
+from memexp.errors import ConfigError, RecordError
+from memexp.results.record import flatten
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +65,10 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["task._target_=foo"], r"task._target_ belongs to its YAML file"),
         (["epochs=${foo}"], r"foo"),
         (["lr=null"], r"lr=null is not possible"),
+        (["task.sampling=null"], r"task.sampling=null is not possible"),
+        (["task.shuffle=null"], r"task.shuffle=null is not possible"),
+        (["model.variant=null"], r"model.variant=null is not possible"),
+        (["model=gru", "model.reset_after=null"], r"model.reset_after=null is not possible"),
         (["+length=5"], r"length is there already: give it without \+"),
         (["+hydra.foo=1"], r"unknown key 'hydra.foo'"),
         (["hydra/launcher=baisc"], r"hydra/launcher=baisc is unknown; allowed: joblib, basic, slurm"),
@@ -73,9 +86,11 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             r"""task.prefixes is a list; .* 'task.prefixes=\["one","another one"\]'""",
         ),
         (["task=char_lm", "task.prefixes=[a,null]"], r"task.prefixes\[1\]=null is not possible"),
-        (["task=char_lm", "length=10"], r"length=10 is of task=digit_sum; .* task.num_steps=35 characters"),
-        (["experiment=time_machine", "length=20,30"], r"length=20,30 is of task=digit_sum"),
-        (["-m", "task=char_lm", "length=20,30"], r"length=20,30 is of task=digit_sum"),
+        (["task=char_lm", "length=0"], r"length=0 is too small; it must be at least 1"),
+        (["task=char_lm", "task.num_steps=9"], r"task.num_steps is called length now: give length=..."),
+        (["task=char_lm", "task.prefixes=[[a]]"], r"task.prefixes: \['a'\] is not a text; give 'task.prefixes="),
+        (["task.corpus=fenkai"], r"unknown key 'task.corpus'.*; python -m memexp --help lists them"),
+        (["task=char_lm", "task.distractors=all"], r"unknown key 'task.distractors'"),
         (["length=[1"], r"cannot read 'length=\[1'"),
         (["model.initialiser=glorot"], r"model.initialiser=glorot is unknown; allowed: xavier"),
         (["model.hidden_size=0"], r"model.hidden_size=0 is not possible; give the units of the layer \(32\) or, for "),
@@ -90,7 +105,10 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["model.parameters=many"], r"model.parameters=many is not a whole number"),
         (["model.bidirectional=both"], r"model.bidirectional=both is not true or false"),
         (["model.initial_state=one"], r"model.initial_state=one is unknown; allowed: zero, learned, input"),
-        (["model.variant=gru"], r"model.variant=gru is unknown; allowed: none, no_input_gate, .*, coupled, peephole"),
+        (
+            ["model.variant=gru"],
+            r"model.variant=gru.*(unknown; allowed|no such variant; it has).* none, no_input_gate, .*, peephole",
+        ),
         (["model=srn", "model.variant=coupled"], r"unknown key 'model.variant'"),
         (["model.reset_after=true"], r"unknown key 'model.reset_after'"),
         (["model=gru", "model.reset_after=late"], r"model.reset_after=late is not true or false"),
@@ -118,14 +136,30 @@ def test_a_mistake_is_named_in_one_line(arguments: list[str], complaint: str):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("task", "good"), [("digit_sum", True), ("char_lm", False)])
-def test_a_run_of_a_sweep_has_a_length_if_its_task_has_one(task: str, good: bool):
-    overrides = [f"task={task}", "length=12"]
-    if good:
-        assert compose_job(overrides, lambda job: composed(*job)).length == 12
-    else:
-        with pytest.raises(ConfigError, match="^length=12 is of task=digit_sum"):
-            compose_job(overrides, lambda job: composed(*job))
+@pytest.mark.parametrize("task", choices("task"))
+def test_a_run_of_a_sweep_is_returned_as_composed_and_as_checked(task: str):
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+
+        def load(job: list[str]) -> DictConfig:
+            return compose("config", job, return_hydra_config=True)
+
+        composed, checked = compose_job([f"task={task}", "length=12", "seeds=2"], load)
+        assert (composed.length, composed.seeds, "hydra" in composed) == (12, 2, True)
+        assert (checked.length, checked.seeds, "hydra" in checked) == (12, [0, 1], False)  # every task has a length
+        with pytest.raises(ConfigError, match="^length=0 is too small; it must be at least [13]$"):
+            compose_job([f"task={task}", "length=0"], load)
+
+
+def test_a_folder_that_an_older_version_wrote_is_refused_with_the_command_that_carries_it_over():
+    old = {"length": 4, "task": {"_target_": "memexp.tasks.digit_sum.DigitSum", "name": "digit_sum"}}
+    folder = Path("outputs/book/length=4,model=lstm")
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({**old, "model": {"_target_": "memexp.models.LSTM"}}))
+    with pytest.raises(RecordError, match="python -m memexp.migrate outputs_dir=outputs study=book$") as error:
+        check_arguments(["length=4"])
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+    check_arguments(["length=5"])  # another run's folder
 
 
 @pytest.mark.parametrize(
@@ -146,10 +180,79 @@ def test_a_run_of_a_sweep_has_a_length_if_its_task_has_one(task: str, good: bool
         ["experiment=chapter6", "report=false"],
         ["task=char_lm", 'task.prefixes=["time traveller","分","a, b"]'],
         ["task=char_lm", "task.prefixes=[time traveller]"],  # Hydra reads spaces within
-        ["-m", "task=char_lm,digit_sum", "length=10,20"],  # the run that cannot be is reported by the sweep
+        ["-m", "task=char_lm,digit_sum", "length=10,2"],  # the run that cannot be is reported by the sweep
+        ["task=char_lm", "length=20"],
+        ["-m", "task=char_lm", "length=20,30"],
+        ["experiment=time_machine", "length=20,30"],
         ["--help"],
         ["--cfg", "job"],
     ],
 )
 def test_what_is_right_passes(arguments: list[str]):
     check_arguments(arguments)
+
+
+# --- help ---
+
+
+@pytest.fixture
+def help_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    monkeypatch.setattr(sys, "argv", ["memexp", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        app.main()
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+def defaults(task: str | None = None) -> dict[str, Any]:
+    """Return every setting of a task's run by its dotted name, with its default; None: of a run of any model."""
+    chosen = [f"task={task}"] if task else [f"model={model}" for model in choices("model")]
+    found: dict[str, Any] = {}
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        for choice in chosen:
+            found |= flatten(OmegaConf.to_container(compose("config", [choice]), resolve=True))
+    return {key: value for key, value in found.items() if key.rpartition(".")[2] not in ("_target_", "name")}
+
+
+def stated(text: str) -> dict[str, list[Any]]:
+    """Return what a part of the help states as defaults, ``key=value``, by key.
+
+    Of ``key=one|other`` that is the first. A list that is not empty is an example of how to write one.
+    """
+    found: dict[str, list[Any]] = {}
+    for key, value in re.findall(r"(?<![\w./'-])([a-z][a-z_.]*)=([^\s,;:)]+)", text):
+        value = value.rstrip(".").partition("|")[0]
+        if value == "[]" or not value.startswith("["):
+            found.setdefault(key, []).append(() if value == "[]" else yaml.safe_load(value))
+    return found
+
+
+def test_help_states_the_defaults_of_the_yaml_files(help_text: str):
+    sections = re.split(r"^Keys  ", help_text, flags=re.M)[1:]
+    said: dict[str | None, dict[str, list[Any]]] = {}
+    for section in sections:
+        task = re.match(r" *of task=(\w+)\n", section)
+        name, text = (task[1], section[task.end() :]) if task else (None, section)
+        for key, values in stated(text).items():
+            said.setdefault(name, {}).setdefault(key, []).extend(values)
+    assert said.keys() == {None, *choices("task")}
+    for name, own in said.items():
+        there = defaults(name)
+        # No key that is no more. A comment of a YAML file may leave out the word before the dot.
+        assert {key for key in own if "." in key and not key.startswith("hydra.")} <= there.keys()
+        for key in own.keys() & there.keys():
+            assert [(name, key, value) for value in own[key]] == [(name, key, there[key])] * len(own[key])
+    # Messages say that --help lists all keys: those of every run and model, and all that a task's file sets.
+    common = {key for key in defaults() if not key.startswith("task.")}
+    assert common <= said[None].keys() | {"length", "model.files"}  # each task's own; named with an example
+    assert any("model.files=[" in section for section in sections)
+    for name in choices("task"):
+        content: Any = OmegaConf.to_container(OmegaConf.load(CONF_DIR / f"task/{name}.yaml"))
+        assert flatten(content).keys() - {"task._target_", "task.name"} <= said[name].keys()
+
+
+def test_help_explains_in_our_words(help_text: str):
+    assert "how long can a recurrent network remember?" in help_text
+    for group in GROUPS:
+        assert f"  {group}={'|'.join(choices(group))}\n" in help_text
+    assert "Powered by Hydra" not in help_text

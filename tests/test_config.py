@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,29 +8,28 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import config_of
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from memexp import CONF_DIR, sweep
-from memexp.config import INITIALISERS, LSTMConfig, ModelConfig, check, choices
+from memexp.config import INITIALISERS, Config, ModelConfig, check, choices, class_of
 from memexp.errors import ConfigError
 from memexp.experiment import build_model, build_optimizer, build_task
 from memexp.models.cells import LSTM
+from memexp.models.cells import settings as cell_settings
 from memexp.models.initialisers import SCHEMES
-from memexp.models.networks import INITIAL_STATES, SequenceClassifier
+from memexp.models.networks import INITIAL_STATES, SequenceModel
+from memexp.tasks.task import settings as task_settings
 from memexp.tasks.text import corpus
+from memexp.training.runner import Runner
 
 
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return compose("config", list(overrides))
-
-
-def model_of(folder: Path, *overrides: str) -> SequenceClassifier:
-    config = check(composed("length=4", "seeds=2", f"datasets_dir={folder}", *overrides))
-    return build_model(config, build_task(config))
+def model_of(folder: Path, *overrides: str) -> SequenceModel:
+    config = config_of("length=4", "seeds=2", f"datasets_dir={folder}", *overrides)
+    return build_model(config, build_task(config).interface)
 
 
 def run_name(*overrides: str) -> str:
@@ -40,13 +40,13 @@ def run_name(*overrides: str) -> str:
 
 
 def test_seeds_are_a_number_or_a_list():
-    assert check(composed("seeds=3")).seeds == [0, 1, 2]
-    assert check(composed("seeds=[3,7]")).seeds == [3, 7]
-    assert check(composed()).seeds == list(range(10))
+    assert config_of("seeds=3").seeds == [0, 1, 2]
+    assert config_of("seeds=[3,7]").seeds == [3, 7]
+    assert config_of().seeds == list(range(10))
 
 
 def test_the_defaults_are_the_books():
-    config = check(composed())
+    config = config_of()
     assert (config.length, config.epochs, config.lr, config.batch_size) == (10, 500, 0.001, 8)
     assert (config.model.name, config.model.embedding_size, config.model.hidden_size) == ("lstm", 32, 32)
     assert (config.model.initialiser, config.model.forget_bias) == ("xavier", 0.0)
@@ -58,11 +58,11 @@ def test_the_defaults_are_the_books():
 @pytest.mark.parametrize("task", choices("task"))
 @pytest.mark.parametrize("model", choices("model"))
 def test_every_choice_builds(task: str, model: str, tmp_path):
-    config = check(composed(f"task={task}", f"model={model}", "length=4", "seeds=2", f"datasets_dir={tmp_path}"))
+    config = config_of(f"task={task}", f"model={model}", "length=4", "seeds=2", f"datasets_dir={tmp_path}")
     built = build_task(config)
     rows = built.batch(0)
-    logits = build_model(config, built)(rows.inputs)
-    assert logits.shape == (2, *rows.targets.shape[1:], built.classes)
+    answers = build_model(config, built.interface)(rows.inputs)
+    assert answers.shape == (2, *rows.targets.shape[1:], built.interface.outputs)
 
 
 @pytest.mark.parametrize("model", choices("model"))
@@ -84,9 +84,7 @@ def test_every_choice_builds(task: str, model: str, tmp_path):
     ],
     ids=lambda value: ",".join(value) if isinstance(value, list) else "",
 )
-def test_options_of_every_model(
-    model: str, options: list[str], seen: Callable[[SequenceClassifier], bool], tmp_path: Path
-):
+def test_options_of_every_model(model: str, options: list[str], seen: Callable[[SequenceModel], bool], tmp_path: Path):
     assert seen(model_of(tmp_path, f"model={model}", *options))
 
 
@@ -117,13 +115,12 @@ def test_the_schema_allows_what_the_code_knows():
 
     assert sorted(INITIALISERS) == sorted([*SCHEMES, "chrono", "file"])
     assert allowed(ModelConfig, "initial_state") == INITIAL_STATES
-    assert allowed(LSTMConfig, "variant") == tuple(LSTM.VARIANTS)
 
 
 def test_the_optimizers(tmp_path: Path):
     model = model_of(tmp_path)
     for name, kind in (("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)):
-        optimizer = build_optimizer(check(composed(f"optimizer={name}", "lr=0.5")), model)
+        optimizer = build_optimizer(config_of(f"optimizer={name}", "lr=0.5"), model)
         assert type(optimizer) is kind
         assert optimizer.param_groups[0]["lr"] == 0.5
     assert optimizer.param_groups[0]["momentum"] == 0
@@ -131,7 +128,7 @@ def test_the_optimizers(tmp_path: Path):
 
 def test_as_many_parameters_as_the_books_lstm(tmp_path: Path):
     """Experiment equal_parameters: for the LSTM it is the book's 32 units, for the SRN 72."""
-    budget = composed("experiment=equal_parameters").model.parameters
+    budget = config_of("experiment=equal_parameters").model.parameters
     assert budget == model_of(tmp_path).parameter_count
     assert model_of(tmp_path, f"model.parameters={budget}").widths == [32]
     # 10 x 32 + (32 D + D D + D) + 19 D + 19 <= 9267: D D + 52 D <= 8928
@@ -158,18 +155,18 @@ def test_every_experiment_composes_into_a_study_of_its_own(experiment: str):
 def test_every_run_of_an_experiment_can_be(experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Expanded as by a sweep; runs that differ in their length alone are built once."""
     batch: list[list[str]] = []
-    models: list[SequenceClassifier] = []
+    models: list[SequenceModel] = []
 
     def plan(found: list[list[str]], load: Callable[[list[str]], DictConfig]) -> Iterable[Any]:
         batch.extend(found)
         for overrides in {tuple(o for o in job if not o.startswith("length=")) for job in found}:
             config = check(load([*overrides, "length=4", "seeds=1", f"datasets_dir={tmp_path}"]))
-            models.append(build_model(config, build_task(config)))
+            models.append(build_model(config, build_task(config).interface))
         return []
 
     monkeypatch.setattr(sweep, "plan", plan)
     monkeypatch.setattr(sweep, "run", lambda jobs, launch: 0)
-    here = CONF_DIR.parent / "memexp" / "corpora" / "harbour.txt"  # instead of a text that would be downloaded
+    here = CONF_DIR.parent / "memexp/tasks/text/corpora/harbour.txt"  # instead of a text that would be downloaded
     monkeypatch.setattr(corpus, "fetch", lambda text, folder: here)
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = compose("config", [f"experiment={experiment}"], return_hydra_config=True)
@@ -206,22 +203,23 @@ def test_a_long_or_odd_name_stays_a_folders_name():
 
 
 def test_check_does_not_change_what_it_is_given():
-    config = composed("seeds=3")
-    check(config)
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", ["seeds=3"])
+    assert check(config).seeds == [0, 1, 2]
     assert config.seeds == 3
 
 
 def test_range_errors_name_the_nested_key():
     with pytest.raises(ConfigError, match="model.embedding_size=-1 is too small; it must be at least 0"):
-        check(composed("model.embedding_size=-1"))
+        config_of("model.embedding_size=-1")
 
 
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("task.num_steps=0", "task.num_steps=0 is too small; it must be at least 1"),
+        ("length=0", "^length=0 is too small; it must be at least 1"),
         ("task.held_out=0", "task.held_out=0.0 is too small; it must be above 0"),
-        ("task.held_out=1", "task.held_out=1.0 is too large; it is a share of the text"),
+        ("task.held_out=1", "task.held_out=1.0 is too large; it must be below 1"),
         ("task.sampling=fresh", "task.sampling=fresh is unknown; allowed: random, consecutive"),
         ("task.max_chars=0", "task.max_chars=0 is too small"),
         ("model.bidirectional=true", "a language model that reads backwards has seen what it is to predict"),
@@ -229,14 +227,15 @@ def test_range_errors_name_the_nested_key():
 )
 def test_what_a_language_model_cannot_be(override: str, complaint: str):
     with pytest.raises(ConfigError, match=complaint):
-        check(composed("task=char_lm", override))
+        config_of("task=char_lm", override)
 
 
 def test_a_task_brings_what_suits_it_and_the_command_line_wins():
-    config = check(composed("task=char_lm"))
+    config = config_of("task=char_lm")
     assert (config.study, config.batch_size, config.clip, config.model.embedding_size) == ("char_lm", 32, 1, 0)
-    assert check(composed("task=char_lm", "batch_size=4", "model.embedding_size=8")).batch_size == 4
-    assert run_name("task=char_lm", "model=gru", "task.num_steps=9") == "model=gru,task=char_lm,task.num_steps=9"
+    assert config_of("task=char_lm", "batch_size=4", "model.embedding_size=8").batch_size == 4
+    assert run_name("task=char_lm", "model=gru", "length=9") == "length=9,model=gru,task=char_lm"
+    assert run_name("task=char_lm") == "length=35,model=lstm,task=char_lm"
 
 
 @pytest.mark.parametrize(
@@ -249,4 +248,71 @@ def test_a_task_brings_what_suits_it_and_the_command_line_wins():
 )
 def test_what_does_nothing_is_refused(arguments: list[str], complaint: str):
     with pytest.raises(ConfigError, match=complaint):
-        check(composed(*arguments))
+        config_of(*arguments)
+
+
+# --- the YAML files and what the classes declare ---
+
+
+def own_keys(node: DictConfig) -> set[str]:
+    """Return the keys of a task's or model's node that are settings of its class."""
+    return {str(key) for key in node} - {"_target_", "name", "defaults"}
+
+
+def names(schema: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(schema)} - {"_target_", "name"}
+
+
+def without_default(kind: type, keys: set[str]) -> bool:
+    parameters = inspect.signature(kind).parameters
+    return all(parameters[key].default is inspect.Parameter.empty for key in keys)
+
+
+@pytest.mark.parametrize("task", choices("task"))
+def test_a_tasks_yaml_has_the_settings_of_its_class_and_only_it_has_their_defaults(task: str):
+    content: Any = OmegaConf.load(CONF_DIR / f"task/{task}.yaml")
+    kind = get_class(content.task._target_)
+    assert content.task.name == task
+    assert own_keys(content.task) == names(task_settings(kind))
+    assert without_default(kind, own_keys(content.task) | {"length", "seeds", "batch_size", "folder"})
+    others = {str(key) for key in content} - {"task", "model"}  # it is of the package _global_: what suits it beside
+    assert others <= names(Config)
+    assert own_keys(content.get("model", {})) <= names(ModelConfig)
+    assert "length" in others
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_a_models_yaml_has_the_settings_of_its_cell_and_only_it_has_their_defaults(model: str):
+    common: Any = OmegaConf.load(CONF_DIR / "common/model.yaml")
+    content: Any = OmegaConf.load(CONF_DIR / f"model/{model}.yaml")
+    kind = get_class(content._target_)
+    assert content.name == model
+    assert own_keys(common) == names(ModelConfig)
+    assert own_keys(content) == names(cell_settings(kind, ModelConfig)) - names(ModelConfig)
+    assert without_default(kind, own_keys(content) | {"seeds", "input_size", "hidden_size"})
+
+
+def test_the_yaml_of_a_run_has_every_setting_and_nothing_else_has_a_default():
+    content: Any = OmegaConf.load(CONF_DIR / "config.yaml")
+    assert {str(key) for key in content} - {"defaults", "hydra"} == names(Config) - {"task", "model"}
+    for schema in (Config, ModelConfig):
+        own = [field for field in dataclasses.fields(schema) if field.name not in ("_target_", "name")]
+        assert all(field.default is field.default_factory is dataclasses.MISSING for field in own)
+    for kind in (SequenceModel, Runner):
+        given = set(inspect.signature(kind).parameters) - {"watched", "identity", "extras"}
+        assert without_default(kind, given)
+    assert without_default(SequenceModel.initialise, set(inspect.signature(SequenceModel.initialise).parameters))
+
+
+def test_a_class_that_cannot_be_imported_is_named():
+    for target, reason in (("no_such_module.Cell", "no_such_module"), ("memexp.models.cells.NoCell", "NoCell")):
+        with pytest.raises(ConfigError, match=f"^model=mine: {target} cannot be imported .*{reason}") as error:
+            class_of(OmegaConf.create({"_target_": target, "name": "mine"}), "model")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("target", ["memexp.models.cells", "memexp.models.cells.settings"])
+def test_what_is_no_class_is_named(target: str):
+    with pytest.raises(ConfigError, match=f"^model=mine: {target} ") as error:
+        class_of(OmegaConf.create({"_target_": target, "name": "mine"}), "model")
+    assert "\n" not in str(error.value)

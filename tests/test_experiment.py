@@ -1,18 +1,23 @@
+import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from test_config import composed
+import torch
+from helpers import config_of
 
-from memexp.experiment import run
+from memexp.config import choices
+from memexp.errors import RecordError
+from memexp.experiment import build_model, build_task, run
 
 
 def do(folder: Path, *overrides: str) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Run five updates; return the summary and, by name, what the history says of update 1, a number for each seed."""
     settings = ("length=4", "seeds=2", "epochs=1", "batch_size=60", "optimizer=sgd", f"datasets_dir={folder}/data")
-    summary = run(composed(*settings, *overrides), folder / "run")
+    summary = run(config_of(*settings, *overrides), folder / "run")
     history = pd.read_csv(folder / "run" / "history.csv")
     assert summary["updates"] == 5
     return summary, history[history["iteration"] == 1].groupby("name")["value"].apply(list).to_dict()
@@ -65,3 +70,46 @@ def test_a_summary_describes_the_model(tmp_path: Path):
     assert summary["state_size"] == 2 * 2 * (3 + 5)  # h and c, both directions
     cells = 2 * 4 * (4 * 3 + 3 * 3 + 3) + 2 * 4 * (6 * 5 + 5 * 5 + 5)
     assert summary["parameters"] == 10 * 4 + cells + 10 * 19 + 19
+
+
+@pytest.mark.parametrize("task", choices("task"))
+def test_the_record_says_what_the_task_says(task: str, tmp_path: Path):
+    sizes = ("length=4", "seeds=[5,1]", "epochs=1", "batch_size=64", "model.hidden_size=4", "model.embedding_size=0")
+    config = config_of(f"task={task}", "model=srn", *sizes, f"datasets_dir={tmp_path}/data")
+    summary = run(config, tmp_path / "run")
+    built = build_task(config)
+    assert json.loads((tmp_path / "run/summary.json").read_text()) == summary
+    assert summary["interface"] == dataclasses.asdict(built.interface)
+    assert (summary["about"], summary["floors"]) == (built.about(), built.floors())
+    assert (summary["title"], summary["trained_on"]) == ("SRN", built.trained_on)
+    assert summary["shown"] == built.shown()
+    assert [seed["seed"] for seed in summary["seeds"]] == [5, 1]
+    for seed in summary["seeds"]:
+        assert all(isinstance(seed[score], float) for score in summary["shown"])
+        assert {f"{split}_loss" for split in built.splits()} <= seed.keys()
+    shares = [metric for metric in built.metrics if metric.share]
+    assert {seed: len(right) for seed, right in summary["test_right"].items()} == (
+        {"5": len(built.rows("test")), "1": len(built.rows("test"))} if shares else {}
+    )
+
+
+def test_a_model_is_built_without_initial_values_where_others_are_loaded(tmp_path: Path):
+    config = config_of("length=4", "seeds=2", f"datasets_dir={tmp_path}")
+    interface = build_task(config).interface
+    plain = build_model(config, interface, initialise=False).state_dict()
+    one, other = (build_model(config, interface).state_dict() for _ in range(2))
+    assert {name: value.shape for name, value in plain.items()} == {name: value.shape for name, value in one.items()}
+    assert not any(value.any() for value in plain.values())
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert one["head_weight"].all()
+
+
+def test_a_folder_is_of_another_run_when_the_file_of_its_initial_weights_is_another(tmp_path: Path):
+    weights = tmp_path / "weights.txt"
+    weights.write_text("1 2\n" * 6)
+    file = ("model.initialiser=file", f"model.files=[{weights}]", "model.embedding_size=4", "model.hidden_size=2")
+    summary, _ = do(tmp_path, "model=srn", *file)
+    assert do(tmp_path, "model=srn", *file)[0] == summary
+    weights.write_text("1 3\n" * 6)
+    with pytest.raises(RecordError, match="run was trained on other data or in another order; delete it, or give"):
+        do(tmp_path, "model=srn", *file)

@@ -2,8 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from memexp.config import ranged
 from memexp.errors import ConfigError
+from memexp.fields import ranged
 from memexp.options import read_options
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import CommandLine
+from helpers import CommandLine
+
+pytestmark = pytest.mark.slow
 
 TINY = ("epochs=2", "seeds=2", "images_dir=null")
 
@@ -55,17 +57,25 @@ def test_one_run_leaves_its_record_and_is_then_skipped(memexp: CommandLine, tmp_
     assert len(history) == 2 * 2 * 2 * 2  # updates x seeds x splits x names
 
     summary = json.loads((folder / "summary.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    assert config["format"] == summary["format"] == 2
+    assert config["data"]
+    assert "_target_" not in config["task"] | config["model"]  # where a class is does not make it another run
     assert summary["updates"] == 76
     assert summary["parameters"] == 10 * 32 + 4 * (2 * 32 * 32 + 32) + 32 * 19 + 19
     assert summary["state_size"] == 64
-    assert summary["exact_over"] == "all 2800 inputs"
-    assert summary["target_entropy_bits"] == pytest.approx(4.0306, abs=1e-4)
-    assert summary["chance_accuracy"] == pytest.approx(0.1)
+    assert summary["about"]["exact_over"] == "all 2800 inputs"
+    assert summary["about"]["target_entropy_bits"] == pytest.approx(4.0306, abs=1e-4)
+    assert summary["about"]["chance_accuracy"] == pytest.approx(0.1)
+    assert summary["floors"]["accuracy"] == {"always the likeliest answer": summary["about"]["chance_accuracy"]}
+    assert (summary["title"], summary["trained_on"]) == ("LSTM", "length 5")
+    assert summary["interface"] == {"inputs": 10, "outputs": 19, "every_step": False, "longest": 5}
+    assert summary["shown"] == {"dev_accuracy": True, "test_accuracy": True, "exact_accuracy": True}
     for seed in summary["seeds"]:
         right = summary["test_right"][str(seed["seed"])]
         assert len(right) == 100
         assert right.count("1") / 100 == pytest.approx(seed["test_accuracy"])
-        bits = summary["target_entropy_bits"] - seed["exact_loss"] / 0.6931471805599453
+        bits = summary["about"]["target_entropy_bits"] - seed["exact_loss"] / 0.6931471805599453
         assert seed["retained_bits"] == pytest.approx(bits)
 
     assert "mean over 2 seeds" in result.stdout
@@ -91,14 +101,6 @@ def test_the_best_score_on_dev_is_that_of_the_history(memexp: CommandLine, tmp_p
         own = history[history["seed"] == seed["seed"]]
         assert seed["dev_accuracy"] == pytest.approx(own["value"].max())
         assert seed["best_iteration"] == own.loc[own["value"].idxmax(), "iteration"]
-
-
-def test_help_explains_in_our_words(memexp: CommandLine):
-    result = memexp("--help")
-    assert result.returncode == 0
-    assert "how long can a recurrent network remember?" in result.stdout
-    assert "model=gru|lstm|mingru|minlstm|residual_srn|srn\n" in result.stdout
-    assert "Powered by Hydra" not in result.stdout
 
 
 # --- a sweep ---
@@ -173,6 +175,25 @@ def test_a_folder_of_another_run_is_not_touched(memexp: CommandLine, tmp_path: P
     assert not (folder / "failure.txt").exists()
 
 
+def test_a_folder_that_an_older_version_wrote_is_not_touched(memexp: CommandLine, tmp_path: Path):
+    folder = run_folder(tmp_path, "epochs=2,length=4,model=lstm,seeds=2")
+    folder.mkdir(parents=True)
+    old = {
+        "length": 4,
+        "task": {"_target_": "memexp.tasks.digit_sum.DigitSum", "name": "digit_sum"},
+        "model": {"_target_": "memexp.models.LSTM", "name": "lstm"},
+        "seeds": [0, 1],
+    }
+    (folder / "config.json").write_text(json.dumps(old))
+    (folder / "summary.json").write_text(json.dumps({"config": old, "seeds": []}))
+    result = memexp("length=4", *TINY)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "was written by memexp 0.1; carry it over with: python -m memexp.migrate outputs_dir=" in result.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "summary.json"]
+    assert json.loads((folder / "config.json").read_text()) == old
+
+
 def test_changed_data_files_are_noticed(memexp: CommandLine, tmp_path: Path):
     assert memexp("length=4", *TINY).returncode == 0
     (tmp_path / "datasets" / "4" / "dev.txt").write_text("1 2 3 4\t3\n")
@@ -196,11 +217,16 @@ def test_seeds_whose_loss_is_not_finite_are_named(memexp: CommandLine, tmp_path:
 
 def test_a_full_disk_keeps_the_earlier_checkpoint(memexp: CommandLine, tmp_path: Path):
     """A limit on the size of files stands for a full disk; it lets the first checkpoints through, not all of them."""
-    name = "epochs=60,length=4,log_steps=1,model=srn,seeds=2"
-    arguments = ("length=4", "model=srn", "epochs=60", "seeds=2", "log_steps=1", "checkpoint_seconds=0")
-    # the history grows by 112 bytes an update and reaches the limit; a checkpoint has about 110 kB
-    limit = 130_000
-    result = memexp(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    small = ("length=4", "model=srn", "model.hidden_size=4", "epochs=5", "seeds=2")
+    arguments = (*small, "log_steps=1", "gradient_norms=true")
+    name = "epochs=5,gradient_norms=true,length=4,log_steps=1,model=srn,model.hidden_size=4,seeds=2"
+    # the history grows by 600 bytes an update and reaches the limit; a checkpoint has about 30 kB
+    limit = 75_000
+    result = memexp(
+        *arguments,
+        "checkpoint_seconds=0",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "File too large" in result.stderr
@@ -250,8 +276,9 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(memexp: CommandLine, tmp_path: Path):
-    arguments = (*LONGER[:1], "epochs=150", *LONGER[2:])  # long enough to be met while it trains
-    name = NAME.replace("epochs=20", "epochs=150")
+    # long enough to be met while it trains
+    arguments = (*LONGER, "epochs=60", "checkpoint_seconds=0.1")
+    name = NAME.replace("epochs=20", "epochs=60")
     assert memexp(*arguments, "study=whole").returncode == 0
     folder = run_folder(tmp_path, name)
     process = start(tmp_path, *arguments)
@@ -314,8 +341,9 @@ def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tm
         "from pathlib import Path\n"
         "from hydra import compose, initialize_config_dir\n"
         "from memexp import CONF_DIR, experiment\n"
+        "from memexp.config import check\n"
         "with initialize_config_dir(str(CONF_DIR), version_base='1.3'):\n"
-        "    config = compose('config', sys.argv[2:])\n"
+        "    config = check(compose('config', sys.argv[2:]))\n"
         "last = Path(sys.argv[1], 'last.pt')\n"
         "def written(): return last.stat().st_mtime_ns if last.exists() else 0\n"
         "for line in sys.stdin:\n"

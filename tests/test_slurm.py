@@ -34,6 +34,7 @@ def test_without_the_extra_one_line_says_how_to_get_it():
     assert str(explain(missing)) == "hydra/launcher=slurm needs the extra: pip install -e '.[slurm]'"
 
 
+@pytest.mark.slow
 def test_without_slurm_the_runs_are_reported_as_not_done(tmp_path: Path):
     arguments = ["-m", "hydra/launcher=slurm", "length=10", "epochs=1", "seeds=1"]
     done = memexp(tmp_path, *arguments, path=tmp_path)  # a PATH without srun

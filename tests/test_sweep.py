@@ -1,11 +1,16 @@
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_records import make_run, seed_row
+from helpers import config_of, make_run, seed_row
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
-from memexp import sweep
+from memexp import CONF_DIR, config, sweep
 from memexp.errors import MemexpError
+from memexp.experiment import build_task, fingerprint
 from memexp.results import record
 from memexp.sweep import Job, Outcome
 
@@ -97,3 +102,60 @@ def test_seeds_that_stopped_are_shown_in_the_table_and_fail_the_sweep(
     assert "the loss of seeds [3] was not finite" in capsys.readouterr().out
     assert "the loss of seeds [3] was not finite (the other seeds are complete)" in shown
     assert " lstm      5" in shown
+
+
+# --- the plan ---
+
+
+def plan(folder: Path, *batch: Sequence[str]) -> list[Job]:
+    """Plan runs in a folder, composed as in a sweep."""
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+
+        def load(overrides: list[str]) -> DictConfig:
+            return compose("config", list(overrides), return_hydra_config=True)
+
+        places = [f"outputs_dir={folder}/outputs", f"datasets_dir={folder}/datasets"]
+        return sweep.plan([[*overrides, *places] for overrides in batch], load)
+
+
+def test_a_plan_checks_each_config_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Checking is what takes the time where runs are many; a complete one is not checked twice either."""
+    done = config_of("length=4", "model=srn", f"datasets_dir={tmp_path}/datasets")
+    folder = tmp_path / "outputs/book/length=4,model=srn"
+    folder.mkdir(parents=True)
+    settings: Any = OmegaConf.to_container(done, resolve=True)
+    record.write_json(folder / record.CONFIG, record.identity(settings, fingerprint(done, build_task(done))))
+    (folder / record.SUMMARY).touch()
+    checked: list[tuple[int, str]] = []
+
+    def look(config: DictConfig) -> None:
+        checked.append((config.length, config.model.name))
+
+    monkeypatch.setattr(config, "RULES", (*config.RULES, look))
+    batch = [(f"length={length}", f"model={model}") for length in (4, 5) for model in ("srn", "lstm")]
+    jobs = plan(tmp_path, *batch, ("length=2",))
+    assert checked == [(4, "srn"), (4, "lstm"), (5, "srn"), (5, "lstm"), (2, "lstm")]
+    assert [job.error for job in jobs] == [""] * 4 + ["length=2 is too small; it must be at least 3"]
+    assert [job.complete for job in jobs] == [True] + [False] * 4
+    assert [(job.name, job.length) for job in jobs[:4]] == [(",".join(run), int(run[0][-1])) for run in batch]
+
+
+def test_a_run_that_is_there_twice_is_planned_once_and_two_of_one_folder_are_refused(tmp_path: Path):
+    first, error = plan(tmp_path, ("length=4",), ("length=4",), ("length=4", "device=cpu"))
+    assert first.error == ""
+    assert "length=4,model=lstm is another run's folder already; sweep this key with a study= of its own" in error.error
+
+
+def test_what_is_in_the_way_of_a_run_is_named(tmp_path: Path):
+    study = tmp_path / "outputs" / "book"
+    study.mkdir(parents=True)
+    (study / "length=4,model=lstm").touch()
+    old = make_run(study, 5)
+    written_by_an_older_version = {"length": 5, "task": {"_target_": "memexp.tasks.digit_sum.DigitSum"}, "model": {}}
+    (old / record.CONFIG).write_text(json.dumps(written_by_an_older_version))
+    make_run(study, 6)  # of other settings than the book's
+    in_the_way, older, foreign = plan(tmp_path, ("length=4",), ("length=5",), ("length=6",))
+    assert "length=4,model=lstm is a file where the run's folder should be; move it away" in in_the_way.error
+    assert older.error.endswith(f"python -m memexp.migrate outputs_dir={study.parent} study=book")
+    assert "length=6,model=lstm holds another run: " in foreign.error
+    assert not any("\n" in job.error for job in (in_the_way, older, foreign))

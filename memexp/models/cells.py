@@ -10,13 +10,13 @@ Every parameter has a leading axis S: one program trains S independent seeds in 
 elementwise. The equations stay those of the book. In the comments x_* is x_t W_* + b_*.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from memexp.errors import ConfigError
-from memexp.fields import Named, settings_of
+from memexp.fields import Named, limits, settings_of
 from memexp.models import recurrence
 
 State = tuple[Tensor, ...]
@@ -227,7 +227,9 @@ class LSTM(Cell):
     states = ("hidden_state", "cell_state")
     roles: ClassVar = {**Cell.roles, "P": "extra_bias"}
 
-    def __init__(self, seeds: int, input_size: int, hidden_size: int, variant: str) -> None:
+    def __init__(
+        self, seeds: int, input_size: int, hidden_size: int, variant: Annotated[str, limits(one_of=VARIANTS)]
+    ) -> None:
         if variant not in self.VARIANTS:
             raise ConfigError(
                 f"model.variant={variant}: the LSTM has no such variant; it has {', '.join(self.VARIANTS)}"

@@ -289,7 +289,10 @@ class CharLM(Task):
 
     @classmethod
     def rule(cls, config: DictConfig) -> str | None:
-        """Refuse a model that has seen what it is to predict."""
+        """Refuse a model that has seen what it is to predict, and prefixes that are no texts."""
+        for prefix in config.task.prefixes:
+            if not isinstance(prefix, str):
+                return f'task.prefixes: {prefix} is not a text; give \'task.prefixes=["one","another one"]\''
         if config.model.bidirectional:
             return "model.bidirectional=true: a language model that reads backwards has seen what it is to predict"
         return None

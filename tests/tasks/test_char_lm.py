@@ -257,7 +257,7 @@ def test_it_writes_every_so_many_epochs_and_at_the_end(
 
 def test_a_language_model_must_not_read_backwards():
     def complaint(bidirectional: bool) -> str | None:
-        return CharLM.rule(OmegaConf.create({"model": {"bidirectional": bidirectional}}))
+        return CharLM.rule(OmegaConf.create({"task": {"prefixes": []}, "model": {"bidirectional": bidirectional}}))
 
     assert complaint(True).startswith("model.bidirectional=true: a language model that reads backwards has seen")
     assert complaint(False) is None
