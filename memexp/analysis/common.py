@@ -14,7 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from memexp.figures import curves
-from memexp.results.study import Histories, Study
+from memexp.results import statistics
+from memexp.results.study import Histories, Study, pairs
 
 EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
 
@@ -23,8 +24,30 @@ Drawings = dict[str, Callable[[], Figure | None]]
 
 
 def comparison(study: Study, outputs: Path) -> pd.DataFrame | None:
-    """Compare every two labels: the table comparison.csv; None for none."""
-    return None
+    """Compare every two labels at each length: the table comparison.csv, a row for each pair and score.
+
+    Returns:
+        Columns ``score``, ``length``, ``one``, ``other``, ``seeds``; ``difference`` of the means; ``larger``, the
+        probability that a seed of ``one`` has the larger score; ``p_holm``, Mann and Whitney's p for that, corrected
+        for the number of rows. Scores are those on test rows and exact ones. None where there is nothing to compare.
+    """
+    table = []
+    for score in (column for column in study.shown if column.startswith(("test_", "exact_"))):
+        for length, one, other, *sides in pairs(study.rows):
+            values = [side[score].dropna().to_numpy(float) for side in sides]
+            if min(map(len, values)) < 2:
+                continue
+            larger, p = statistics.compare(*values)
+            table.append(
+                {
+                    "score": score, "length": length, "one": one, "other": other, "seeds": len(values[0]),
+                    "difference": values[0].mean() - values[1].mean(), "larger": larger, "p": p,
+                }
+            )  # fmt: skip
+    if not table:
+        return None
+    frame = pd.DataFrame(table)
+    return frame.assign(p_holm=statistics.holm(frame.pop("p").tolist()))
 
 
 def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion: float) -> Drawings:

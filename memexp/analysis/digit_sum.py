@@ -1,6 +1,5 @@
 """The figures of the digit-sum study, and its comparison of models."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +12,7 @@ from memexp.analysis.common import Drawings, gradient_drawings
 from memexp.figures import curves
 from memexp.files import slug
 from memexp.results import statistics
-from memexp.results.study import Histories, Study, read_right
+from memexp.results.study import Histories, Study, pairs, read_right
 
 ACCURACIES = {
     "dev_accuracy": "dev (100 rows, chose the weights)",
@@ -187,22 +186,18 @@ def compare_models(rows: pd.DataFrame, outputs: Path) -> pd.DataFrame:
     """
     table = []
     for title, panel in panels(rows):
-        for length, own in panel.groupby("length"):
-            sides = {str(name): side[side["diverged_at"].isna()] for name, side in own.groupby("label", sort=False)}
-            for one, other in itertools.combinations(sides, 2):
-                right_one, right_other = read_right(outputs, sides[one]), read_right(outputs, sides[other])
-                exact = [sides[name]["exact_accuracy"].to_numpy(float) for name in (one, other)]
-                if min(map(len, exact)) < 2:
-                    continue
-                difference, low, high = statistics.hierarchical_interval(right_one, right_other)
-                improvement, p = statistics.compare(*exact)
-                table.append(
-                    {
-                        "panel": title, "length": length, "one": one, "other": other, "seeds": len(exact[0]),
-                        "test_difference": difference, "low": low, "high": high,
-                        "exact_difference": exact[0].mean() - exact[1].mean(), "improvement": improvement, "p": p,
-                    }
-                )  # fmt: skip
+        for length, one, other, *sides in pairs(panel):
+            exact = [side["exact_accuracy"].to_numpy(float) for side in sides]
+            right, right_other = (read_right(outputs, side) for side in sides)
+            difference, low, high = statistics.hierarchical_interval(right, right_other)
+            improvement, p = statistics.compare(*exact)
+            table.append(
+                {
+                    "panel": title, "length": length, "one": one, "other": other, "seeds": len(exact[0]),
+                    "test_difference": difference, "low": low, "high": high,
+                    "exact_difference": exact[0].mean() - exact[1].mean(), "improvement": improvement, "p": p,
+                }
+            )  # fmt: skip
     frame = pd.DataFrame(table)
     if len(frame):
         frame["p_holm"] = statistics.holm(frame.pop("p").tolist())

@@ -1,6 +1,7 @@
 """Studies: the folders below ``outputs/``, by name; what is in one, with a label for every line of a legend."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -148,6 +149,17 @@ def label(row: pd.Series, settings: list[str]) -> str:
         elif value or setting not in ADDS:
             parts.append(f"{short} {value:g}" if isinstance(value, float | int) else f"{short} {value}")
     return ", ".join(parts)
+
+
+def pairs(rows: pd.DataFrame) -> Iterator[tuple[int, str, str, pd.DataFrame, pd.DataFrame]]:
+    """Yield every two labels at each length that have two seeds or more: length, both labels, the rows of both.
+
+    Seeds whose loss was not finite are left out; of a single seed there is nothing to say.
+    """
+    for length, own in rows[rows["diverged_at"].isna()].groupby("length"):
+        sides = {str(name): side for name, side in own.groupby("label", sort=False) if len(side) > 1}
+        for one, other in itertools.combinations(sides, 2):
+            yield int(str(length)), one, other, sides[one], sides[other]
 
 
 def read_histories(rows: pd.DataFrame, outputs: Path, complaints: Complaints) -> Histories:

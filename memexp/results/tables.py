@@ -96,9 +96,11 @@ def _as_text(table: pd.DataFrame, shown: Mapping[str, bool]) -> pd.DataFrame:
 
 def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
     """Write a mean with its interval in brackets, if it has one; a share in percent."""
-    factor, digits = (100, 1) if share else (1, 2 if abs(mean) >= 1 else 4)
-    bracket = f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if np.isfinite(low) else ""
-    return f"{factor * mean:.{digits}f}{bracket}" if np.isfinite(mean) else ""
+    if not np.isfinite(mean):
+        return ""
+    form = ".1f" if share else ".2f" if abs(mean) >= 1 else ".4f" if abs(mean) >= 0.001 else ".1e"
+    mean, low, high = (100 * number if share else number for number in (mean, low, high))
+    return f"{mean:{form}}" + (f" [{low:{form}}, {high:{form}}]" if np.isfinite(low) else "")
 
 
 def shown_text(table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
