@@ -88,7 +88,12 @@ def write(options: Options) -> None:
     else:
         study = find_study(Path(options.outputs_dir), options.study)
         folder = trained.find_run(
-            study, options.model, None, usual={}, accept=lambda kind: kind.writes, what="run of a language model"
+            study,
+            options.model,
+            None,
+            usual={},
+            accept=lambda kind: kind.writes,
+            what="run of a language model",
         )
     writer = load_writer(folder, options.weights, options.model_seed)
     written = writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed)

@@ -176,6 +176,14 @@ def _load_weights(run: TrainedRun, weights: str) -> None:
     checkpoints.load_weights(run.model, content.get("weights", {}), path)
 
 
+def _accepted(target: str, accept: Callable[[type[Task]], bool]) -> bool:
+    """Say whether runs of a task count; those of a class that cannot be imported here do not."""
+    try:
+        return accept(class_of(OmegaConf.create({"_target_": target, "name": target}), "task"))
+    except ConfigError:
+        return False
+
+
 def find_run(
     study: Path,
     model: str | None,
@@ -192,7 +200,7 @@ def find_run(
         length: the length, or None.
         usual: what is meant by None, if several runs are left and one of them has it.
         accept: says of the class of a task whether its runs count; None for all.
-        what: what they are, for the error.
+        what: what one is called, for the error.
 
     Raises:
         RecordError: there is none, or more than one.
@@ -200,8 +208,8 @@ def find_run(
     found = record.collect(record.run_folders(study))
     rows = found.rows if found.rows.empty else found.rows.drop_duplicates("run")
     if len(rows) and accept is not None:
-        nodes = {target: OmegaConf.create({"_target_": target, "name": ""}) for target in set(rows["task._target_"])}
-        rows = rows[[accept(class_of(nodes[target], "task")) for target in rows["task._target_"]]]
+        accepted = {target: _accepted(target, accept) for target in set(rows["task._target_"])}
+        rows = rows[rows["task._target_"].map(accepted)]
     there, said = [] if rows.empty else list(rows["run"]), []
     given: dict[str, str | int | None] = {"model": model, "length": length}
     for key, value in given.items():
@@ -215,7 +223,8 @@ def find_run(
     with_them = f" with {' '.join(said)}" if said else ""
     if len(rows) > 1:
         names = some(study / str(run) for run in rows["run"])
-        raise RecordError(f"{study} has {len(rows)} finished {what}s{with_them}; give one as run=...: {names}")
+        found_some = f"{len(rows)} finished {what.replace('run', 'runs', 1)}{with_them}"
+        raise RecordError(f"{study} has {found_some}; give one as run=...: {names}")
     if rows.empty:
         unfinished = f"; without a record: {some(found.missing)}" if found.missing else ""
         raise RecordError(f"{study} has no finished {what}{with_them}; finished: {some(there) or 'none'}{unfinished}")

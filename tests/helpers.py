@@ -1,4 +1,4 @@
-"""What several tests use: cells and models to test, their equations once more, tasks, and the command line in a folder."""
+"""What several tests use: cells and models, their equations once more, tasks, and the command line in a folder."""
 
 import os
 import subprocess

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from helpers import axes
 
-from memexp.files import write_atomically
+from memexp.errors import RecordError
+from memexp.files import save, slug, write, write_atomically, write_table
 
 
 def test_the_new_content_replaces_the_old(tmp_path: Path):
@@ -45,3 +48,45 @@ def test_an_interrupt_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("loss", "SRN", "fixed"), "loss_srn_fixed"),
+        (("curves", "LSTM, hidden size (4, 5)", "a/b"), "curves_lstm-hidden-size-4-5-_a-b"),
+        (("Figure 6.13",), "figure-6.13"),
+        (("分", "lr=0.1"), "分_lr=0.1"),
+    ],
+)
+def test_words_become_the_name_of_a_file(words: tuple[str, ...], name: str):
+    assert slug(*words) == name
+
+
+def test_a_file_for_the_user_has_its_folder_or_an_error_of_one_line(tmp_path: Path):
+    write(tmp_path / "new" / "folder" / "file", b"new")
+    assert (tmp_path / "new" / "folder" / "file").read_bytes() == b"new"
+    path = tmp_path / "new" / "folder" / "file" / "below"
+    for setting, given in (("images_dir=FOLDER", ()), ("output=FILE", ("output=FILE",))):
+        with pytest.raises(RecordError) as stopped:
+            write(path, b"new", *given)
+        assert str(stopped.value).startswith(f"cannot write {path}: ")
+        assert str(stopped.value).endswith(f"; mend that, or give another {setting}")
+        assert "\n" not in str(stopped.value)
+
+
+def test_a_table_is_written_as_csv_and_read_again(tmp_path: Path):
+    table = pd.DataFrame({"model": ["srn", "lstm"], "score": [1 / 3, 0.5]})
+    write_table(tmp_path / "table.csv", table)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
+    write_table(tmp_path / "short.csv", table, "%.2f")
+    assert (tmp_path / "short.csv").read_bytes() == b"model,score\nsrn,0.33\nlstm,0.50\n"
+
+
+def test_a_figure_is_saved_in_two_forms_that_are_the_same_every_time(tmp_path: Path):
+    for folder in ("one", "other"):
+        save(axes().get_figure(), tmp_path / folder / "figure_6.13")
+    for suffix, start in ((".png", b"\x89PNG"), (".pdf", b"%PDF")):
+        one, other = ((tmp_path / folder / f"figure_6.13{suffix}").read_bytes() for folder in ("one", "other"))
+        assert one.startswith(start)
+        assert one == other

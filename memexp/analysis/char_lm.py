@@ -23,7 +23,7 @@ def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion:
 def draw_bits(study: Study, histories: Histories) -> Figure:
     """Draw bits per character against updates of character language models, an Axes for each run, with the floors."""
     rows = study.rows
-    runs = rows.drop_duplicates("run").to_dict("records")
+    runs = rows.drop_duplicates(["study", "run"]).to_dict("records")
     columns = min(3, len(runs))
     figure, axes = curves.new_figure(math.ceil(len(runs) / columns), columns, width=4.4, height=3.5, share_x=False)
     for ax, run in zip(axes.flat, runs, strict=False):

@@ -35,7 +35,8 @@ def drawn_by(task: str) -> Any:
     """Return the module that draws a task's figures: of its name beside this one, or else what every task has."""
     name = f"{__package__}.{task}"
     there = task.isidentifier() and importlib.util.find_spec(name) is not None
-    return importlib.import_module(name) if there else common
+    module = importlib.import_module(name) if there else common
+    return module if hasattr(module, "drawings") else common
 
 
 def analyse(

@@ -1,8 +1,7 @@
 """What every task has of figures: learning curves with their floors, scores against length, gradients' norms.
 
 A task that draws more has a module of its own beside this one, with its name: `drawings` and `comparison` there take
-    the
-place of those here.
+the place of those here.
 """
 
 import math
@@ -33,7 +32,7 @@ def comparison(study: Study, outputs: Path) -> pd.DataFrame | None:
     """
     table = []
     for score in (column for column in study.shown if column.startswith(("test_", "exact_"))):
-        for length, one, other, *sides in pairs(study.rows):
+        for length, one, other, *sides in pairs(told_apart(study.rows)):
             values = [side[score].dropna().to_numpy(float) for side in sides]
             if min(map(len, values)) < 2:
                 continue
@@ -65,10 +64,17 @@ def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion:
     return found | gradient_drawings(known, histories)
 
 
+def told_apart(rows: pd.DataFrame) -> pd.DataFrame:
+    """Name the study in the labels where there are several."""
+    if rows["study"].nunique() < 2:
+        return rows
+    return rows.assign(label=rows["label"] + " (" + rows["study"] + ")")
+
+
 def draw_scores(study: Study) -> Figure:
     """Draw every score that tables show against length, with its floors, an Axes for each."""
-    rows, looks = study.rows, curves.style(list(dict.fromkeys(study.rows["label"])))
-    first = rows.iloc[0]
+    rows = told_apart(study.rows)
+    looks = curves.style(list(dict.fromkeys(rows["label"])))
     columns = math.ceil(math.sqrt(len(study.shown)))
     figure, axes = curves.new_figure(
         math.ceil(len(study.shown) / columns), columns, width=4.4, height=3.5, share_x=False, share_y=False
@@ -76,7 +82,7 @@ def draw_scores(study: Study) -> Figure:
     for ax, (column, share) in zip(axes.flat, study.shown.items(), strict=False):
         curves.score_against_length(rows, column, ax, looks, bounds=(0.0, 1.0 if share else math.inf))
         curves.score_axis(ax, share)
-        curves.floors(study.floors_of_score(first["study"], first["run"], column), ax, share)
+        curves.floors(study.floors_of_score(column), ax, share)
         ax.set_title(column.replace("_", " "), fontsize=10)
     curves.hide_rest(axes, len(study.shown))
     curves.finish(figure, "Each seed, and their mean with its 95 % interval; dashed: what simple answers reach")
@@ -88,11 +94,10 @@ def draw_curves(study: Study, histories: Histories) -> Figure:
 
     A label that has several runs of a length has a row for each.
     """
-    runs = study.rows.drop_duplicates(["study", "run"])
+    runs = told_apart(study.rows).drop_duplicates(["study", "run"])
     lengths = sorted(runs["length"].unique())
-    several = runs["study"].nunique() > 1
-    place = runs.groupby(["study", "label", "length"], sort=False).cumcount()
-    lines = [of_line for _, of_line in runs.groupby(["study", "label", place], sort=False)]
+    place = runs.groupby(["label", "length"], sort=False).cumcount()
+    lines = [of_line for _, of_line in runs.groupby(["label", place], sort=False)]
     columns = len(lengths) if len(lengths) > 1 else min(3, len(lines))  # those of one length go side by side
     rows = math.ceil(len(lines) * len(lengths) / columns)
     figure, axes = curves.new_figure(rows, columns, width=4.4, height=3.2, share_x=False)
@@ -101,12 +106,12 @@ def draw_curves(study: Study, histories: Histories) -> Figure:
         for ax in row:
             ax.set_visible(False)
         for run in of_line.to_dict("records"):
-            ax, where = row[lengths.index(run["length"])], f" ({run['study']})" if several else ""
+            ax = row[lengths.index(run["length"])]
             ax.set_visible(True)
             history = histories[run["study"], run["run"]]
             curves.loss_curves(history[history["name"] == "loss"], ax)
             curves.floors(study.floors_of(run["study"], run["run"], "loss"), ax)
-            ax.set_title(f"{run['label']}{where}, length {run['length']}", fontsize=10)
+            ax.set_title(f"{run['label']}, length {run['length']}", fontsize=10)
             ax.set(xlabel="updates", ylabel="loss")
     curves.finish(figure, "Mean over seeds, 95 % interval, each seed;\ndashed: what simple answers reach")
     return figure
@@ -125,7 +130,8 @@ def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Fig
 
     A row of Axes for each label, a column for each parameter.
     """
-    runs = rows[rows["length"] == length].drop_duplicates("run").sort_values("clip", na_position="first", kind="stable")
+    runs = told_apart(rows[rows["length"] == length]).drop_duplicates(["study", "run"])
+    runs = runs.sort_values("clip", na_position="first", kind="stable")
     noted = {run["label"]: read_gradients(histories[run["study"], run["run"]]) for run in runs.to_dict("records")}
     noted = {label: table for label, table in noted.items() if len(table)}
     if not noted:

@@ -214,6 +214,8 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
 def floors(values: dict[str, float], ax: Axes, share: bool = False) -> Axes:
     """Draw lines for what simple answers reach, each named beside the Axes, the names apart from each other."""
     there = sorted(values.items(), key=lambda item: item[1])
+    if there and ax.get_ylim()[1] < there[-1][1]:  # all in view
+        ax.set_ylim(top=1.06 * there[-1][1])
     # As near to the lines as names can be that are so far apart from each other.
     apart = 0.06 * ax.get_ylim()[1] * np.arange(len(there))
     heights = apart + isotonic_regression([value for _, value in there] - apart).x

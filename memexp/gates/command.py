@@ -188,7 +188,8 @@ def show(options: Options) -> None:
         path = trained.find_run(study, options.model, options.length)
     run = trained.load(path)
     best = run.record_of(options.seed)["best_iteration"]
-    sequence = run.reading.read(options.sequence) if options.sequence else run.reading.example()
+    given = options.sequence not in ("", "null")
+    sequence = run.reading.read(options.sequence) if given else run.reading.example()
     # The data are read only where they are needed: a sequence that is given needs none.
     needed = sequence is None or options.averages or options.units
     task = run.task() if needed else None

@@ -214,7 +214,10 @@ def check_format(content: dict[str, Any], path: Path) -> None:
     Raises:
         RecordError: it was not; the command that carries it over is named.
     """
-    if content.get("format", 1) != FORMAT:
+    found = content.get("format", 1)
+    if isinstance(found, int) and found > FORMAT:
+        raise RecordError(f"{path.parent} was written by a newer memexp (format {found}); update memexp to read it")
+    if found != FORMAT:
         study = path.parent.parent
         raise RecordError(
             f"{path.parent} was written by memexp 0.1; carry it over with: "
@@ -388,5 +391,9 @@ def collect(folders: list[Path]) -> Collected:
         floors += own_floors
         settings |= dict.fromkeys(k for k in config if k not in NOT_COMPARED and not k.endswith("._target_"))
         shown |= own_shown
-    table = pd.DataFrame(floors, columns=["run", "metric", "name", "value"])
-    return Collected(pd.DataFrame(rows), list(settings), shown, table, panels, missing)
+    table = pd.DataFrame(rows)
+    for name in settings:  # null is a value, and not the same as a setting that a run does not have
+        if any(name in row and row[name] is None for row in rows):
+            table[name] = pd.Series([row.get(name, math.nan) for row in rows], dtype=object)
+    of_floors = pd.DataFrame(floors, columns=["run", "metric", "name", "value"])
+    return Collected(table, list(settings), shown, of_floors, panels, missing)

@@ -43,18 +43,23 @@ class Study:
 
     def of_task(self, task: str) -> "Study":
         """Return the runs of one task, with the settings and scores that these have."""
-        own = self.rows["task.name"] == task
-        rows = self.rows[own]
-        others_only = rows.isna().all() & ~self.rows[~own].isna().all()
-        rows = rows.loc[:, ~others_only]
+        rows = self.rows[self.rows["task.name"] == task]
+        of_all = [name for name in self.settings if not name.startswith("task.")] + ["best_iteration", "diverged_at"]
+        rows = rows.drop(columns=[name for name in rows.columns if name not in of_all and rows[name].isna().all()])
         settings = [name for name in self.settings if name in rows]
         shown = {column: share for column, share in self.shown.items() if column in rows}
         return replace(self, rows=rows, settings=settings, shown=shown)
 
-    def floors_of_score(self, study: str, run: str, column: str) -> dict[str, float]:
-        """Return what simple answers reach of a score, ``<split>_<metric>``, by name."""
-        metrics = sorted(set(self.floors["metric"]), key=len, reverse=True)
-        return next((self.floors_of(study, run, metric) for metric in metrics if column.endswith(f"_{metric}")), {})
+    def floors_of_score(self, column: str) -> dict[str, float]:
+        """Return what simple answers reach of a score, ``<split>_<metric>``, by name, where it is so in all runs."""
+        of_metric = [metric for metric in self.floors["metric"].unique() if column.endswith(f"_{metric}")]
+        if not of_metric:
+            return {}
+        runs = self.rows[["study", "run"]].drop_duplicates()
+        own = self.floors[self.floors["metric"] == max(of_metric, key=len)].merge(runs, on=["study", "run"])
+        by_name = own.groupby("name", sort=False)["value"]
+        same = (by_name.nunique() == 1) & (by_name.count() == len(runs))
+        return {str(name): float(value) for name, value in by_name.first()[same].items()}
 
     def floors_of(self, study: str, run: str, metric: str) -> dict[str, float]:
         """Return what simple answers reach of a metric in one run's task, by name."""
@@ -129,8 +134,7 @@ def _place(model: str) -> int:
 
 def label_settings(rows: pd.DataFrame, settings: Sequence[str], but: Sequence[str]) -> list[str]:
     """Name the settings in which rows of one task differ, but for some."""
-    own = rows.dropna(axis="columns", how="all")  # without those of other tasks in the same study
-    return [name for name in tables.varied(own, [s for s in settings if s in own]) if name not in but]
+    return [name for name in tables.varied(rows, settings) if name not in but]
 
 
 def label(row: pd.Series, settings: list[str]) -> str:

@@ -37,9 +37,14 @@ def _t(probability: float, degrees: int) -> float:
 
 
 def varied(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
-    """Name the settings in which the runs differ; the model and the length come first, always."""
+    """Name the settings in which the runs that have them differ; the model and the length come first, always."""
     first = ["model.name", "length"]
-    return [*first, *(name for name in settings if name not in first and rows[name].astype(str).nunique() > 1)]
+    return [*first, *(name for name in settings if name not in first and len(_values(rows[name])) > 1)]
+
+
+def _values(column: pd.Series) -> set[str]:
+    """Return the different values of a setting; null is one, but not a number is of a run that does not have it."""
+    return {str(value) for value in column.unique() if not (isinstance(value, float) and math.isnan(value))}
 
 
 def _as_word(value: object) -> object:

@@ -4,40 +4,33 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import CommandLine
-from test_records import make_run, seed_row
+from helpers import CommandLine, make_run
 
+from memexp.analysis import char_lm, common, digit_sum
 from memexp.analysis import command as analysis
-from memexp.errors import Complaints, RecordError
+from memexp.errors import Complaints, ConfigError
 from memexp.results import record
 
 
-def test_labels_name_the_model_and_what_differs(tmp_path: Path):
-    for k, lr in enumerate((0.1, 0.2)):
-        folder = make_run(tmp_path / str(k), 5)
-        summary = record.read_json(folder / record.SUMMARY)
-        summary["config"]["lr"] = lr
-        target = tmp_path / "book" / f"lr={lr}"
-        target.mkdir(parents=True)
-        record.write_json(target / record.CONFIG, summary["config"])
-        record.write_json(target / record.SUMMARY, summary)
-    rows = analysis.load_study(tmp_path / "book", Complaints())
-    assert sorted(set(rows["label"])) == ["LSTM, lr 0.1", "LSTM, lr 0.2"]
+def test_a_task_is_drawn_by_the_module_of_its_name_or_else_as_every_task_is():
+    assert analysis.drawn_by("digit_sum") is digit_sum
+    assert analysis.drawn_by("char_lm") is char_lm
+    for name in ("copy", "no-name", "os.path", ""):
+        assert analysis.drawn_by(name) is common
 
 
-def test_a_study_without_a_complete_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    (make_run(tmp_path / "book", 5) / record.SUMMARY).unlink()
-    with pytest.raises(RecordError, match="has no complete run"):
-        analysis.load_study(tmp_path / "book", Complaints())
-    assert "missing: book/length=5,model=lstm: not finished" in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["common", "command"])
+def test_a_task_with_the_name_of_another_module_is_drawn_as_every_task_is(name: str):
+    assert analysis.drawn_by(name) is common
 
 
-def test_models_are_in_the_books_order(tmp_path: Path):
-    make_run(tmp_path / "book", 5, "lstm")
-    make_run(tmp_path / "book", 5, "srn", [seed_row(0)])
-    assert list(dict.fromkeys(analysis.load_study(tmp_path / "book", Complaints())["label"])) == ["SRN", "LSTM"]
+def test_a_study_that_is_named_twice_is_refused(tmp_path: Path):
+    make_run(tmp_path / "book", 5)
+    with pytest.raises(ConfigError, match="each study may be named once"):
+        list(analysis.analyse(["book", "book"], tmp_path, tmp_path / "images", Complaints()))
 
 
+@pytest.mark.slow
 def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path):
     own = memexp("-m", "length=4,5", "epochs=2", "seeds=2")
     assert own.returncode == 0, own.stderr
@@ -70,41 +63,7 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
     assert wrong.stderr.count("\n") == 1
 
 
-def test_labels_leave_out_what_does_nothing():
-    row = pd.Series(
-        {
-            "model.name": "lstm",
-            "model.variant": "no_forget_gate",
-            "model.reset_after": float("nan"),
-            "clip": None,
-            "clip_by": "tensor",
-            "model.initial_state": "zero",
-            "model.bidirectional": True,
-            "model.hidden_size": (4, 5),
-            "model.forget_bias": 0.0,
-            "task.distractors": 0,
-        }
-    )
-    settings = [name for name in row.index if name not in ("model.name", "clip")]
-    assert analysis.label(row, settings) == "LSTM, no forget gate, bidirectional, hidden size (4, 5), distractors 0"
-    assert analysis.label(pd.Series({**row, "clip": 5.0}), ["clip", "clip_by"]) == "LSTM, clip 5, tensor"
-
-
-def test_gradients_after_clipping_are_drawn_only_where_they_differ():
-    table = [
-        (1, 0, "train", f"{what}.U", value) for what, value in (("gradient_norm", 9), ("clipped_gradient_norm", 5))
-    ]
-    history = pd.DataFrame([*table, (1, 0, "train", "loss", 2.0)], columns=record.HISTORY_COLUMNS)
-    norms = analysis.read_gradients(history)
-    assert norms[["parameter", "when", "value"]].to_numpy().tolist() == [
-        ["U", "before clipping", 9],
-        ["U", "after clipping", 5],
-    ]
-    same = history.assign(value=2.0)
-    assert analysis.read_gradients(same)["when"].tolist() == ["before clipping"]
-    assert analysis.read_gradients(history[history["name"] == "loss"]).empty
-
-
+@pytest.mark.slow
 def test_what_can_be_drawn_is_drawn(memexp: CommandLine, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     assert memexp("-m", "length=4,5", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
     study = tmp_path / "outputs" / "book"
@@ -127,6 +86,7 @@ def test_what_can_be_drawn_is_drawn(memexp: CommandLine, tmp_path: Path, capfd: 
     assert f"left out of the curves: cannot read {history}: No such file" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_unwritable_images_folder_does_not_spoil_the_sweep(memexp: CommandLine, tmp_path: Path):
     (tmp_path / "images").write_text("a file")
     result = memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=1")
@@ -136,17 +96,20 @@ def test_an_unwritable_images_folder_does_not_spoil_the_sweep(memexp: CommandLin
     assert record.is_complete(tmp_path / "outputs" / "book" / "epochs=1,length=4,model=srn,seeds=1")
 
 
+@pytest.mark.slow
 def test_drawing_needs_no_torch():
-    code = "import sys, memexp.analysis; assert 'torch' not in sys.modules"
+    code = "import sys, memexp.analysis.command; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_one_run_of_one_seed_is_drawn_without_a_complaint(memexp: CommandLine, tmp_path: Path):
     result = memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=1")
     assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "images" / "book" / "overview.png").exists()
 
 
+@pytest.mark.slow
 def test_a_language_model_has_curves_and_floors_of_its_own(memexp: CommandLine, tmp_path: Path):
     task = ("task=char_lm", "model.hidden_size=8", "task.max_chars=3000", "batch_size=8")
     result = memexp("-m", *task, "model=srn,gru", "epochs=1", "seeds=2")
@@ -155,9 +118,15 @@ def test_a_language_model_has_curves_and_floors_of_its_own(memexp: CommandLine, 
     table = pd.read_csv(tmp_path / "images" / "char_lm" / "results.csv")
     scores = {"train perplexity", "dev perplexity", "test perplexity", "test bits"}
     assert scores | {"last train perplexity", "last dev perplexity"} <= set(table)
-    assert "length" not in table
+    assert table[["model.name", "length"]].to_numpy().tolist() == [["gru", 35], ["srn", 35]]
     assert memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
-    command = [sys.executable, "-m", "memexp.analysis", "studies=[book,char_lm]"]
+    command = [sys.executable, "-W", "error", "-m", "memexp.analysis", "studies=[book,char_lm]"]
     both = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert both.returncode == 1
-    assert both.stderr.startswith("memexp.analysis: studies=['book', 'char_lm']: these are of several tasks")
+    assert (both.returncode, both.stderr) == (0, "")
+    images = tmp_path / "images" / "book+char_lm"
+    assert {path.name for path in images.iterdir()} == {"digit_sum", "char_lm"}
+    assert {path.stem for path in (images / "char_lm").glob("*.png")} == {"bits"}
+    assert {"accuracy", "updates_until"} <= {path.stem for path in (images / "digit_sum").glob("*.png")}
+    of_texts = pd.read_csv(images / "char_lm" / "results.csv")
+    pd.testing.assert_frame_equal(of_texts, table)
+    assert pd.read_csv(images / "digit_sum" / "results.csv")["length"].tolist() == [4]

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from test_heatmaps import axes, labels
+from helpers import axes, x_labels
 
 from memexp.figures import averages as average_figures
 
@@ -47,12 +47,12 @@ def test_means_by_place_show_both_trainings_and_distractors():
     assert lines["before, distractors"].get_xydata().tolist() == [[3, pytest.approx(0.45)]]
     assert ax.get_ylim() == (0, 1)
     assert ax.get_ylabel() == "Input gate"
-    assert labels(ax) == ["1", "2", "3"]
+    assert x_labels(ax) == ["1", "2", "3"]
 
 
 def test_means_by_kind_show_every_unit():
     ax = average_figures.means_by_kind(means("cell_state"), axes())
-    assert labels(ax) == ["first digit", "second digit", "zero", "distractor"]
+    assert x_labels(ax) == ["first digit", "second digit", "zero", "distractor"]
     assert ax.lines[0].get_ydata().tolist() == pytest.approx([0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5])
     assert ax.get_ylim()[0] == 0
     assert ax.get_ylabel() == "|Cell state|"
@@ -79,7 +79,7 @@ def test_averages_have_a_row_for_each_part():
 def test_averages_without_distractors():
     own = means()
     figure = average_figures.averages(own[own["kind"] != "distractor"], saturation(), "LSTM")
-    assert labels(figure.axes[1]) == ["first digit", "second digit", "zero"]
+    assert x_labels(figure.axes[1]) == ["first digit", "second digit", "zero"]
 
 
 def test_means_by_letter_of_the_word_leave_out_what_is_in_no_word():
@@ -89,7 +89,7 @@ def test_means_by_letter_of_the_word_leave_out_what_is_in_no_word():
     handles, names = ax.get_legend_handles_labels()
     assert names == ["before training", "after training"]
     assert handles[0].get_ydata().tolist() == pytest.approx([0.25, 0.425])
-    assert labels(ax) == ["1", "2"]
+    assert x_labels(ax) == ["1", "2"]
     assert ax.get_xlabel() == "letter of the word"
 
 
@@ -104,4 +104,4 @@ def test_kinds_are_in_the_order_that_is_asked_for():
     ax = average_figures.means_by_kind(
         means(), axes(), ["zero", "none of these", "distractor", "second digit", "first digit"]
     )
-    assert labels(ax) == ["zero", "distractor", "second digit", "first digit"]
+    assert x_labels(ax) == ["zero", "distractor", "second digit", "first digit"]

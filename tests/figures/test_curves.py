@@ -1,13 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import axes
 from matplotlib.figure import Figure
 
 from memexp.figures import curves
-
-
-def axes() -> object:
-    return Figure().subplots()
 
 
 def rows() -> pd.DataFrame:
@@ -42,10 +39,30 @@ def test_accuracy_shows_points_means_and_the_floor():
 
 
 def test_intervals_are_students_and_stay_within_the_scale():
-    ax = curves.score_against_length(rows(), "exact_accuracy", axes())
+    ax = curves.score_against_length(rows(), "exact_accuracy", axes(), bounds=(0, 1))
     srn = ax.containers[0].lines[2][0].get_segments()
     assert srn[0][:, 1].tolist() == pytest.approx([0, 1])  # 0.5 +- 12.7 * 0.1, cut off
     assert srn[1][:, 1].tolist() == pytest.approx([0.2, 0.2])
+    ax = curves.accuracy_against_length(rows(), "exact_accuracy", axes(), 0.1)
+    assert ax.containers[0].lines[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([0, 1])
+
+
+def test_a_score_without_bounds_has_its_whole_interval():
+    ax = curves.score_against_length(rows(), "exact_accuracy", axes())
+    low, high = ax.containers[0].lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((0.5 - 1.2706, 0.5 + 1.2706), abs=1e-4)
+    assert ax.get_xlabel() == "length"
+
+
+def test_the_axis_of_a_share_is_in_percent_and_of_another_score_open_upwards():
+    share, other = (
+        curves.score_axis(curves.score_against_length(rows(), "exact_accuracy", axes()), s) for s in (True, False)
+    )
+    assert share.get_ylim() == (0, 1.02)
+    assert share.yaxis.get_major_formatter()(0.5) == "50 %"
+    assert other.get_ylim()[0] == 0
+    assert other.get_ylim()[1] > 1.77  # the end of the longest interval
+    assert other.yaxis.get_major_formatter()(0.5) != "50 %"
 
 
 def test_bits_show_what_knowing_nothing_one_and_both_digits_gives():
@@ -176,3 +193,10 @@ def test_the_names_of_floors_are_near_their_lines_and_apart():
     assert [text.get_text() for text in ax.texts] == ["gzip 2.00", "xz 2.10", "unigram 3.50"]
     assert [text.xy[1] for text in ax.texts] == pytest.approx([1.9, 2.2, 3.5])
     assert sorted(line.get_ydata()[0] for line in ax.lines) == [2.0, 2.1, 3.5]
+
+
+def test_floors_of_shares_are_in_percent_and_no_floors_no_lines():
+    ax = curves.floors({"always 0": 0.1, "chance": 1 / 3}, axes(), share=True)
+    assert [text.get_text() for text in ax.texts] == ["always 0 10 %", "chance 33.3 %"]
+    ax = curves.floors({}, axes())
+    assert (len(ax.lines), len(ax.texts)) == (0, 0)

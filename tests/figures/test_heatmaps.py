@@ -2,27 +2,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
+from helpers import axes, random_trace, x_labels
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from memexp.figures import heatmaps
 
 DIGITS = [6, 7, 0, 0, 1]
-
-
-def axes() -> Axes:
-    return Figure().subplots()
-
-
-def labels(ax: Axes) -> list[str]:
-    return [label.get_text() for label in ax.get_xticklabels()]
-
-
-def trace(length: int, units: int = 32) -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(0)
-    names = ("input_gate", "forget_gate", "output_gate", "candidate", "cell_state", "hidden_state")
-    return {name: generator.random((length, units)) for name in names}
 
 
 # --- one heatmap ---
@@ -47,7 +32,7 @@ def test_a_gate_is_drawn_from_0_to_1_over_the_digits():
     assert picture.get_clim() == (0, 1)
     assert picture.get_array().shape == (3, 5)
     assert picture.get_array()[1, 4] == pytest.approx(0.34)  # unit 1, last time step
-    assert labels(ax) == ["6", "7", "0", "0", "1"]
+    assert x_labels(ax) == ["6", "7", "0", "0", "1"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "1", "2"]
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == (
         "digit at each time step",
@@ -83,8 +68,8 @@ def test_units_by_time_are_those_that_change_first_and_more():
 
 def test_only_some_of_very_many_digits_and_units_are_named():
     ax = heatmaps.heatmap(np.zeros((250, 100)), "input_gate", [*range(10)] * 25, axes())
-    assert len(labels(ax)) == 84
-    assert labels(ax)[:4] == ["0", "3", "6", "9"]
+    assert len(x_labels(ax)) == 84
+    assert x_labels(ax)[:4] == ["0", "3", "6", "9"]
     assert len(ax.get_yticks()) <= 16
 
 
@@ -93,7 +78,7 @@ def test_only_some_of_very_many_digits_and_units_are_named():
 
 def test_characters_and_marks_are_written_below_a_heatmap():
     ax = heatmaps.heatmap(np.zeros((4, 3)), "input_gate", ["a", "␣", "7", "$"], axes(), token="character")
-    assert labels(ax) == ["a", "␣", "7", "$"]
+    assert x_labels(ax) == ["a", "␣", "7", "$"]
     assert ax.get_xlabel() == "character at each time step"
     ticks = [tick.label1 for tick in ax.xaxis.get_major_ticks()]
     assert [label.get_color() for label in ticks] == ["black", "0.45", "black", "black"]
@@ -103,7 +88,7 @@ def test_characters_and_marks_are_written_below_a_heatmap():
 
 def test_bits_are_the_last_panel():
     bits = np.array([np.nan, 1.0, 3.0, 2.0, 2.0])
-    figure = heatmaps.sheet(trace(5), list("abcde"), "GRU", token="character", bits=bits)
+    figure = heatmaps.sheet(random_trace(5), list("abcde"), "GRU", token="character", bits=bits)
     panels = [ax for ax in figure.axes if ax.get_title()]
     assert len(panels) == 7
     assert panels[-1].get_title() == "Bits per character"
@@ -115,12 +100,14 @@ def test_bits_are_the_last_panel():
 # --- sheets ---
 
 
-@pytest.mark.parametrize(("length", "columns"), [(3, 3), (10, 3), (35, 2), (100, 1)])
+@pytest.mark.parametrize(
+    ("length", "columns"), [(3, 3), (10, 3), (35, 2), pytest.param(100, 1, marks=pytest.mark.slow)]
+)
 def test_a_sheet_has_all_parts_and_legible_labels_at_any_length(length: int, columns: int):
     tokens = [6, 7, *[0] * (length - 3), 8]
-    figure = heatmaps.sheet(trace(length), tokens, f"answer 13\n{' '.join(map(str, tokens))}\nthe end")
+    figure = heatmaps.sheet(random_trace(length), tokens, f"answer 13\n{' '.join(map(str, tokens))}\nthe end")
     parts = [ax for ax in figure.axes if ax.images]
-    assert [ax.get_title() for ax in parts] == [heatmaps.title_of(name) for name in trace(1)]
+    assert [ax.get_title() for ax in parts] == [heatmaps.title_of(name) for name in random_trace(1)]
     assert figure.axes[0].get_gridspec().ncols == columns
     FigureCanvasAgg(figure).draw()
     for ax in parts:

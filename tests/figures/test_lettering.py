@@ -2,10 +2,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from helpers import axes, random_trace, x_labels
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ft2font import FT2Font
-from test_heatmaps import axes, labels, trace
 
 from memexp.figures import heatmaps, lettering
 from memexp.figures import units as unit_figures
@@ -39,7 +39,7 @@ def test_without_a_font_a_character_is_its_code_point(fonts: Callable[[dict[str,
     assert lettering.font_for("ab分") == {}
     assert lettering.legible("ab分\n", {}) == "ab5206\n"
     ax = heatmaps.heatmap(np.zeros((2, 3)), "input_gate", ["a", "分"], axes(), token="character")
-    assert labels(ax) == ["a", "5206"]
+    assert x_labels(ax) == ["a", "5206"]
     assert [tick.label1.get_rotation() for tick in ax.xaxis.get_major_ticks()] == [0, 90]
 
 
@@ -55,7 +55,7 @@ def test_the_font_that_has_most_is_taken(fonts: Callable[[dict[str, str]], None]
 
 @pytest.mark.parametrize("tokens", [["分", "开", "↵", "7", "不"], ["a", "$", "\ue123", "x", "$"]])
 def test_any_character_is_drawn_without_a_warning(tokens: list[str]):
-    figure = heatmaps.sheet(trace(5), tokens, f"{''.join(tokens)}\n$x", token="character", bits=np.arange(5.0))
+    figure = heatmaps.sheet(random_trace(5), tokens, f"{''.join(tokens)}\n$x", token="character", bits=np.arange(5.0))
     FigureCanvasAgg(figure).draw()
     figure = unit_figures.units_in_text(np.zeros((5, 2)), ["$one", "two"], tokens, "".join(tokens))
     FigureCanvasAgg(figure).draw()

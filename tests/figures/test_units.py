@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_heatmaps import labels
+from helpers import x_labels
 
 from memexp.figures import units as unit_figures
 
@@ -27,7 +27,7 @@ def test_every_unit_is_a_point_and_the_best_above_chance_is_named():
     assert [text.get_text() for text in panels[0].texts] == ["4"]
     heights = [segment[0, 1] for segment in panels[0].collections[0].get_segments()]
     assert heights == pytest.approx([0.3, 0.7])
-    assert labels(panels[1]) == labels(panels[2]) == ["space", "vowel"]
+    assert x_labels(panels[1]) == x_labels(panels[2]) == ["space", "vowel"]
 
 
 def test_a_unit_that_is_not_above_all_before_training_is_not_named():

@@ -220,6 +220,7 @@ def test_a_short_text_is_refused():
         units.follow({"hidden_state": np.zeros((499, 2))}, {"noise": np.zeros(499)})
 
 
+@pytest.mark.slow
 def test_noise_is_above_a_threshold_for_any_feature_in_five_per_cent():
     """Slow noise, six units of two parts against five features, one of which is defined for half of the text only.
 

@@ -5,27 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import make_run, seed_row
 
 from memexp.errors import RecordError
 from memexp.results import record
-
-
-def seed_row(seed: int, exact: float | None = 0.5, diverged_at: int | None = None) -> dict[str, object]:
-    scores = {"dev_accuracy": 0.6, "test_accuracy": 0.55, "exact_accuracy": exact, "exact_loss": 1.0}
-    return {"seed": seed, "best_iteration": 100, "diverged_at": diverged_at, **scores}
-
-
-def make_run(study: Path, length: int, model: str = "lstm", seeds: list[dict[str, object]] | None = None) -> Path:
-    """Write a run folder by hand."""
-    folder = study / f"length={length},model={model}"
-    folder.mkdir(parents=True)
-    config = {"length": length, "task": {"sampling": "fixed"}, "model": {"name": model}, "seeds": [0, 1], "lr": 0.1}
-    record.write_json(folder / record.CONFIG, config)
-    rows = [seed_row(0), seed_row(1, 0.7)] if seeds is None else seeds
-    summary = {"format": 1, "seconds": 2.0, "parameters": 9, "config": config, "seeds": rows}
-    record.write_json(folder / record.SUMMARY, summary)
-    return folder
-
 
 # --- history ---
 
@@ -90,8 +73,11 @@ def test_damaged_json_is_named(tmp_path: Path, content: str):
 
 
 def test_identity_leaves_out_what_changes_no_result():
-    config = {"length": 3, "device": "cpu", "study": "a", "outputs_dir": "x", "lr": 0.1}
-    assert record.identity(config, "abc") == {"length": 3, "lr": 0.1, "data": "abc"}
+    task, model = {"_target_": "a.Task", "name": "t", "sampling": "fixed"}, {"_target_": "a.Model", "name": "m"}
+    config = {"length": 3, "device": "cpu", "study": "a", "outputs_dir": "x", "lr": 0.1, "task": task, "model": model}
+    kept = {"length": 3, "lr": 0.1, "task": {"name": "t", "sampling": "fixed"}, "model": {"name": "m"}}
+    assert record.identity(config) == {"format": record.FORMAT, **kept}
+    assert record.identity(config, "abc") == {"format": record.FORMAT, **kept, "data": "abc"}
 
 
 @pytest.mark.parametrize(
@@ -109,16 +95,33 @@ def test_the_first_difference_is_named(one: object, other: object, difference: s
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path):
-    record.check_identity(tmp_path, {"lr": 0.1})  # nothing there yet
-    record.write_json(tmp_path / record.CONFIG, {"lr": 0.1, "data": "abc"})
-    record.check_identity(tmp_path, {"lr": 0.1})
-    record.check_identity(tmp_path, {"lr": 0.1, "data": "abc"})
+    own = {"format": record.FORMAT, "lr": 0.1}
+    record.check_identity(tmp_path, own)  # nothing there yet
+    record.write_json(tmp_path / record.CONFIG, {**own, "data": "abc"})
+    record.check_identity(tmp_path, own)
+    record.check_identity(tmp_path, {**own, "data": "abc"})
     with pytest.raises(
         RecordError, match="holds another run: lr is 0.1 there, 0.2 now; delete it, or give another study"
     ):
-        record.check_identity(tmp_path, {"lr": 0.2})
+        record.check_identity(tmp_path, {**own, "lr": 0.2})
     with pytest.raises(RecordError, match="was trained on other data or in another order"):
-        record.check_identity(tmp_path, {"lr": 0.1, "data": "abd"})
+        record.check_identity(tmp_path, {**own, "data": "abd"})
+
+
+@pytest.mark.parametrize("there", [{}, {"format": 1}])
+def test_a_folder_in_an_earlier_form_is_refused_with_the_command_that_carries_it_over(
+    tmp_path: Path, there: dict[str, int]
+):
+    folder = tmp_path / "outputs" / "book" / "run"
+    folder.mkdir(parents=True)
+    command = f"python -m memexp.migrate outputs_dir={tmp_path}/outputs study=book"
+    refused = f"{folder} was written by memexp 0.1; carry it over with: {command}$"
+    for name in (record.CONFIG, record.SUMMARY):
+        record.write_json(folder / name, {"lr": 0.1, **there})
+    with pytest.raises(RecordError, match=refused):
+        record.check_identity(folder, {"format": record.FORMAT, "lr": 0.1})
+    with pytest.raises(RecordError, match=refused):
+        record.read_summary(folder)
 
 
 # --- lock ---
@@ -147,8 +150,9 @@ def test_run_folders_are_in_natural_order(tmp_path: Path):
 def test_collect_makes_a_row_for_each_run_and_seed(tmp_path: Path):
     make_run(tmp_path, 5)
     make_run(tmp_path, 10, "srn", [seed_row(4, None, diverged_at=7)])
-    table, missing = record.collect(record.run_folders(tmp_path))
-    assert missing == []
+    found = record.collect(record.run_folders(tmp_path))
+    table = found.rows
+    assert found.missing == []
     assert table[["length", "model.name", "seed", "lr", "task.sampling"]].values.tolist() == [
         [5, "lstm", 0, 0.1, "fixed"],
         [5, "lstm", 1, 0.1, "fixed"],
@@ -161,9 +165,10 @@ def test_collect_makes_a_row_for_each_run_and_seed(tmp_path: Path):
 
 def test_scores_are_shown_by_split_without_the_seeds_that_stopped():
     seeds = [seed_row(0), seed_row(1, 0.7), seed_row(2, None)]
-    assert record.shown_scores(seeds) == ["dev 60.0 %", "test 55.0 %", "exact 60.0 %"]
+    shown = {f"{split}_accuracy": True for split in ("dev", "test", "exact")}
+    assert record.shown_scores(seeds, shown) == ["dev 60.0 %", "test 55.0 %", "exact 60.0 % (2 of 3 seeds)"]
     seeds = [{"seed": 0, "dev_loss": 1.0, "dev_perplexity": p, "dev_bits": 1.4} for p in (2.0, 4.5, None)]
-    assert record.shown_scores(seeds) == ["dev perplexity 3.25 (2 of 3 seeds)"]
+    assert record.shown_scores(seeds, {"dev_perplexity": False}) == ["dev perplexity 3.25 (2 of 3 seeds)"]
 
 
 def test_collect_lists_what_is_missing_with_the_reason(tmp_path: Path):
@@ -174,10 +179,70 @@ def test_collect_lists_what_is_missing_with_the_reason(tmp_path: Path):
     (failed / record.FAILURE).write_text("the disk is full\n")
     (make_run(tmp_path, 20) / record.SUMMARY).write_text("{")
     (make_run(tmp_path, 25) / record.SUMMARY).write_text('{"seeds": 3}')
-    table, missing = record.collect(record.run_folders(tmp_path))
-    assert table["length"].tolist() == [5, 5]
-    assert [line.split(": ")[0] for line in missing] == [f"length={n},model=lstm" for n in (10, 15, 20, 25)]
+    (make_run(tmp_path, 30) / record.SUMMARY).write_text('{"seeds": 3, "format": 2}')
+    found = record.collect(record.run_folders(tmp_path))
+    missing = found.missing
+    assert found.rows["length"].tolist() == [5, 5]
+    assert [line.split(": ")[0] for line in missing] == [f"length={n},model=lstm" for n in (10, 15, 20, 25, 30)]
     assert missing[0].endswith(": not finished")
     assert missing[1].endswith(": the disk is full")
     assert "summary.json is damaged" in missing[2]
-    assert "summary.json is damaged" in missing[3]
+    assert "was written by memexp 0.1; carry it over with: python -m memexp.migrate " in missing[3]
+    assert "summary.json is damaged (KeyError: 'config')" in missing[4]
+
+
+def test_collected_says_what_its_columns_are(tmp_path: Path):
+    """A setting is what stands in a config and may make a run another one; a score is shown if its task says so."""
+    make_run(tmp_path, 5)
+    own = {"_target_": "own.Copy", "name": "copy", "delay": 3}
+    seeds = [{"seed": 0, "diverged_at": None, "test_error": 0.25, "test_loss": 2.0, "test_copied": 0.5}]
+    about = {"alphabet": "abc", "loudness": 7}
+    floors = {"error": {"silence": 0.5, "noise": 1.5}, "loss": {"silence": 3.0}}
+    shown = {"test_copied": True, "test_error": False}
+    make_run(tmp_path, 10, "srn", seeds, own, about=about, floors=floors, shown=shown)
+    found = record.collect(record.run_folders(tmp_path))
+    assert found.settings == [
+        "length",
+        "task.name",
+        "task.sampling",
+        "model.name",
+        "model.hidden_size",
+        "lr",
+        "clip",
+        "task.delay",
+    ]
+    assert {"alphabet", "loudness", "run", "study", "task._target_", "title", "test_error"} <= set(found.rows)
+    assert found.rows["loudness"].tolist()[2:] == [7]
+    assert found.panels == {"digit_sum": ("task.sampling",), "copy": ()}
+    digit_sums = {"dev_accuracy": True, "test_accuracy": True, "exact_accuracy": True}
+    assert [*found.shown.items()] == [*digit_sums.items(), ("test_copied", True), ("test_error", False)]
+    assert found.floors.to_numpy().tolist() == [
+        ["length=5,model=lstm", "accuracy", "always the likeliest answer", 0.1],
+        ["length=5,model=lstm", "loss", "knowing nothing", 2.5],
+        ["length=10,model=srn,task=copy", "error", "silence", 0.5],
+        ["length=10,model=srn,task=copy", "error", "noise", 1.5],
+        ["length=10,model=srn,task=copy", "loss", "silence", 3.0],
+    ]
+    assert list(found.floors) == ["run", "metric", "name", "value"]
+
+
+def test_nothing_collected_has_its_columns_all_the_same(tmp_path: Path):
+    found = record.collect(record.run_folders(tmp_path))
+    assert (found.rows.empty, found.settings, found.shown, found.panels, found.missing) == (True, [], {}, {}, [])
+    assert list(found.floors) == ["run", "metric", "name", "value"]
+
+
+def test_a_damaged_run_leaves_nothing_behind(tmp_path: Path):
+    """Neither its floors nor its settings nor its scores are among those of the others."""
+    make_run(tmp_path, 5)
+    make_run(tmp_path, 10, task={"name": "copy", "delay": 3}, shown=3)
+    found = record.collect(record.run_folders(tmp_path))
+    assert len(found.missing) == 1
+    assert "summary.json is damaged (TypeError" in found.missing[0]
+    assert set(found.rows["run"]) == set(found.floors["run"]) == {"length=5,model=lstm"}
+    assert "task.delay" not in found.settings
+
+
+def test_scores_have_names_for_people():
+    names = {"test_accuracy": "test", "last_dev_perplexity": "last dev perplexity", "retained_bits": "retained bits"}
+    assert {column: record.score_name(column) for column in names} == names

@@ -41,6 +41,7 @@ def test_the_bootstrap_difference_is_that_of_the_means():
     assert statistics.hierarchical_interval(np.ones((3, 5)), np.zeros((4, 5))) == pytest.approx((1, 1, 1))
 
 
+@pytest.mark.slow
 def test_the_bootstrap_interval_covers_as_often_as_it_says():
     """Models of known accuracy, seeds of different quality, rows of different difficulty: 300 simulated comparisons."""
     draw = np.random.default_rng(0)

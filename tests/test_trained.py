@@ -1,0 +1,407 @@
+"""From a record back to a trained model, of any task: found, loaded, seed by seed."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import config_of, make_run, train_own_task
+
+from memexp import experiment, trained
+from memexp.errors import ConfigError, RecordError
+from memexp.results import record
+from memexp.training import checkpoints
+
+TASKS = {
+    "digit_sum": ("task=digit_sum", "model=lstm", "length=4", "seeds=[0,1]"),
+    "char_lm": ("task=char_lm", "model=gru", "task.max_chars=3000", "length=9", "batch_size=8", "seeds=[3,1]"),
+}
+FILES = {"best": (record.BEST, "weights"), "last": (record.LAST, "training")}
+WEIGHTS = pytest.mark.parametrize("weights", FILES)
+REMEDY = "delete the run's folder to train it anew"
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run of two seeds, of each task."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        settings = ("model.hidden_size=5", "model.embedding_size=0", "model.initial_state=learned", "epochs=1")
+        config = config_of(*TASKS[request.param], *settings)
+        experiment.run(config, Path("outputs/study/run"))
+    return folder
+
+
+@pytest.fixture
+def run_folder(finished: Path, spoilt: Callable[[Path], Path]) -> Path:
+    return spoilt(finished)
+
+
+def content_of(folder: Path, weights: str) -> dict[str, torch.Tensor]:
+    """The weights of both seeds, as they are saved."""
+    name, kind = FILES[weights]
+    content = checkpoints.load(folder / name, kind)
+    return content.get("training", content)["weights"]
+
+
+def change(path: Path, key: str, value: object) -> None:
+    """Set what a record says under a dotted key."""
+    summary = json.loads(path.read_text())
+    *outer, last = key.split(".")
+    reduce(getitem, outer, summary)[last] = value
+    path.write_text(json.dumps(summary))
+
+
+# --- what is loaded ---
+
+
+def test_a_run_says_what_it_is(run_folder: Path):
+    run = trained.load(run_folder)
+    assert (run.study, run.name, run.folder) == ("study", "run", run_folder)
+    summary = json.loads((run_folder / record.SUMMARY).read_text())
+    assert run.summary == summary
+    assert run.seeds == summary["config"]["seeds"] == list(run.config.seeds)
+    assert [run.record_of(seed) for seed in run.seeds] == summary["seeds"]
+    assert (run.kind.__name__, run.config.length) in (("DigitSum", 4), ("CharLM", 9))
+
+
+@WEIGHTS
+def test_a_run_is_rebuilt_seed_by_seed(run_folder: Path, weights: str):
+    path = run_folder / record.LAST  # so that they differ from the best in any case
+    content = checkpoints.load(path, "training")
+    content["training"]["weights"]["head_bias"] += 1
+    checkpoints.save(path, content)
+    run, saved = trained.load(run_folder, weights), content_of(run_folder, weights)
+    assert not torch.equal(content_of(run_folder, "best")["head_bias"], content_of(run_folder, "last")["head_bias"])
+    assert set(saved) == {name for name, _ in run.model.named_parameters()}
+    for place, seed in enumerate(run.seeds):
+        assert run.place(seed) == place
+        for name, parameter in run.of(seed).named_parameters():
+            assert len(parameter) == 1
+            assert torch.equal(parameter[0], saved[name][place])
+
+
+def test_best_weights_are_those_without_a_word(run_folder: Path):
+    for name, parameter in trained.load(run_folder).model.named_parameters():
+        assert torch.equal(parameter, content_of(run_folder, "best")[name])
+
+
+def test_an_untrained_model_is_as_its_seed_was_before_the_first_update(run_folder: Path):
+    run = trained.load(run_folder)
+    both = experiment.build_model(run.config, run.task().interface)
+    for place, seed in enumerate(run.seeds):
+        for own, several in zip(run.untrained(seed).parameters(), both.parameters(), strict=True):
+            assert torch.equal(own[0], several[place])
+    assert not torch.equal(run.untrained(1).head_weight, trained.load(run_folder, "last").of(1).head_weight)
+
+
+def test_predictions_are_the_probabilities_of_one_sequence(run_folder: Path):
+    run = trained.load(run_folder)
+    sequence = run.task().example()
+    for seed in run.seeds:
+        model = run.of(seed)
+        found = run.predictions(model, sequence)
+        with torch.no_grad():
+            answers = model(sequence[None, None])[0, 0]
+        torch.testing.assert_close(found, answers.softmax(-1))
+        assert found.shape == {"digit_sum": (1, 19), "char_lm": (60, len(run.reading.outputs))}[run.config.task.name]
+
+
+def test_the_data_are_not_needed(run_folder: Path):
+    """A sequence is read as the record says, and the models are the same."""
+    before = trained.load(run_folder)
+    shutil.rmtree("datasets", ignore_errors=True)
+    if before.config.task.name == "char_lm":
+        change(run_folder / record.SUMMARY, "config.task.corpus", "gone.txt")
+    run = trained.load(run_folder)
+    sequence = run.reading.read({"digit_sum": "[1,2,3]", "char_lm": "the boat"}[run.config.task.name])
+    for seed in run.seeds:
+        assert torch.equal(run.predictions(run.of(seed), sequence), before.predictions(before.of(seed), sequence))
+        assert torch.equal(run.untrained(seed).head_weight, before.untrained(seed).head_weight)
+    assert not Path("datasets").exists()
+
+
+def test_a_task_has_the_data_that_it_was_trained_on(run_folder: Path):
+    run = trained.load(run_folder)
+    assert type(run.task()) is run.kind
+    assert run.task().fingerprint() == json.loads((run_folder / record.CONFIG).read_text())["data"]
+
+
+def test_other_data_than_it_was_trained_on_are_refused(run_folder: Path):
+    """A mark of the order of batches, or of the initial weights, does not matter."""
+    path = run_folder / record.CONFIG
+    config = json.loads(path.read_text())
+    for mark in ("/order", "+0123abcd"):
+        path.write_text(json.dumps({**config, "data": config["data"] + mark}))
+        assert trained.load(run_folder).task().length == config["length"]
+    path.write_text(json.dumps({**config, "data": "0" * 64}))
+    run = trained.load(run_folder)  # what needs no data goes on
+    with pytest.raises(RecordError) as refused:
+        run.task()
+    assert str(refused.value) == (
+        f"{run.summary['trained_on']}: the data in datasets are others "
+        f"than {run_folder} was trained on; bring those back, or train anew"
+    )
+
+
+def test_a_seed_that_is_not_there_is_named_as_it_was_given(run_folder: Path):
+    run = trained.load(run_folder)
+    there = ", ".join(map(str, run.seeds))
+    for ask in (run.place, run.of, run.record_of):
+        with pytest.raises(ConfigError, match=f"^seed=7: run has no such seed; it has {there}$"):
+            ask(7)
+    with pytest.raises(ConfigError, match=f"^model_seed=7: run has no such seed; it has {there}$"):
+        run.place(7, "model_seed")
+
+
+def test_a_run_of_a_task_that_memexp_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Numbers go in, and what is predicted are the answers themselves."""
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = train_own_task(tmp_path, "totals_that_are_loaded")
+    run = trained.load(folder)
+    assert (run.kind.__name__, run.study, run.seeds) == ("Totals", "numbers", [3, 1])
+    sequence = run.task().example()
+    assert sequence.shape == (5, 2)
+    model = run.of(1)
+    with torch.no_grad():
+        assert torch.equal(run.predictions(model, sequence), model(sequence[None, None])[0, 0])
+    assert run.reading.example() is None
+    (folder.parents[2] / "totals_that_are_loaded.py").unlink()
+
+
+# --- what cannot be loaded ---
+
+
+def test_what_is_no_run_folder_is_named(run_folder: Path):
+    with pytest.raises(ConfigError, match=r"^run=outputs/none: there is no such folder$"):
+        trained.load(Path("outputs/none"))
+    with pytest.raises(RecordError, match=r"^outputs/study is no run's folder: it has no config.json; give one, as "):
+        trained.load(Path("outputs/study"))
+
+
+def test_an_unfinished_run(run_folder: Path):
+    (run_folder / record.SUMMARY).unlink()
+    with pytest.raises(RecordError, match=f"{run_folder} is not a finished run; give the command that started it ag"):
+        trained.load(run_folder)
+    with pytest.raises(
+        RecordError, match=r"^outputs/study has no finished run; finished: none; without a record: run: not finished$"
+    ):
+        trained.find_run(run_folder.parent, None, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("config.model._target_", "memexp.models.None", ": model=.*: memexp.models.None cannot be imported"),
+        ("config.task._target_", "memexp.tasks.none.None", ": task=.*: memexp.tasks.none.None cannot be imported"),
+        ("config.model.embedding_size", "many", r" is damaged \(ValidationError: "),
+        ("config.model.hidden_size", "many", r" is damaged \(TypeError: "),
+        ("config.lr", "fast", r" is damaged \(ValidationError: "),
+        ("config.seeds", 0, ": seeds=0: at least one seed is needed"),
+        ("config.model", None, r" is damaged \("),
+        ("seeds", [{}], r" is damaged \(KeyError: 'seed'\); "),
+        ("seeds", [{"seed": 0}], r" is damaged \(KeyError: 'best_iteration'\); "),
+        ("interface", {}, r" is damaged \(TypeError: "),
+        ("about", 3, None),
+    ],
+)
+def test_a_damaged_record(run_folder: Path, key: str, value: object, complaint: str | None):
+    path = run_folder / record.SUMMARY
+    change(path, key, value)
+    if complaint is None:  # digit sums are read without it
+        if json.loads(path.read_text())["config"]["task"]["name"] == "digit_sum":
+            trained.load(run_folder)
+            return
+        complaint = r" is damaged \(TypeError: "
+    with pytest.raises(RecordError, match=f"^{path}{complaint}") as stopped:
+        trained.load(run_folder)
+    assert "\n" not in str(stopped.value)
+    assert " is damaged" not in complaint or str(stopped.value).endswith(f"; {REMEDY}")
+
+
+def test_a_record_that_is_cut_off(run_folder: Path):
+    (run_folder / record.SUMMARY).write_text("{")
+    with pytest.raises(RecordError, match=r"summary.json is damaged \("):
+        trained.load(run_folder)
+
+
+def test_a_record_in_an_earlier_form_is_refused(run_folder: Path):
+    change(run_folder / record.SUMMARY, "format", 1)
+    with pytest.raises(RecordError, match="was written by memexp 0.1; carry it over with: python -m memexp.migrate"):
+        trained.load(run_folder)
+
+
+@WEIGHTS
+def test_a_missing_a_truncated_and_a_foreign_checkpoint(run_folder: Path, weights: str):
+    name, kind = FILES[weights]
+    path = run_folder / name
+    content, whole = checkpoints.load(path, kind), path.read_bytes()
+    path.write_bytes(whole[:2000])
+    with pytest.raises(RecordError, match=f"{path} is truncated or not a checkpoint"):
+        trained.load(run_folder, weights)
+    checkpoints.save(path, {"something": 3})
+    with pytest.raises(RecordError, match=f"{path} is not a checkpoint of memexp with {kind}; {REMEDY}"):
+        trained.load(run_folder, weights)
+    own = content.get("training", content)
+    checkpoints.save(path, cut(content, own))
+    with pytest.raises(RecordError, match=f"{path} is of another model: .* there, .* in this one$"):
+        trained.load(run_folder, weights)
+    path.unlink()
+    with pytest.raises(RecordError, match=f"{path} is missing: this record came without weights; train the run to "):
+        trained.load(run_folder, weights)
+
+
+def cut(content: dict[str, object], own: dict[str, object]) -> dict[str, object]:
+    """The same checkpoint, of the first seed alone."""
+    changed = {**own, "weights": {name: part[:1].clone() for name, part in own["weights"].items()}}
+    return changed if own is content else {**content, "training": changed}
+
+
+@WEIGHTS
+def test_weights_of_other_shapes(run_folder: Path, weights: str):
+    name, kind = FILES[weights]
+    path = run_folder / name
+    content = checkpoints.load(path, kind)
+    own = content.get("training", content)
+    own["weights"]["head_bias"] = own["weights"]["head_bias"][..., :-1].clone()
+    checkpoints.save(path, content)
+    with pytest.raises(RecordError, match=rf"{path} is of another model: head_bias is .* there, .* in this one$"):
+        trained.load(run_folder, weights)
+    for there in (own["weights"], own):  # a tensor is missing, or all of them
+        there.pop("head_bias" if there is own["weights"] else "weights")
+        checkpoints.save(path, {**content, "weights": own.get("weights", {})} if weights == "best" else content)
+        with pytest.raises(RecordError, match=rf"{path} is of another model: head_bias is missing there, \("):
+            trained.load(run_folder, weights)
+
+
+@pytest.mark.parametrize("finished", ["char_lm"], indirect=True)
+@pytest.mark.parametrize("vocabulary", [None, 3, ""])
+def test_a_record_of_a_text_without_its_vocabulary(run_folder: Path, vocabulary: object):
+    path = run_folder / record.SUMMARY
+    change(path, "about.vocabulary", vocabulary)
+    complaint = f"{path} is damaged (TypeError: the vocabulary is {vocabulary!r}, not a text); {REMEDY}"
+    with pytest.raises(RecordError, match=f"^{re.escape(complaint)}$"):
+        trained.load(run_folder)
+
+
+@pytest.mark.parametrize("finished", ["char_lm"], indirect=True)
+@WEIGHTS
+def test_weights_of_another_vocabulary(run_folder: Path, weights: str):
+    """Of a record that is of another one, or of a checkpoint."""
+    name, kind = FILES[weights]
+    path = run_folder / name
+    complaint = f"{path} is of another vocabulary than its record; {REMEDY}"
+    content = checkpoints.load(path, kind)
+    content.get("training", content)["vocabulary"][-1] += 1
+    checkpoints.save(path, content)
+    with pytest.raises(RecordError, match=f"^{complaint}$"):
+        trained.load(run_folder, weights)
+    content.get("training", content)["vocabulary"][-1] -= 1
+    checkpoints.save(path, content)
+    trained.load(run_folder, weights)
+    change(run_folder / record.SUMMARY, "about.vocabulary", "abc")
+    with pytest.raises(RecordError, match=f"^{complaint}$"):
+        trained.load(run_folder, weights)
+
+
+# --- which run ---
+
+
+def found(*given: object, **more: object) -> str:
+    return trained.find_run(*given, **more).name
+
+
+def test_the_run_that_is_asked_for_is_found(tmp_path: Path):
+    for length in (5, 10):
+        for model in ("lstm", "srn"):
+            make_run(tmp_path / "book", length, model)
+    for length in (5, 10):
+        for model in ("lstm", "srn"):
+            assert found(tmp_path / "book", model, length) == f"length={length},model={model}"
+
+
+def test_what_is_not_given_is_the_usual_where_it_is_there(tmp_path: Path):
+    study = tmp_path / "book"
+    for length, model in ((5, "lstm"), (10, "lstm"), (10, "srn"), (20, "gru")):
+        make_run(study, length, model)
+    assert found(study, None, None) == "length=10,model=lstm"
+    assert found(study, None, 5) == "length=5,model=lstm"
+    assert found(study, "srn", None) == "length=10,model=srn"
+    assert found(study, "gru", None) == "length=20,model=gru"  # the only one, although of another length
+    assert found(study, None, 20) == "length=20,model=gru"
+    with pytest.raises(RecordError, match=r"book has 4 finished runs; give one as run=...: "):
+        trained.find_run(study, None, None, usual={})
+
+
+def test_the_only_run_is_taken_whatever_it_is(tmp_path: Path):
+    make_run(tmp_path / "book", 7, "mingru")
+    assert found(tmp_path / "book", None, None) == "length=7,model=mingru"
+
+
+def test_several_runs_that_fit_are_listed(tmp_path: Path):
+    study = tmp_path / "book"
+    run = make_run(study, 4)
+    other = shutil.copytree(run, study / "other")
+    for given, said in (
+        ((None, 4), "length=4 model=lstm"),
+        (("lstm", 4), "model=lstm length=4"),
+        ((None, None), "model=lstm"),
+    ):
+        with pytest.raises(RecordError) as stopped:
+            trained.find_run(study, *given)
+        shown = f"{study} has 2 finished runs with {said}; give one as run=...: {run} | {other}"
+        assert str(stopped.value) == shown
+
+
+def test_of_very_many_runs_some_are_listed(tmp_path: Path):
+    run = make_run(tmp_path / "book", 4)
+    for k in range(15):
+        shutil.copytree(run, run.with_name(f"copy{k}"))
+    with pytest.raises(RecordError, match=r"16 finished runs .* \| and 4 more$") as stopped:
+        trained.find_run(tmp_path / "book", None, None)
+    assert str(stopped.value).count(" | ") == 12
+
+
+def test_where_none_fits_those_that_are_there_are_listed(tmp_path: Path):
+    study = tmp_path / "book"
+    make_run(study, 4)
+    (make_run(study, 9, "srn") / record.SUMMARY).unlink()
+    for given, said in (
+        (("srn", 4), "model=srn length=4"),
+        ((None, 5), "length=5"),
+        (("gru", None), "model=gru"),
+        (("lstm", 10), "model=lstm length=10"),
+    ):
+        with pytest.raises(RecordError) as stopped:
+            trained.find_run(study, *given)
+        assert str(stopped.value) == (
+            f"{study} has no finished run with {said}; finished: length=4,model=lstm; "
+            "without a record: length=9,model=srn: not finished"
+        )
+
+
+def test_only_runs_of_the_tasks_that_are_accepted_count(tmp_path: Path):
+    study = tmp_path / "both"
+    make_run(study, 10)
+    writer = {"accept": lambda kind: kind.writes, "what": "run of a language model"}
+    nothing = f"{study} has no finished run of a language model; finished: none"
+    with pytest.raises(RecordError, match=f"^{re.escape(nothing)}$"):
+        trained.find_run(study, None, None, **writer)
+    text = {"_target_": "memexp.tasks.char_lm.CharLM", "name": "char_lm"}
+    own = make_run(study, 35, "gru", task=text)
+    assert trained.find_run(study, None, None, **writer) == own
+    with pytest.raises(
+        RecordError, match=f"no finished run of a language model with model=lstm; finished: {own.name}$"
+    ):
+        trained.find_run(study, "lstm", None, **writer)
+    other = make_run(study, 35, "srn", task=text)
+    with pytest.raises(RecordError) as stopped:
+        trained.find_run(study, None, None, usual={}, **writer)
+    shown = f"{study} has 2 finished runs of a language model; give one as run=...: {own} | {other}"
+    assert str(stopped.value) == shown
