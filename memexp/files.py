@@ -5,8 +5,9 @@ import io
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memexp.errors import RecordError
 
@@ -58,7 +59,7 @@ def write(path: Path, content: bytes, setting: str = "images_dir=FOLDER") -> Non
         raise RecordError(f"cannot write {path}: {error.strerror}; mend that, or give another {setting}") from error
 
 
-def write_table(path: Path, table: "pd.DataFrame", float_format: str | None = None) -> None:
+def write_table(path: Path, table: "pd.DataFrame", float_format: str | Callable[[Any], str] | None = None) -> None:
     """Write a table as CSV.
 
     Raises:

@@ -218,6 +218,30 @@ def test_the_scores_by_initialisation_are_those_of_the_committed_tables():
             assert numbers(text) == pytest.approx(expected, abs=0.51)
 
 
+@pytest.mark.parametrize(
+    ("task", "rows"),
+    [
+        ("adding", {"adding: squared error": "test squared error", "adding: within 0.04, %": "test within 0.04"}),
+        ("copy_memory", {"copy: symbols, %": "exact", "copy: whole sequences, %": "exact sequence"}),
+    ],
+)
+def test_the_scores_of_adding_and_copying_are_those_of_the_committed_tables(task: str, rows: dict[str, str]):
+    results = pd.read_csv(HOME / f"images/{task}/results.csv").set_index(["model.name", "model.initialiser"])
+    floors = record.collect(record.run_folders(HOME / f"outputs/reference/{task}")).floors
+    shown = {name: cells for name, *cells in table("docs/findings.md", "| | simple answer | SRN |")}
+    for name, score in rows.items():
+        share, (simple, *models) = name.endswith("%"), shown[name]
+        factor, metric = 100 if share else 1, score.removeprefix("test ").removeprefix("exact").strip() or "accuracy"
+        metric = {"sequence": "sequence_accuracy"}.get(metric, metric.replace(" ", "_"))
+        (floor,) = set(floors.loc[floors["metric"] == metric, "value"])
+        assert numbers(simple) == pytest.approx([factor * floor], abs=0.0501 if share else 0.000501)
+        for model, text in zip((("srn", "xavier"), ("lstm", "xavier"), ("lstm", "chrono")), models, strict=True):
+            row = results.loc[model]
+            expected = [factor * row[score], factor * row[f"{score}_low"], factor * row[f"{score}_high"]]
+            given = [float(number) for number in re.findall(r"[\d.]+(?:e-\d+)?", text)]
+            assert given == pytest.approx(expected, abs=0.0501 if share else 5.1e-5 if expected[0] > 1e-3 else 6e-6)
+
+
 def test_the_speeds_are_those_of_the_committed_table():
     rows = pd.read_csv(HOME / "images/bench.csv").set_index(["model", "contestant", "seeds"])
     contestants = [("plain loop", 1), ("torch's layer", 1), *(("memexp", seeds) for seeds in (1, 5, 10, 20))]

@@ -71,7 +71,7 @@ def _analyse_task(
     module = drawn_by(task)
     write_table(target / "seeds.csv", study.rows)
     table = tables.results(study.rows, study.settings, study.shown)
-    write_table(target / "results.csv", table, "%.4f")
+    write_table(target / "results.csv", table, tables.four_digits)
     write(target / "results.md", tables.markdown(table, study.shown).encode())
     compared = module.comparison(study, outputs)
     if compared is not None:

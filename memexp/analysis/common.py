@@ -18,6 +18,8 @@ from memexp.results.study import Histories, Study, pairs
 
 EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
 
+MAGNITUDES = 100.0  # losses that go down by more than this are drawn on a log axis
+
 Drawings = dict[str, Callable[[], Figure | None]]
 """Name of a figure -> what draws it; None where there is nothing to draw."""
 
@@ -113,6 +115,10 @@ def draw_curves(study: Study, histories: Histories) -> Figure:
             curves.floors(study.floors_of(run["study"], run["run"], "loss"), ax)
             ax.set_title(f"{run['label']}, length {run['length']}", fontsize=10)
             ax.set(xlabel="updates", ylabel="loss")
+    losses = pd.concat([histories[run].query("name == 'loss'") for run in zip(runs["study"], runs["run"], strict=True)])
+    smallest, largest = losses.loc[losses["value"] > 0, "value"].agg(["min", "max"])
+    if largest > MAGNITUDES * smallest:
+        axes[0, 0].set(yscale="log", ylim=(0.7 * smallest, 1.5 * largest))  # the others share it
     curves.finish(figure, "Mean over seeds, 95 % interval, each seed;\ndashed: what simple answers reach")
     return figure
 

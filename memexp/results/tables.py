@@ -82,6 +82,11 @@ def results(rows: pd.DataFrame, settings: Sequence[str], shown: Mapping[str, boo
     return pd.DataFrame(table)
 
 
+def four_digits(number: float) -> str:
+    """Write a number with four decimals, or with as many digits where these would hide it."""
+    return f"{number:.4f}" if number == 0 or abs(number) >= 0.001 else f"{number:.3e}"
+
+
 def _as_text(table: pd.DataFrame, shown: Mapping[str, bool]) -> pd.DataFrame:
     """Turn a table of `results` into text: shares in percent, with the interval in brackets."""
     names = [score_name(column) for column in shown]
