@@ -17,6 +17,29 @@ from memexp.training import machine
 machine.prepare()
 
 
+#: The files that take longest go first, so that no core waits for one of them at the end; the others follow as found.
+LONGEST = (
+    "test_run.py",
+    "analysis/test_command.py",
+    "explorer/test_page.py",
+    "gates/test_command.py",
+    "test_report.py",
+)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    return (os.cpu_count() or 1) + 1  # one more than there are cores: some tests wait for a process or for a clock
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next(
+            (k for k, name in enumerate(LONGEST) if item.path.as_posix().endswith(f"tests/{name}")), len(LONGEST)
+        )
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(20)

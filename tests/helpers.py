@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from matplotlib.axes import Axes
@@ -23,6 +25,7 @@ from memexp.models.cells import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualS
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.tasks.metrics import Accuracy, CrossEntropy
+from memexp.training import checkpoints
 from memexp.training.runner import Runner
 
 MakeCell = Callable[[int, int, int], Cell]
@@ -338,3 +341,31 @@ def train_own_task(folder: Path, name: str = "totals_task") -> Path:
     run = folder / "outputs" / "numbers" / "length=5,model=gru"
     experiment.run(check(OmegaConf.create(config)), run)
     return run
+
+
+@contextmanager
+def stopping_after(update: int) -> Iterator[None]:
+    """Let every training stop after so many updates, as Ctrl-C does: with a checkpoint, and KeyboardInterrupt."""
+    train = Runner.train
+
+    def some(self: Runner, *arguments: Any, **options: Any) -> None:
+        train(self, *arguments, **{**options, "should_stop": lambda: self.iteration == update})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, "train", some)
+        yield
+
+
+def goes_on_where_it_was_stopped(folder: Path, *overrides: str) -> None:
+    """Stop a run in its middle and give it again: history, weights and scores are those of one that was not stopped."""
+    config = config_of(*overrides, "seeds=2", "epochs=2", "eval_steps=3", "log_steps=2", f"datasets_dir={folder}")
+    whole, stopped = folder / "whole", folder / "stopped"
+    experiment.run(config, whole)
+    with stopping_after(5), pytest.raises(KeyboardInterrupt):
+        experiment.run(config, stopped)
+    assert not record.is_complete(stopped)
+    experiment.run(config, stopped)
+    assert (stopped / record.HISTORY).read_bytes() == (whole / record.HISTORY).read_bytes()
+    best = [checkpoints.load(run / record.BEST, "weights")["weights"] for run in (whole, stopped)]
+    assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
+    assert record.read_summary(stopped)["seeds"] == record.read_summary(whole)["seeds"]

@@ -308,7 +308,7 @@ def test_the_cell_of_the_readme_works_as_written(memexp: CommandLine, tmp_path: 
     (tmp_path / "conf" / "model" / "leaky_srn.yaml").write_text(settings)
     (command,) = [line for line in commands("README.md") if "leaky" in line]
     arguments = command.removeprefix("python -m memexp ").split()
-    done = memexp(*arguments, "epochs=1", "seeds=2")
+    done = memexp(*arguments, "epochs=1", "seeds=2", "hydra/launcher=basic")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list((tmp_path / "outputs" / "leaky").glob("*model=leaky_srn*/summary.json"))) == 2
     assert (tmp_path / "images" / "leaky" / "accuracy.png").exists()

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import Command, config_of
+from helpers import Command, config_of, stopping_after
 
 from memexp import experiment, migrate
 from memexp.errors import RecordError
 from memexp.results import record
 from memexp.training import checkpoints
-from memexp.training.runner import Runner
 
 DIGITS = ("length=4", "model=lstm", "model.hidden_size=5", "epochs=2", "eval_steps=20", "log_steps=20")
 TEXT = ("task=char_lm", "model=gru", "model.hidden_size=5", "epochs=1", "eval_steps=3", "log_steps=3", "length=20")
@@ -80,20 +79,11 @@ def test_a_complete_run_is_complete_afterwards(tmp_path: Path, overrides: tuple[
 
 
 @BOTH
-def test_an_unfinished_run_goes_on_to_the_same_end(
-    tmp_path: Path, overrides: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-):
+def test_an_unfinished_run_goes_on_to_the_same_end(tmp_path: Path, overrides: tuple[str, ...]):
     whole, part = (tmp_path / "outputs" / study / "length=4,model=x" for study in "ab")
     run(whole, *overrides)
-    train = Runner.train
-
-    def stopped(self: Runner, *arguments: Any, **options: Any) -> None:
-        train(self, *arguments, **{**options, "should_stop": lambda: self.iteration == 5})
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Runner, "train", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            run(part, *overrides)
+    with stopping_after(5), pytest.raises(KeyboardInterrupt):
+        run(part, *overrides)
     old = tmp_path / "outputs" / "c" / part.name
     make_old(part, old)
     assert len(checkpoints.load(old / record.LAST, "training")["training"]["unread"]) > 0

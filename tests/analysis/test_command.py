@@ -11,6 +11,8 @@ from memexp.analysis import command as analysis
 from memexp.errors import Complaints, ConfigError
 from memexp.results import record
 
+ALONE = ("hydra/launcher=basic",)  # in one process: starting others takes longer than these runs
+
 
 def test_a_task_is_drawn_by_the_module_of_its_name_or_else_as_every_task_is():
     assert analysis.drawn_by("digit_sum") is digit_sum
@@ -32,12 +34,12 @@ def test_a_study_that_is_named_twice_is_refused(tmp_path: Path):
 
 @pytest.mark.slow
 def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path):
-    own = memexp("-m", "length=4,5", "epochs=2", "seeds=2")
+    own = memexp("-m", *ALONE, "length=4,5", "epochs=2", "seeds=2")
     assert own.returncode == 0, own.stderr
     assert "figures and tables: images/book\n" in own.stdout
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "images" / "book").iterdir()}
     fresh = ("task.sampling=fresh", "study=fresh", "images_dir=null")
-    assert memexp("-m", "length=4,5", "epochs=2", "seeds=2", *fresh).returncode == 0
+    assert memexp("-m", *ALONE, "length=4,5", "epochs=2", "seeds=2", *fresh).returncode == 0
     assert not (tmp_path / "images" / "fresh").exists()
     command = [sys.executable, "-W", "error", "-m", "memexp.analysis"]
     alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -65,7 +67,7 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
 
 @pytest.mark.slow
 def test_what_can_be_drawn_is_drawn(memexp: CommandLine, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    assert memexp("-m", "length=4,5", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
+    assert memexp("-m", *ALONE, "length=4,5", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
     study = tmp_path / "outputs" / "book"
     whole, cut, unfinished, damaged = record.run_folders(study)
     history = cut / record.HISTORY
@@ -89,7 +91,7 @@ def test_what_can_be_drawn_is_drawn(memexp: CommandLine, tmp_path: Path, capfd: 
 @pytest.mark.slow
 def test_an_unwritable_images_folder_does_not_spoil_the_sweep(memexp: CommandLine, tmp_path: Path):
     (tmp_path / "images").write_text("a file")
-    result = memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=1")
+    result = memexp("-m", *ALONE, "length=4", "model=srn", "epochs=1", "seeds=1")
     assert result.returncode == 1
     assert "cannot write images/book/seeds.csv: " in result.stdout
     assert "Traceback" not in result.stderr
@@ -104,7 +106,7 @@ def test_drawing_needs_no_torch():
 
 @pytest.mark.slow
 def test_one_run_of_one_seed_is_drawn_without_a_complaint(memexp: CommandLine, tmp_path: Path):
-    result = memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=1")
+    result = memexp("-m", *ALONE, "length=4", "model=srn", "epochs=1", "seeds=1")
     assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "images" / "book" / "overview.png").exists()
 
@@ -112,14 +114,14 @@ def test_one_run_of_one_seed_is_drawn_without_a_complaint(memexp: CommandLine, t
 @pytest.mark.slow
 def test_a_language_model_has_curves_and_floors_of_its_own(memexp: CommandLine, tmp_path: Path):
     task = ("task=char_lm", "model.hidden_size=8", "task.max_chars=3000", "batch_size=8")
-    result = memexp("-m", *task, "model=srn,gru", "epochs=1", "seeds=2")
+    result = memexp("-m", *ALONE, *task, "model=srn,gru", "epochs=1", "seeds=2")
     assert (result.returncode, result.stderr) == (0, "")
     assert {path.stem for path in (tmp_path / "images" / "char_lm").glob("*.png")} == {"bits"}
     table = pd.read_csv(tmp_path / "images" / "char_lm" / "results.csv")
     scores = {"train perplexity", "dev perplexity", "test perplexity", "test bits"}
     assert scores | {"last train perplexity", "last dev perplexity"} <= set(table)
     assert table[["model.name", "length"]].to_numpy().tolist() == [["gru", 35], ["srn", 35]]
-    assert memexp("-m", "length=4", "model=srn", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
+    assert memexp("-m", *ALONE, "length=4", "model=srn", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
     command = [sys.executable, "-W", "error", "-m", "memexp.analysis", "studies=[book,char_lm]"]
     both = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (both.returncode, both.stderr) == (0, "")

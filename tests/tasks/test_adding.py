@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import config_of, python, task_of
+from helpers import config_of, goes_on_where_it_was_stopped, python, task_of
 
+from memexp import experiment
 from memexp.errors import ConfigError
 from memexp.results import record
 from memexp.tasks.adding import TEST_ROWS, Adding, AddingReading, Within
@@ -114,8 +115,12 @@ def test_a_length_without_two_halves_is_refused():
         config_of("task=adding", "length=1")
 
 
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path):
+    goes_on_where_it_was_stopped(tmp_path, "task=adding", "model=srn", "length=4", "task.train_rows=320")
+
+
 @pytest.mark.slow
-def test_it_runs_resumes_and_is_drawn(tmp_path: Path):
+def test_it_runs_and_is_drawn(tmp_path: Path):
     command = ("task=adding", "model=srn", "length=4", "seeds=2", "task.train_rows=64", "eval_steps=2", "log_steps=2")
     done = python("memexp", *command, "epochs=3", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -125,14 +130,9 @@ def test_it_runs_resumes_and_is_drawn(tmp_path: Path):
     assert summary["interface"] == {"inputs": 2, "outputs": 1, "every_step": False, "longest": 4}
     assert {"dev_squared_error", "test_within_0.04"} < summary["seeds"][0].keys()
     assert len(summary["test_right"]["1"]) == TEST_ROWS
-    assert "complete already" in python("memexp", *command, "epochs=3", folder=tmp_path).stdout
-    for module, arguments in (
-        ("memexp.analysis", ()),
-        ("memexp.gates", ("study=adding", "sequence=.3 .71* .02 .9*", "averages=false")),
-        ("memexp.gates", ("study=adding",)),
-    ):
-        done = python(module, *arguments, folder=tmp_path)
-        assert done.returncode == 0, done.stderr
+    assert python("memexp.analysis", folder=tmp_path).returncode == 0
+    done = python("memexp.gates", "study=adding", "sequence=.3 .71* .02 .9*", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
     images = {path.name for path in (tmp_path / "images" / "adding").rglob("*.png")}
     assert {"scores.png", "curves.png", "sheet.png", "averages.png"} <= images
     results = (tmp_path / "images" / "adding" / "results.md").read_text()
@@ -145,11 +145,6 @@ def test_it_runs_resumes_and_is_drawn(tmp_path: Path):
 @pytest.mark.slow
 def test_a_short_one_is_learned(tmp_path: Path):
     """Length 2, where both numbers are always marked: better than the floor by far within 600 updates."""
-    done = python(
-        "memexp", "task=adding", "model=srn", "length=2", "seeds=3", "task.train_rows=6400", "epochs=3",
-        "lr=0.01", "images_dir=null", folder=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (folder,) = tmp_path.glob("outputs/adding/*/")
-    errors = [seed["test_squared_error"] for seed in record.read_summary(folder)["seeds"]]
+    config = config_of("task=adding", "model=srn", "length=2", "seeds=3", "task.train_rows=6400", "epochs=3", "lr=0.01")
+    errors = [seed["test_squared_error"] for seed in experiment.run(config, tmp_path / "run")["seeds"]]
     assert max(errors) < 0.01

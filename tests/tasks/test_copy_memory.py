@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (the usual name)
-from helpers import config_of, python, task_of
+from helpers import config_of, goes_on_where_it_was_stopped, python, task_of
 
 from memexp.errors import ConfigError
 from memexp.results import record
@@ -142,8 +142,12 @@ def test_sizes_that_cannot_be_are_refused(override: str, message: str):
         config_of("task=copy_memory", override)
 
 
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path):
+    goes_on_where_it_was_stopped(tmp_path, "task=copy_memory", "model=gru", *SMALL, "task.train_rows=320")
+
+
 @pytest.mark.slow
-def test_it_runs_resumes_is_drawn_and_explored(tmp_path: Path):
+def test_it_runs_is_drawn_and_explored(tmp_path: Path):
     command = ("task=copy_memory", *SMALL, "model=lstm", "model.hidden_size=12", "seeds=2", "lr=0.01", "epochs=4")
     done = python("memexp", *command, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -152,7 +156,6 @@ def test_it_runs_resumes_is_drawn_and_explored(tmp_path: Path):
     assert summary["interface"] == {"inputs": 6, "outputs": 4, "every_step": True, "longest": 5}
     assert min(seed["exact_accuracy"] for seed in summary["seeds"]) > 0.9  # it is learned: chance is 0.25
     assert len(summary["test_right"]["1"]) == 2000
-    assert "complete already" in python("memexp", *command, folder=tmp_path).stdout
     for module, arguments in (
         ("memexp.analysis", ()),
         ("memexp.gates", ("study=copy_memory", "sequence=dab")),
