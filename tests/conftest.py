@@ -27,10 +27,6 @@ LONGEST = (
 )
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    return (os.cpu_count() or 1) + 1  # one more than there are cores: some tests wait for a process or for a clock
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
         return next(
