@@ -14,7 +14,6 @@ from memexp.errors import RecordError
 from memexp.fields import ranged
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
-from memexp.results.study import find_study
 from memexp.tasks.text.characters import encode, opening, typed
 from memexp.tasks.text.writing import go_on
 from memexp.training import machine
@@ -83,18 +82,7 @@ def write(options: Options) -> None:
         MemexpError: in one line, what came, what is allowed and what to do.
     """
     machine.prepare()
-    if options.run is not None:
-        folder = Path(options.run)
-    else:
-        study = find_study(Path(options.outputs_dir), options.study)
-        folder = trained.find_run(
-            study,
-            options.model,
-            None,
-            usual={},
-            accept=lambda kind: kind.writes,
-            what="run of a language model",
-        )
+    folder = trained.choose(options, None, usual={}, accept=lambda kind: kind.writes, what="run of a language model")
     writer = load_writer(folder, options.weights, options.model_seed)
     written = writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed)
     print(typed(options.prefix, writer.vocabulary), end="", flush=True)

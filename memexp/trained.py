@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +16,7 @@ from memexp.errors import ConfigError, RecordError, some
 from memexp.experiment import build_model, build_task
 from memexp.models.networks import SequenceModel
 from memexp.results import record
+from memexp.results.study import find_study
 from memexp.tasks.task import Interface, Reading, Task
 from memexp.training import checkpoints
 
@@ -174,6 +175,27 @@ def _load_weights(run: TrainedRun, weights: str) -> None:
     if "vocabulary" in content and [*map(ord, reading.symbols or "")] != content["vocabulary"].tolist():
         raise RecordError(f"{path} is of another vocabulary than its record; {REMEDY}")
     checkpoints.load_weights(run.model, content.get("weights", {}), path)
+
+
+class Chosen(Protocol):
+    """The options by which a command chooses a run."""
+
+    run: str | None
+    study: str
+    model: str | None
+    outputs_dir: str
+
+
+def choose(options: Chosen, length: int | None, **others: Any) -> Path:
+    """Return the run folder that options name: as ``run``, or else as a study's run, see `find_run`.
+
+    Raises:
+        ConfigError: there is no such study.
+        RecordError: there is no such run, or more than one.
+    """
+    if options.run is not None:
+        return Path(options.run)
+    return find_run(find_study(Path(options.outputs_dir), options.study), options.model, length, **others)
 
 
 def _accepted(target: str, accept: Callable[[type[Task]], bool]) -> bool:

@@ -25,7 +25,6 @@ from memexp.files import save, write, write_table
 from memexp.gates import averages, units
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
-from memexp.results.study import find_study
 from memexp.tasks.task import Task
 from memexp.trained import TrainedRun
 from memexp.training import machine
@@ -181,12 +180,7 @@ def show(options: Options) -> None:
         MemexpError: in one line, what came, what is allowed and what to do.
     """
     machine.prepare()
-    if options.run is not None:
-        path = Path(options.run)
-    else:
-        study = find_study(Path(options.outputs_dir), options.study)
-        path = trained.find_run(study, options.model, options.length)
-    run = trained.load(path)
+    run = trained.load(trained.choose(options, options.length))
     best = run.record_of(options.seed)["best_iteration"]
     given = options.sequence not in ("", "null")
     sequence = run.reading.read(options.sequence) if given else run.reading.example()

@@ -15,7 +15,6 @@ from helpers import KINDS, Command, classifier, config_of, python, randomise, ta
 from matplotlib.figure import Figure
 
 from memexp import experiment, trained
-from memexp.errors import ConfigError
 from memexp.figures import heatmaps
 from memexp.gates import averages
 from memexp.gates import command as gates
@@ -92,44 +91,6 @@ def test_zero_weights_leave_gates_half_open_and_cells_empty(run_folder: Path, co
         for name in PARTS:
             assert arrays[name].shape == (4, 32)
             assert (arrays[name] == (0.5 if name.endswith("_gate") else 0)).all()
-
-
-def test_the_verdict_names_answer_probability_and_truth():
-    probabilities = np.zeros((1, 19))
-    probabilities[0, [13, 4]] = 0.75, 0.25
-    reading = DigitReading(3)
-    assert (
-        reading.describe(torch.tensor([6, 7, 0]), probabilities) == "answer 13 with probability 0.750; truth 13 (right)"
-    )
-    assert reading.describe(torch.tensor([4, 0, 9]), probabilities) == (
-        "answer 13 with probability 0.750; truth 4 with probability 0.250 (wrong)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("given", "complaint"),
-    [
-        ("[6,a]", r"sequence: 'a' is not a digit; give digits from 0 to 9, as sequence=\[6,7,0,0,1,0\]"),
-        ("[6,10]", "sequence: 10 is not a digit"),
-        ("[6,-1]", "sequence: -1 is not a digit"),
-        ("[6,true]", "sequence: True is not a digit"),
-        ("[6,1.5]", "sequence: 1.5 is not a digit"),
-        ("[6]", r"sequence=\[6\] is too short"),
-        ("[]", r"sequence=\[\] is too short"),
-        ("6700", "sequence=6700 is not a list"),
-        ("[6,7", r"sequence=\[6,7 is not a list"),
-    ],
-)
-def test_a_sequence_that_cannot_be_is_named(given: str, complaint: str):
-    with pytest.raises(ConfigError, match=complaint):
-        DigitReading(3).read(given)
-
-
-def test_without_a_sequence_the_books_is_cut_or_filled():
-    ten, four = DigitReading(10), DigitReading(4)
-    assert ten.example().tolist() == [6, 7, 0, 0, 1, 0, 0, 0, 0, 0]
-    assert four.example().tolist() == [6, 7, 0, 0]
-    assert four.read("[0, 9,1,2,3]").tolist() == [0, 9, 1, 2, 3]
 
 
 # --- averages ---
