@@ -1,8 +1,7 @@
 """Carry run folders of memexp 0.1 over to today's form: ``python -m memexp.migrate``. It goes with the next release.
 
 What was trained stays as it is, to the bit: only the words around it change. A folder that is of today's form already
-    is
-left alone, so the command can be given again after an interruption.
+is left alone, so the command can be given again after an interruption.
 """
 
 import json
