@@ -1,6 +1,5 @@
 """``hydra/launcher=slurm``: the runs of a sweep as jobs of a cluster, through submitit (the extra ``slurm``)."""
 
-import os
 import subprocess
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from memexp.errors import MemexpError
+from memexp.files import shown
 from memexp.progress import say
 
 
@@ -135,6 +135,6 @@ def _result(job: Any) -> JobReturn:
 
 def _lost(job: Any, how: str) -> JobReturn:
     log: Path = job.paths.stderr
-    where = f"see {os.path.relpath(log)}" if log.exists() else "it had not begun"
+    where = f"see {shown(log)}" if log.exists() else "it had not begun"
     error = MemexpError(f"not finished: its job {job.job_id} {how}; {where}")
     return JobReturn(status=JobStatus.FAILED, _return_value=error)

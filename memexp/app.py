@@ -14,14 +14,16 @@ from memexp import CONF_DIR, progress
 from memexp.arguments import check_arguments
 from memexp.config import typed
 from memexp.errors import MemexpError
+from memexp.files import shown
 from memexp.options import end_unread
-from memexp.sweep import Outcome, show_table, stopped_seeds
+from memexp.sweep import Outcome, show_table, stopped_seeds, study_folder
 
 log = logging.getLogger(__name__)
 
 
 def job(config: DictConfig) -> Outcome:
     """Do one run, in the folder that Hydra made for it; a job of a sweep returns its failure, a single run exits."""
+    progress.make_streams_safe()
     logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is not what to report then
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
@@ -31,7 +33,7 @@ def job(config: DictConfig) -> Outcome:
             from memexp import experiment
 
             # Checked already, on the command line or in the sweep's plan. Shown relative to where the user is.
-            experiment.run(typed(config), Path(os.path.relpath(folder)), show_bar=not in_sweep)
+            experiment.run(typed(config), shown(folder), show_bar=not in_sweep)
         except MemexpError as error:
             log.error("%s", error)
             if not in_sweep:
@@ -40,10 +42,13 @@ def job(config: DictConfig) -> Outcome:
         except KeyboardInterrupt:
             log.info("interrupted; the same command goes on from here")
             if in_sweep:
+                from memexp.training.machine import end_if_orphaned
+
+                end_if_orphaned()
                 raise
             sys.exit(130)
     if not in_sweep:
-        show_table([folder])
+        show_table([folder], {study_folder(config)})
         if stopped_seeds(folder):
             sys.exit(1)
     return Outcome()
@@ -54,6 +59,7 @@ hydra_main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_na
 
 def main() -> None:
     """Run `python -m memexp`."""
+    progress.make_streams_safe()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands errors on instead of printing its own notes
     try:
         check_arguments(sys.argv[1:])

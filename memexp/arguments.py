@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memexp import CONF_DIR
-from memexp.config import check, choices, config_dirs
+from memexp.config import check, choices, config_dirs, identity
 from memexp.errors import ConfigError, nearest
 from memexp.results import record
 from memexp.results.record import flatten
@@ -59,13 +59,13 @@ def check_arguments(arguments: list[str]) -> None:
             for override in overrides:
                 if override.is_sweep_override():
                     raise ConfigError(f"{override.input_line}: several values make a sweep; add -m to run it")
-            settings: Any = OmegaConf.to_container(check(config), resolve=True)
+            checked = check(config)
             if parsed.cfg:
                 return
             folder = Path(config.hydra.run.dir)
         except (HydraException, OmegaConfBaseException) as error:
             raise explain(error) from error
-        record.check_identity(folder, record.identity(settings))
+        record.check_identity(folder, identity(checked))
         _check_writable(folder.parent)
 
 

@@ -21,12 +21,16 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from memexp import CONF_DIR
 from memexp.errors import ConfigError
 from memexp.fields import Named, check_ranges, ranged
-from memexp.results.record import NOT_IDENTITY
+from memexp.results import record
+from memexp.results.record import CLASSES, NOT_IDENTITY
+from memexp.sources import code_of
 
 INITIALISERS = (
     "xavier", "xavier_zero_bias", "zeros", "orthogonal", "torch", "chrono", "truncated_normal", "xavier_4",
     "fan_in_uniform", "he_normal", "glorot_uniform", "file",
 )  # fmt: skip
+
+MOST_SEEDS = 10_000  # of a range: more is a slip, and its list alone would fill the memory
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -80,7 +84,9 @@ def class_of(node: DictConfig, key: str) -> Any:
         found = pkgutil.resolve_name(node._target_)
     except Exception as error:  # importing a module of the user's may raise anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ConfigError(f"{key}={node.name}: {node._target_} cannot be imported ({reason})") from error
+        module = str(node._target_).partition(".")[0]
+        where = "" if module == "memexp" else f"; give the command in the folder where {module}.py is"
+        raise ConfigError(f"{key}={node.name}: {node._target_} cannot be imported ({reason}){where}") from error
     if not isinstance(found, type):
         raise ConfigError(
             f"{key}={node.name}: {node._target_} is no class; give _target_: MODULE.CLASS in its YAML file"
@@ -111,6 +117,18 @@ def typed(config: DictConfig) -> DictConfig:
     return OmegaConf.merge(OmegaConf.structured(schema(config)), config)  # type: ignore[return-value]
 
 
+def sources(config: DictConfig) -> dict[str, str]:
+    """Return the code of the classes of a user's own that a config names: ``task``, ``model`` -> name and hash."""
+    found = {node: code_of(class_of(config[node], node)) for node in CLASSES}
+    return {node: code for node, code in found.items() if code is not None}
+
+
+def identity(config: DictConfig, fingerprint: str | None = None) -> dict[str, Any]:
+    """Return what makes a run of a checked config this run, see `memexp.results.record.identity`."""
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return record.identity(settings, fingerprint, sources(config))
+
+
 def check(config: DictConfig) -> DictConfig:
     """Check types, ranges and cross-field rules; return the config as `typed` does.
 
@@ -128,21 +146,26 @@ def check(config: DictConfig) -> DictConfig:
 
 
 def read_seeds(given: Any) -> list[int]:
-    """Turn ``10`` into 0..9, and check a list.
+    """Turn ``10`` into 0..9 and ``10..19`` into those, and check a list.
 
     Raises:
         ConfigError: it is neither, or not a list of different seeds.
     """
-    allowed = "give a number of seeds (seeds=10 means 0..9) or a list of them (seeds=[3,7])"
+    allowed = "give a number of seeds (seeds=10 means 0..9), a range (seeds=10..19) or a list ('seeds=[3,7]')"
+    ends = re.fullmatch(r"(\d+)\.\.(\d+)", given) if isinstance(given, str) else None
+    if ends:
+        if int(ends[2]) - int(ends[1]) >= MOST_SEEDS:
+            raise ConfigError(f"seeds={given} are more than {MOST_SEEDS}; {allowed}")
+        given = list(range(int(ends[1]), int(ends[2]) + 1))
     if isinstance(given, int) and not isinstance(given, bool):
         if given < 1:
             raise ConfigError(f"seeds={given}: at least one seed is needed; {allowed}")
         return list(range(given))
     if not isinstance(given, ListConfig | list):
-        raise ConfigError(f"seeds={given} is not a number or a list; {allowed}")
+        raise ConfigError(f"seeds={given} is not a number, a range or a list; {allowed}")
     numbers = list(given)
     if not numbers:
-        raise ConfigError(f"seeds=[] is empty; {allowed}")
+        raise ConfigError(f"seeds has none; {allowed}")
     for seed in numbers:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise ConfigError(f"seeds: {seed!r} is not a whole number from 0 to 2^32 - 1; {allowed}")

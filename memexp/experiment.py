@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+import shutil
 import signal
 import threading
 import time
@@ -18,13 +19,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 import memexp
-from memexp import progress
-from memexp.config import ModelConfig, class_of
+from memexp import contract, progress
+from memexp.config import ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
 from memexp.results import record
 from memexp.tasks.task import Interface, Task
-from memexp.training import machine
+from memexp.training import joining, machine
 from memexp.training.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """What makes it this run and no other."""
-        return record.identity(self.settings, fingerprint(self.config, self.task))
+        return identity(self.config, fingerprint(self.config, self.task))
 
     @property
     def updates(self) -> int:
@@ -159,8 +160,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         KeyboardInterrupt: interrupted, after a checkpoint.
     """
     machine.prepare()
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    record.check_identity(folder, record.identity(settings))
+    record.check_identity(folder, identity(config))
     device = machine.choose_device(config.device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,9 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
     with record.lock(folder):
         record.remove_stale(folder)
         with _failure_noted(folder):
-            task = build_task(config)
+            with contract.named(config, "task"):
+                task = build_task(config)
+            contract.check(config, task, build_model)
             this = Run(config, folder, task, build_model(config, task.interface).to(device), device)
         record.check_identity(folder, this.identity)
         if record.is_complete(folder):
@@ -177,13 +179,37 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             return record.read_summary(folder)
         record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
-            runner = _train(this, show_bar)
-            summary = _summary(this, runner)
+            parts = _trained_elsewhere(this)
+            summary = _join(this, parts, show_bar) if parts else _summary(this, _train(this, show_bar))
             record.write_json(folder / record.SUMMARY, summary)
+    shutil.rmtree(folder / joining.REST, ignore_errors=True)  # of a run that was joined, now or before a kill
     with suppress(OSError):
         (folder / progress.PROGRESS).unlink()
     _log_summary(summary)
     return summary
+
+
+def _trained_elsewhere(this: Run) -> list[joining.Part]:
+    """Find complete runs that have some of this run's seeds, unless it has begun itself."""
+    if (this.folder / record.LAST).exists():
+        return []
+    return joining.find(this.folder, this.identity, _made_by(this))
+
+
+def _made_by(this: Run) -> dict[str, str]:
+    return {"memexp": memexp.__version__, "torch": torch.__version__, "device_used": this.device}
+
+
+def _join(this: Run, parts: list[joining.Part], show_bar: bool) -> dict[str, Any]:
+    """Train the seeds that no other run has, put all together, and return the summary."""
+    for part in parts:
+        log.info("seeds %s are trained already, in %s", part.seeds, part.folder)
+    there = {seed for part in parts for seed in part.seeds}
+    rest = [seed for seed in this.config.seeds if seed not in there]
+    if rest:
+        folder, config = this.folder / joining.REST, OmegaConf.merge(this.config, {"seeds": rest})
+        parts = [*parts, joining.Part(folder, run(config, folder, show_bar), rest)]  # type: ignore[arg-type]
+    return joining.join(parts, this.folder, list(this.config.seeds), record.identity_text(this.identity))
 
 
 def _train(this: Run, show_bar: bool) -> Runner:
@@ -215,7 +241,7 @@ def _train(this: Run, show_bar: bool) -> Runner:
             checkpoint=folder / record.LAST,
             checkpoint_seconds=config.checkpoint_seconds,
             progress=_reporter(this, runner, history, bar),
-            should_stop=stop.is_set,
+            should_stop=lambda: stop.is_set() or machine.orphaned(),
         )
     history.flush()
     runner.save_model(folder / record.BEST)
@@ -235,9 +261,7 @@ def _summary(this: Run, runner: Runner) -> dict[str, Any]:
     tokens = len(batch) * batch.inputs.shape[2]  # that a seed reads in an update
     return {
         "format": record.FORMAT,
-        "memexp": memexp.__version__,
-        "torch": torch.__version__,
-        "device_used": this.device,
+        **_made_by(this),
         "title": model.cell.title or type(model.cell).__name__,
         "trained_on": task.trained_on,
         "parameters": model.parameter_count,
@@ -360,5 +384,5 @@ def _failure_noted(folder: Path) -> Iterator[None]:
     except MemexpError as error:
         if not record.is_complete(folder):
             with suppress(OSError):
-                (folder / record.FAILURE).write_text(f"{error}\n")
+                (folder / record.FAILURE).write_text(f"{error}\n", encoding="utf-8")
         raise

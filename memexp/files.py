@@ -36,6 +36,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def shown(path: Path) -> Path:
+    """Return a path as it is shorter to read, relative to the current folder; on another drive that is not possible."""
+    try:
+        return Path(os.path.relpath(path))
+    except ValueError:
+        return path
+
+
 def slug(*words: str) -> str:
     """Join words into a file's name."""
     return "_".join(re.sub(r"[^\w.+=-]+", "-", word.lower()) for word in words)

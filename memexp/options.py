@@ -11,6 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from memexp import progress
 from memexp.arguments import explain
 from memexp.errors import ConfigError, MemexpError, nearest
 from memexp.fields import check_ranges
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> None:
     """Run ``python -m memexp.<name>``: read its options, do it, exit with what it returns; an error is one line."""
+    progress.make_streams_safe()
     try:
         code = do(read_options(schema, sys.argv[1:], f"python -m memexp.{name}"))
         sys.stdout.flush()

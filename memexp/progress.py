@@ -1,7 +1,11 @@
 """What is shown while runs go on: a bar on a terminal, plain lines elsewhere, never glued together."""
 
 import contextlib
+import io
 import logging
+import math
+import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +32,13 @@ class TerminalHandler(logging.Handler):
             say(self.format(record))
 
 
+def make_streams_safe() -> None:
+    """Let a character that a stream cannot show, as 分 on a redirected one of Windows, be shown as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def say(text: str) -> None:
     """Print on standard output, above a bar if there is one."""
     tqdm.write(text, file=sys.stdout)
@@ -51,8 +62,12 @@ def bar(total: float, description: str, bar_format: str | None = None) -> Any:
 
 
 def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[int], None]:
-    """Return a function that notes the share of ``updates`` done in the run folder, at most every so many seconds."""
-    written = time.monotonic()
+    """Return a function that notes in the run folder the share of ``updates`` done, at most every so many seconds.
+
+    And which process does it: who cannot have the folder's lock is told.
+    """
+    written = -math.inf
+    process = f"process {os.getpid()} on {platform.node()}"
 
     def note(iteration: int) -> None:
         nonlocal written
@@ -60,17 +75,27 @@ def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[i
         if now - written >= every:
             written = now
             with contextlib.suppress(OSError):  # only for show: a full disk is reported by what matters
-                (folder / PROGRESS).write_text(f"{iteration / updates:.4f}")
+                (folder / PROGRESS).write_text(f"{iteration / updates:.4f}\n{process}", encoding="utf-8")
 
     return note
 
 
 def read_progress(folder: Path) -> float:
     """Return the share of its updates that a run has done as far as it noted, 0 if it did not."""
-    try:
-        return float((folder / PROGRESS).read_text())
-    except (OSError, ValueError):
-        return 0.0
+    return _noted(folder)[0]
+
+
+def read_process(folder: Path) -> str:
+    """Return which process writes a run, as far as it noted: ``process 4711 on host``; empty if it did not."""
+    return _noted(folder)[1]
+
+
+def _noted(folder: Path) -> tuple[float, str]:
+    for path in (folder / PROGRESS, *folder.glob(f"*/{PROGRESS}")):  # of the run, or of some of its seeds
+        with contextlib.suppress(OSError, ValueError):
+            share, process = path.read_text(encoding="utf-8").split("\n")
+            return float(share), process
+    return 0.0, ""
 
 
 def duration(seconds: float) -> str:

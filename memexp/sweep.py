@@ -5,19 +5,19 @@ needs no torch, so that the process that only waits stays small.
 """
 
 import contextlib
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from memexp import progress
 from memexp.arguments import compose_job
+from memexp.config import identity
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
+from memexp.files import shown
 from memexp.progress import say
 from memexp.results import record
 
@@ -30,6 +30,7 @@ class Job:
     name: str  # what the user sees, and the folder's name
     folder: Path
     length: int = 0
+    study: Path = Path()  # the folder of its study
     images: Path | None = None  # where the figures of its study go
     report: bool = False  # write the report on its study too
     complete: bool = False
@@ -76,7 +77,9 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
         RecordError: a file is where its folder should be.
     """
     job.name, job.length = job.folder.name, config.length
-    job.images = None if config.images_dir is None else Path(config.images_dir)
+    job.study = study_folder(config)
+    if config.images_dir is not None and job.folder.resolve().parent == job.study:
+        job.images = Path(config.images_dir)
     job.report = config.report
     if owner is not job.overrides:
         raise ConfigError(f"{job.folder} is another run's folder already; sweep this key with a study= of its own")
@@ -86,13 +89,12 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
 
 def _look_at_record(job: Job, config: DictConfig) -> None:
     """Find out whether a run is complete; check that its folder is of this run."""
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    record.check_identity(job.folder, record.identity(settings))
+    record.check_identity(job.folder, identity(config))
     job.complete = record.is_complete(job.folder)
     if job.complete:
         from memexp.experiment import build_task, fingerprint  # loads torch; not needed where there is nothing to skip
 
-        record.check_identity(job.folder, record.identity(settings, fingerprint(config, build_task(config))))
+        record.check_identity(job.folder, identity(config, fingerprint(config, build_task(config))))
 
 
 def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> int:
@@ -111,7 +113,7 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     _announce(jobs, left)
     interrupted = bool(left) and _launch(left, launch)
     complete = [job for job in possible if record.is_complete(job.folder)]
-    show_table([job.folder for job in complete])
+    show_table([job.folder for job in complete], {job.study for job in complete})
     undrawn = [job for job in complete if job.images and not (job.images / job.folder.parent.name).exists()]
     drawn = interrupted or draw(complete if left else undrawn)
     for job in complete:
@@ -177,16 +179,29 @@ def stopped_seeds(folder: Path) -> str:
     return f"the loss of seeds {stopped} was not finite ({rest}); try a smaller lr or clip=1"
 
 
-def show_table(folders: list[Path]) -> None:
-    """Print the table of these complete runs, study by study; write that of each whole study to results.csv."""
+def study_folder(config: DictConfig) -> Path:
+    """Return where a study's runs are, and its table, unless the user has put them elsewhere."""
+    return Path(config.outputs_dir, config.study).resolve()
+
+
+def show_table(folders: list[Path], studies: Collection[Path]) -> None:
+    """Print the table of these complete runs, study by study; write that of each whole study to results.csv.
+
+    Args:
+        folders: of the runs.
+        studies: the folders that belong to a study, see `study_folder`: no file is written into any other.
+    """
     from memexp.results import tables
 
-    for study in sorted({Path(os.path.relpath(folder.parent)) for folder in folders}):
-        found = record.collect([folder for folder in folders if Path(os.path.relpath(folder.parent)) == study])
+    for study in sorted({shown(folder.parent) for folder in folders}):
+        found = record.collect([folder for folder in folders if shown(folder.parent) == study])
         if found.rows.empty:
             continue
         table = tables.results(found.rows, found.settings, found.shown)
         say(f"\n{tables.shown_text(table, found.shown)}\n(mean over seeds and its 95 % interval)\n")
+        if study.resolve() not in studies:
+            say(f"no table of {study} is kept: it is not the folder of a study, outputs_dir/study")
+            continue
         try:
             say(f"all runs of the study, seed by seed: {write_results(study)}")
         except MemexpError as error:
@@ -200,7 +215,7 @@ def draw(jobs: Sequence[Job]) -> bool:
     from memexp.analysis.command import analyse  # slow to import, as is all that draws
 
     well = True
-    for study, images in sorted({(Path(os.path.relpath(job.folder.parent)), job.images) for job in jobs if job.images}):
+    for study, images in sorted({(shown(job.folder.parent), job.images) for job in jobs if job.images}):
         try:
             complaints = Complaints(quiet=True)  # a run of this sweep that failed is named below
             for _ in analyse([study.name], study.parent, images, complaints):
@@ -220,10 +235,12 @@ def draw(jobs: Sequence[Job]) -> bool:
 
 
 def write_results(study: Path) -> Path:
-    """Write ``results.csv``: all complete runs of a study, a row for each run and seed."""
-    rows = record.collect(record.run_folders(study)).rows
+    """Write ``results.csv``: all complete runs of a study, a row for each setting and seed."""
+    from memexp.results.study import once
+
+    found = record.collect(record.run_folders(study))
     path = study / "results.csv"
-    record.write_text(path, rows.to_csv(index=False, lineterminator="\n"))
+    record.write_text(path, once(found.rows, found.settings).to_csv(index=False, lineterminator="\n"))
     return path
 
 
@@ -281,7 +298,7 @@ def _is_over(folder: Path) -> bool:
 
 def _line(job: Job, ended: int, total: int, left: str) -> str:
     if not record.is_complete(job.folder):
-        return f"[{ended}/{total}] {job.name} failed: {(job.folder / record.FAILURE).read_text().strip()}"
+        return f"[{ended}/{total}] {job.name} failed: {record.read_failure(job.folder)}"
     summary = record.read_summary(job.folder)
     scores = "".join(f"{score}, " for score in record.shown_scores(summary["seeds"], summary["shown"])[-1:])
     return f"[{ended}/{total}] {job.name}: {scores}{progress.duration(summary['seconds'])}{'; ' + left if left else ''}"

@@ -11,16 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from memexp.config import class_of, typed
+from memexp.config import class_of, sources, typed
 from memexp.errors import ConfigError, RecordError, some
 from memexp.experiment import build_model, build_task
 from memexp.models.networks import SequenceModel
 from memexp.results import record
-from memexp.results.study import find_study
+from memexp.results.study import find_study, once
 from memexp.tasks.task import Interface, Reading, Task
 from memexp.training import checkpoints
 
-REMEDY = "delete the run's folder to train it anew"
 COLUMNS = {"model": "model.name", "length": "length"}
 #: Which run is meant where several are there: that of the book's figure 6.13.
 USUAL: dict[str, str | int | None] = {"model": "lstm", "length": 10}
@@ -148,6 +147,7 @@ def load(folder: Path, weights: str = "best") -> TrainedRun:
     summary = record.read_summary(folder)
     try:
         config = typed(OmegaConf.create(summary["config"]))
+        record.check_sources(folder, dict.fromkeys(record.CLASSES) | sources(config))
         kind = class_of(config.task, "task")
         run = TrainedRun(
             folder, config, summary, kind, build_model(config, Interface(**summary["interface"]), initialise=False)
@@ -157,7 +157,7 @@ def load(folder: Path, weights: str = "best") -> TrainedRun:
         raise RecordError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RecordError(f"{path} is damaged ({reason}); {REMEDY}") from error
+        raise RecordError(f"{path} is damaged ({reason}); {record.remedy(path)}") from error
     _load_weights(run, weights)
     return run
 
@@ -173,7 +173,7 @@ def _load_weights(run: TrainedRun, weights: str) -> None:
     reading = run.reading
     # What gives the weights their meaning, if anything does: the characters of a language model.
     if "vocabulary" in content and [*map(ord, reading.symbols or "")] != content["vocabulary"].tolist():
-        raise RecordError(f"{path} is of another vocabulary than its record; {REMEDY}")
+        raise RecordError(f"{path} is of another vocabulary than its record; {record.remedy(path)}")
     checkpoints.load_weights(run.model, content.get("weights", {}), path)
 
 
@@ -228,7 +228,7 @@ def find_run(
         RecordError: there is none, or more than one.
     """
     found = record.collect(record.run_folders(study))
-    rows = found.rows if found.rows.empty else found.rows.drop_duplicates("run")
+    rows = found.rows if found.rows.empty else once(found.rows, found.settings).drop_duplicates("run")
     if len(rows) and accept is not None:
         accepted = {target: _accepted(target, accept) for target in set(rows["task._target_"])}
         rows = rows[rows["task._target_"].map(accepted)]

@@ -111,5 +111,5 @@ def test_a_folder_is_of_another_run_when_the_file_of_its_initial_weights_is_anot
     summary, _ = do(tmp_path, "model=srn", *file)
     assert do(tmp_path, "model=srn", *file)[0] == summary
     weights.write_text("1 3\n" * 6)
-    with pytest.raises(RecordError, match="run was trained on other data or in another order; delete it, or give"):
+    with pytest.raises(RecordError, match="run was trained on other data or in another order; give another study"):
         do(tmp_path, "model=srn", *file)

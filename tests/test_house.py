@@ -19,14 +19,14 @@ LAYERS = (
     ("experiment",),
     ("options",),
     ("arguments",),
-    ("training",),
+    ("contract", "training"),
     ("config",),
     ("models",),
     ("tasks",),
     ("figures",),
     ("results",),
     ("fields",),
-    ("files", "progress"),
+    ("files", "progress", "sources"),
     ("errors",),
     ("memexp",),  # the version, and where conf/ is
 )

@@ -1,4 +1,8 @@
 import logging
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +28,26 @@ def test_the_share_done_is_noted_and_read(tmp_path: Path):
 def test_it_is_noted_once_in_a_while_only(tmp_path: Path):
     note = progress.progress_file(tmp_path, 200, every=1000)
     note(50)
-    assert progress.read_progress(tmp_path) == 0
+    note(100)
+    assert progress.read_progress(tmp_path) == 0.25
+
+
+def test_the_process_that_works_is_noted_too_also_of_some_of_the_seeds(tmp_path: Path):
+    assert progress.read_process(tmp_path) == ""
+    (tmp_path / "rest").mkdir()
+    progress.progress_file(tmp_path / "rest", 200)(50)
+    assert progress.read_process(tmp_path) == f"process {os.getpid()} on {platform.node()}"
+    assert progress.read_progress(tmp_path) == 0.25
+
+
+def test_a_character_that_a_stream_cannot_show_is_shown_as_an_escape(tmp_path: Path):
+    code = "from memexp.progress import make_streams_safe, say\nimport sys\nmake_streams_safe()\nsay('分 é')\n"
+    code += "print('\\udcff 分', file=sys.stderr)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True
+    )
+    assert shown.stdout == b"\\u5206 \xe9" + os.linesep.encode()
+    assert shown.stderr == b"\\udcff \\u5206" + os.linesep.encode()
 
 
 def test_log_lines_go_to_standard_output_and_errors_to_standard_error(capsys: pytest.CaptureFixture[str]):

@@ -302,7 +302,7 @@ def test_a_checkpoint_of_another_run_is_refused(memexp: CommandLine, tmp_path: P
     shutil.copy(run_folder(tmp_path, "epochs=2,length=4,lr=0.5,model=lstm,seeds=2") / "last.pt", folder)
     result = memexp("length=4", *TINY)
     assert result.returncode == 1
-    assert "last.pt is of another run; delete the run's folder" in result.stderr
+    assert "last.pt is of another run; move it away" in result.stderr
 
 
 def test_ctrl_c_in_a_sweep_says_how_to_go_on(memexp: CommandLine, tmp_path: Path):

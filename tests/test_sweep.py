@@ -1,8 +1,10 @@
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from helpers import config_of, make_run, seed_row
 from hydra import compose, initialize_config_dir
@@ -16,7 +18,13 @@ from memexp.sweep import Job, Outcome
 
 
 def job(folder: Path, length: int, **options: object) -> Job:
-    return Job([f"length={length}"], f"length={length}", folder / f"length={length},model=lstm", length, **options)
+    return Job(
+        [f"length={length}"],
+        f"length={length}",
+        folder / f"length={length},model=lstm",
+        length,
+        **{"study": folder, **options},
+    )
 
 
 class Launcher:
@@ -46,6 +54,24 @@ def test_the_longest_are_started_first_and_the_complete_not_at_all(tmp_path: Pat
     assert "skipped, complete already: length=20" in shown
     assert "2 of 3 runs to do" in shown
     assert (tmp_path / "results.csv").exists()
+
+
+def test_a_folder_that_is_no_studys_gets_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """As with ``hydra.run.dir=.``: the folder above may have a file of the user's of that name."""
+    run = make_run(tmp_path / "mine", 5)
+    (tmp_path / "mine" / "results.csv").write_text("of the user's own")
+    sweep.show_table([run], {tmp_path / "outputs" / "book"})
+    assert (tmp_path / "mine" / "results.csv").read_text() == "of the user's own"
+    assert f"no table of {tmp_path / 'mine'} is kept".replace(str(tmp_path), "") in capsys.readouterr().out.replace(
+        os.path.relpath(tmp_path), ""
+    )
+
+
+def test_the_table_of_a_study_has_each_seed_once(tmp_path: Path):
+    for name, seeds in (("two", [seed_row(0), seed_row(1)]), ("three", [seed_row(0), seed_row(1), seed_row(2)])):
+        make_run(tmp_path, 5, seeds=seeds).rename(tmp_path / name)
+    table = pd.read_csv(sweep.write_results(tmp_path))
+    assert list(zip(table["run"], table["seed"], strict=True)) == [("three", 0), ("three", 1), ("three", 2)]
 
 
 def test_failures_are_listed_by_name_and_the_exit_code_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -23,7 +23,7 @@ TASKS = {
 }
 FILES = {"best": (record.BEST, "weights"), "last": (record.LAST, "training")}
 WEIGHTS = pytest.mark.parametrize("weights", FILES)
-REMEDY = "delete the run's folder to train it anew"
+REMEDY = "move it away, and the command that started the run makes it anew"
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -246,7 +246,7 @@ def test_a_missing_a_truncated_and_a_foreign_checkpoint(run_folder: Path, weight
     with pytest.raises(RecordError, match=f"{path} is truncated or not a checkpoint"):
         trained.load(run_folder, weights)
     checkpoints.save(path, {"something": 3})
-    with pytest.raises(RecordError, match=f"{path} is not a checkpoint of memexp with {kind}; {REMEDY}"):
+    with pytest.raises(RecordError, match=f"{path} is not a checkpoint of memexp with {kind}; {record.remedy(path)}"):
         trained.load(run_folder, weights)
     own = content.get("training", content)
     checkpoints.save(path, cut(content, own))
@@ -296,7 +296,7 @@ def test_weights_of_another_vocabulary(run_folder: Path, weights: str):
     """Of a record that is of another one, or of a checkpoint."""
     name, kind = FILES[weights]
     path = run_folder / name
-    complaint = f"{path} is of another vocabulary than its record; {REMEDY}"
+    complaint = f"{path} is of another vocabulary than its record; {record.remedy(path)}"
     content = checkpoints.load(path, kind)
     content.get("training", content)["vocabulary"][-1] += 1
     checkpoints.save(path, content)
@@ -348,6 +348,7 @@ def test_several_runs_that_fit_are_listed(tmp_path: Path):
     study = tmp_path / "book"
     run = make_run(study, 4)
     other = shutil.copytree(run, study / "other")
+    change(other / record.SUMMARY, "config.lr", 0.2)
     for given, said in (
         ((None, 4), "length=4 model=lstm"),
         (("lstm", 4), "model=lstm length=4"),
@@ -362,7 +363,7 @@ def test_several_runs_that_fit_are_listed(tmp_path: Path):
 def test_of_very_many_runs_some_are_listed(tmp_path: Path):
     run = make_run(tmp_path / "book", 4)
     for k in range(15):
-        shutil.copytree(run, run.with_name(f"copy{k}"))
+        change(shutil.copytree(run, run.with_name(f"copy{k}")) / record.SUMMARY, "config.lr", k + 1)
     with pytest.raises(RecordError, match=r"16 finished runs .* \| and 4 more$") as stopped:
         trained.find_run(tmp_path / "book", None, None)
     assert str(stopped.value).count(" | ") == 12

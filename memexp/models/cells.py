@@ -46,7 +46,8 @@ class Cell(nn.Module):
         W: input weights, [S, G, M, D]: the matrix of each gate.
         U: recurrent weights, [S, G, D, D]; None for a cell whose gates do not see the state.
         b: biases, [S, G, D].
-        roles: what each parameter is to an initialiser (`memexp.models.initialisers`).
+        roles: what each parameter is to an initialiser (`memexp.models.initialisers`); one that is not named here
+            begins with what the constructor gives it.
         loading_hint: what to say when weights do not fit, if two conventions are easily taken for each other.
         title: what figures and tables call it; nothing for the name of the class.
     """

@@ -31,6 +31,7 @@ Scheme = Callable[[str, tuple[int, ...], LayerSizes, Generator], Tensor]
 
 BIASES = ("bias", "extra_bias")
 RECURRENT_ROLES = ("input_weight", "recurrent_weight", *BIASES)
+ROLES = ("embedding", *RECURRENT_ROLES, "start_weight", "head_weight", "head_bias")
 
 
 def uniform(shape: tuple[int, ...], bound: float, generator: Generator) -> Tensor:

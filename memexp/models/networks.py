@@ -7,6 +7,7 @@ Axis letters as in `memexp.models.cells`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -22,6 +23,17 @@ MakeCell = Callable[[int, int, int], Cell]
 
 INITIAL_STATES = ("zero", "learned", "input")
 FEW_SYMBOLS = 16  # as many are looked up by a product; measured with 32 units, 10 symbols and 256 units, 28 symbols
+
+
+@contextmanager
+def random_numbers(seed: int) -> Iterator[None]:
+    """Let torch's random numbers on the CPU begin at a seed; afterwards they go on as if nothing had been."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
 
 
 class Direction(nn.Module):
@@ -105,18 +117,20 @@ class SequenceModel(nn.Module):
             allowed = ", ".join(INITIAL_STATES)
             raise ConfigError(f"model.initial_state={initial_state} is unknown; allowed: {allowed}")
         self.every_step = every_step
+        self._make_cell = make_cell
         self.embedding = nn.Parameter(torch.zeros(seeds, inputs, embedding_size)) if embedding_size else None
         self._one_hot: Tensor
         self.register_buffer("_one_hot", torch.eye(inputs), persistent=False)
         self.layers = nn.ModuleList()
         input_size = source_size = embedding_size or inputs
         for width in widths:
-            self.layers.append(
-                nn.ModuleList(
-                    Direction(make_cell(seeds, input_size, width), seeds, source_size, initial_state, backwards)
-                    for backwards in ((False, True) if bidirectional else (False,))
+            with random_numbers(0):  # what a cell draws beside its parameters is the same in every run
+                self.layers.append(
+                    nn.ModuleList(
+                        Direction(make_cell(seeds, input_size, width), seeds, source_size, initial_state, backwards)
+                        for backwards in ((False, True) if bidirectional else (False,))
+                    )
                 )
-            )
             input_size, source_size = width * (1 + bidirectional), width
         self.output_size = input_size
         self.head_weight = nn.Parameter(torch.zeros(seeds, self.output_size, outputs))
@@ -326,7 +340,7 @@ class SequenceModel(nn.Module):
         longest: int,
         files: Sequence[str],
     ) -> None:
-        """Give every parameter its value before the first update.
+        """Give every parameter its value before the first update: by its role, or else its constructor's.
 
         Args:
             seeds: one for each place on the axis S; each has its own generator, so seed k is the same in any group.
@@ -361,8 +375,20 @@ class SequenceModel(nn.Module):
                         cell.b[k, cell.gates.index("input_gate")] = -bias
                 if forget_bias:
                     cell.b[k, cell.gates.index("forget_gate")] += forget_bias
+            self._set_without_role(k, seed)
         if initialiser == "file":
             self._read_weights([Path(file) for file in files])
+
+    def _set_without_role(self, k: int, seed: int) -> None:
+        """Give a cell's parameters that have no role what its constructor gives them, with a seed's own numbers."""
+        with random_numbers(seed):
+            for _, direction in self.directions:
+                cell = direction.cell
+                others = [name for name, _ in cell.named_parameters() if name not in cell.roles]
+                if others:
+                    alone = self._make_cell(1, cell.W.shape[2], cell.hidden_size)
+                    for name in others:
+                        cell.get_parameter(name)[k] = alone.get_parameter(name)[0]
 
     def _read_weights(self, files: Sequence[Path]) -> None:
         if len(files) != len(self.layers):

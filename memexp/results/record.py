@@ -9,12 +9,14 @@ A run folder holds ``config.json`` (the run's identity: its resolved config and 
 
 import contextlib
 import csv
+import errno
 import io
 import json
+import logging
 import lzma
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,9 +25,12 @@ from filelock import FileLock, Timeout
 
 from memexp.errors import RecordError
 from memexp.files import write_atomically
+from memexp.progress import read_process
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -33,6 +38,7 @@ FORMAT = 2  # of the files below; another one is refused, with the command that 
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
 LOCK = ".lock"
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # what a file system without locks answers
 WRITTEN = "written.txt"  # what a language model wrote while it was trained: epoch, tab, text
 
 HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
@@ -41,6 +47,9 @@ HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 NOT_IDENTITY = ("device", "study", "datasets_dir", "outputs_dir", "images_dir", "report", "checkpoint_seconds")
 #: And those that two runs of the same setting may differ in: they are no columns to group by.
 NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms")
+
+CLASSES = ("task", "model")  # the nodes of a config that name a class
+SOURCE = "source"  # in these nodes of config.json: the code of a user's own class
 
 
 class History:
@@ -65,7 +74,7 @@ class History:
             self._writer.writerow(HISTORY_COLUMNS)
             _guard(path, lambda: write_atomically(path, b""))
         elif not path.exists() or path.stat().st_size < size:
-            raise RecordError(f"{path} is shorter than its checkpoint says; delete the run's folder to train it anew")
+            raise RecordError(f"{path} is shorter than its checkpoint says; {remedy(path)}")
         else:
             os.truncate(path, size)
 
@@ -89,7 +98,7 @@ class History:
         """Append what was noted to the file; return its size in bytes."""
 
         def append() -> int:
-            with self._path.open("a", newline="") as file:
+            with self._path.open("a", encoding="utf-8", newline="") as file:
                 before = file.tell()
                 try:
                     file.write(self._pending.getvalue())
@@ -117,9 +126,18 @@ def _guard(path: Path, write: Callable[[], T]) -> T:
         ) from error
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of a run folder atomically.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    _guard(path, lambda: write_atomically(path, content))
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    _guard(path, lambda: write_atomically(path, text.encode()))
+    """Write a text file atomically; see `write_bytes`."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -159,14 +177,26 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} is damaged ({error}); delete the run's folder to train it anew") from error
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is damaged ({error}); {remedy(path)}") from error
     return content
+
+
+def remedy(path: Path) -> str:
+    """Say what to do about a file of a run folder that is damaged: no more is trained again than has to be."""
+    if path.name.startswith(HISTORY):
+        return "move the run's folder away, and the command that started the run trains it anew"
+    also = f" and {SUMMARY}" if path.name == BEST else ""
+    return f"move it{also} away, and the command that started the run makes it anew"
 
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process; the operating system lets go of it even when the process is killed.
+
+    On a file system without locks, as some that are shared by machines, it says so and holds nothing.
 
     Raises:
         RecordError: another process is writing this run, or the folder is not writable.
@@ -175,9 +205,12 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         held.acquire()
     except Timeout:
-        raise RecordError(f"{folder} is being written by another process; wait for it, or stop it") from None
-    except OSError as error:
-        raise RecordError(f"cannot write to {folder}: {error.strerror}") from error
+        process = read_process(folder) or "another process"
+        raise RecordError(f"{folder} is being written by {process}; wait for it, or stop it") from None
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise RecordError(f"cannot write to {folder}: {error.strerror}") from error
+        log.warning("%s: this file system has no locks; do not start this run a second time while it goes on", folder)
     try:
         yield
     finally:
@@ -191,14 +224,23 @@ def remove_stale(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def identity(config: dict[str, Any], fingerprint: str | None = None) -> dict[str, Any]:
-    """Return what makes a run this run: its resolved config without `NOT_IDENTITY`, and its data's hash.
+def identity(
+    config: dict[str, Any], fingerprint: str | None = None, sources: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what makes a run this run: its resolved config without `NOT_IDENTITY`, and hashes of what is not in it.
 
     Where a class is (``_target_``) is no part of it: its name is.
+
+    Args:
+        config: the settings.
+        fingerprint: of the data; None if they are not known yet, see `check_identity`.
+        sources: ``task`` or ``model`` -> the code of its class, where that is a user's own, see `memexp.sources`.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    for node in ("task", "model"):
+    for node in CLASSES:
         kept[node] = {key: value for key, value in kept[node].items() if key != "_target_"}
+    for node, source in (sources or {}).items():
+        kept[node][SOURCE] = source
     whole = {"format": FORMAT, **kept}
     return whole if fingerprint is None else {**whole, "data": fingerprint}
 
@@ -250,10 +292,39 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
     if "data" not in wanted:
         there.pop("data", None)
     difference = first_difference(there, wanted)
-    if difference:
-        changed_data = difference.startswith("data ")
-        what = "was trained on other data or in another order" if changed_data else f"holds another run: {difference}"
-        raise RecordError(f"{folder} {what}; delete it, or give another study=NAME")
+    if difference is None:
+        return
+    if difference.partition(" ")[0] in [f"{node}.{SOURCE}" for node in CLASSES]:
+        check_sources(folder, {node: wanted[node].get(SOURCE) for node in CLASSES})
+    changed_data = difference.startswith("data ")
+    what = "was trained on other data or in another order" if changed_data else f"holds another run: {difference}"
+    raise RecordError(f"{folder} {what}; give another study=NAME, or move that folder away")
+
+
+def check_sources(folder: Path, sources: Mapping[str, str | None]) -> None:
+    """Check that the classes of a user's own are the code that a run was trained with.
+
+    Args:
+        folder: the run folder.
+        sources: the code of each class now, see `memexp.sources.code_of`.
+
+    Raises:
+        RecordError: one is not; it is named.
+    """
+    there = read_json(folder / CONFIG)
+    for node, now in sources.items():
+        then = (there.get(node) or {}).get(SOURCE)
+        if then == now:
+            continue
+        name = str(then or now).partition(" ")[0]
+        if then and now:
+            raise RecordError(
+                f"{folder} was trained with other code of {name} than there is now; bring that code back, or train the "
+                "new one with another study=NAME"
+            )
+        raise RecordError(
+            f"{folder} does not say with which code of {name} it was trained; train it with another study=NAME"
+        )
 
 
 def read_history(folder: Path) -> "pd.DataFrame":
@@ -275,12 +346,20 @@ def read_history(folder: Path) -> "pd.DataFrame":
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, EOFError, lzma.LZMAError) as error:  # pandas' own errors are ValueErrors
         reason = str(error).strip().splitlines()[0]
-        raise RecordError(f"{path} is damaged ({reason}); delete the run's folder to train it anew") from error
+        raise RecordError(f"{path} is damaged ({reason}); {remedy(path)}") from error
 
 
 def is_complete(folder: Path) -> bool:
     """Say whether the run in this folder is complete."""
-    return (folder / SUMMARY).exists()
+    return (folder / SUMMARY).exists() and (folder / CONFIG).exists()
+
+
+def read_failure(folder: Path) -> str:
+    """Return why a run ended without a summary, in a line; empty if it did not say."""
+    try:
+        return (folder / FAILURE).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def run_folders(study: Path) -> list[Path]:
@@ -365,9 +444,7 @@ def collect(folders: list[Path]) -> Collected:
     for folder in folders:
         try:
             if not is_complete(folder):
-                failure = folder / FAILURE
-                reason = failure.read_text().strip() if failure.exists() else "not finished"
-                missing.append(f"{folder.name}: {reason}")
+                missing.append(f"{folder.name}: {read_failure(folder) or 'not finished'}")
                 continue
             summary = read_summary(folder)
             config = {key: value for key, value in flatten(summary["config"]).items() if key != "seeds"}

@@ -123,9 +123,12 @@ def join(studies: Sequence[Study]) -> Study:
 
 
 def once(rows: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    """Keep each seed of each setting once: two runs that differ only in their seeds may share some."""
+    """Keep each seed of each setting once: that of the run with more seeds, where runs differ in these alone."""
     same = [*tables.varied(rows, settings), "seed"]
-    return rows[~rows[same].astype(str).duplicated()]
+    larger_first = np.argsort(-rows.groupby("run")["seed"].transform("size").to_numpy(), kind="stable")
+    kept = np.empty(len(rows), dtype=bool)
+    kept[larger_first] = ~rows.iloc[larger_first][same].astype(str).duplicated()
+    return rows[kept]
 
 
 def _place(model: str) -> int:

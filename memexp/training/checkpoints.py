@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from memexp.errors import RecordError
 from memexp.files import write_atomically
+from memexp.results import record
 
 _MARK = "memexp checkpoint 1"
 
@@ -38,9 +39,9 @@ def load(path: Path, kind: str, device: torch.device | str = "cpu") -> dict[str,
     Raises:
         RecordError: there is none, it is truncated, or it is not one of memexp's.
     """
-    remedy = "delete the run's folder to train it anew"
     if not path.exists():
-        raise RecordError(f"no checkpoint at {path}; {remedy}")
+        raise RecordError(f"there is no checkpoint {path}")
+    remedy = record.remedy(path)
     try:
         stored = path.read_bytes()
     except OSError as error:

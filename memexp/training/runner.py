@@ -340,14 +340,14 @@ class Runner:
         """
         state = checkpoints.load(path, "training", self.device)["training"]
         if state.get("identity") != self.identity:
-            raise RecordError(f"{path} is of another run; delete the run's folder to train it anew")
+            raise RecordError(f"{path} is of another run; move it away to train this one from the start")
         try:
             self._restore(state, path)
             return int(state["history_bytes"])
         except (KeyError, ValueError, TypeError) as error:
             raise RecordError(
                 f"{path} was written by another version of memexp ({type(error).__name__}: {error}); "
-                "delete the run's folder to train it anew"
+                "move it away to train from the start"
             ) from error
 
     def _restore(self, state: Mapping[str, Any], path: Path) -> None:

@@ -1,5 +1,7 @@
+import errno
 import json
 import lzma
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import make_run, seed_row
 
+from memexp import progress
 from memexp.errors import RecordError
 from memexp.results import record
 
@@ -101,7 +104,8 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path):
     record.check_identity(tmp_path, own)
     record.check_identity(tmp_path, {**own, "data": "abc"})
     with pytest.raises(
-        RecordError, match="holds another run: lr is 0.1 there, 0.2 now; delete it, or give another study"
+        RecordError,
+        match="holds another run: lr is 0.1 there, 0.2 now; give another study=NAME, or move that folder away",
     ):
         record.check_identity(tmp_path, {**own, "lr": 0.2})
     with pytest.raises(RecordError, match="was trained on other data or in another order"):
@@ -135,6 +139,68 @@ def test_two_processes_cannot_hold_one_folder(tmp_path: Path):
         result = subprocess.run(other, capture_output=True, text=True, check=True)
         assert "is being written by another process" in result.stdout
     assert subprocess.run(other, capture_output=True, text=True, check=True).stdout == "held\n"
+
+
+def test_who_holds_a_folder_is_named(tmp_path: Path):
+    progress.progress_file(tmp_path, 100)(10)
+    said = rf"is being written by process {os.getpid()} on "
+    with record.lock(tmp_path), pytest.raises(RecordError, match=said), record.lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("answer", [OSError(errno.ENOTSUP, "Operation not supported"), NotImplementedError("no flock")])
+def test_a_file_system_without_locks_is_no_end(
+    tmp_path: Path, answer: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def acquire(self: object) -> None:
+        raise answer
+
+    monkeypatch.setattr(record.FileLock, "acquire", acquire)
+    with record.lock(tmp_path):
+        assert "this file system has no locks; do not start this run a second time" in caplog.text
+
+
+def test_a_folder_that_cannot_be_locked_for_another_reason_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def acquire(self: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(record.FileLock, "acquire", acquire)
+    with pytest.raises(RecordError, match="cannot write to .*: Permission denied"), record.lock(tmp_path):
+        pass
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path):
+    (tmp_path / record.SUMMARY).mkdir()
+    with pytest.raises(RecordError, match="^cannot read .*summary.json: Is a directory$"):
+        record.read_json(tmp_path / record.SUMMARY)
+
+
+# --- the code of a user's own classes ---
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "complaint"),
+    [
+        ({}, {"task": None, "model": None}, None),
+        ({"source": "Own 1"}, {"task": None, "model": "Own 1"}, None),
+        (
+            {"source": "Own 1"},
+            {"task": None, "model": "Own 2"},
+            "was trained with other code of Own than there is ",
+        ),
+        ({}, {"task": None, "model": "Own 2"}, "does not say with which code of Own it was trained; "),
+        ({"source": "Own 1"}, {"task": None, "model": None}, "does not say"),
+    ],
+)
+def test_other_code_than_a_run_was_trained_with(
+    tmp_path: Path, then: dict[str, str], now: dict[str, str | None], complaint: str | None
+):
+    record.write_json(tmp_path / record.CONFIG, {"task": {}, "model": {"name": "own", **then}})
+    if complaint is None:
+        record.check_sources(tmp_path, now)
+        return
+    with pytest.raises(RecordError, match=complaint):
+        record.check_sources(tmp_path, now)
 
 
 # --- collecting ---

@@ -800,7 +800,7 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path, kept: float):
     runner(own).save_checkpoint(tmp_path / "last.pt", Notes())
     content = (tmp_path / "last.pt").read_bytes()
     (tmp_path / "last.pt").write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(RecordError, match="truncated or not a checkpoint.*delete the run's folder"):
+    with pytest.raises(RecordError, match="truncated or not a checkpoint.*move it away, and the command"):
         runner(own).load_checkpoint(tmp_path / "last.pt")
 
 
@@ -815,7 +815,7 @@ def test_a_checkpoint_of_another_version_is_named(tmp_path: Path, change: dict[s
     else:
         content["training"][name] = value
     torch.save(content, path)
-    with pytest.raises(RecordError, match=r"last.pt was written by another version .*delete the run's folder"):
+    with pytest.raises(RecordError, match=r"last.pt was written by another version .*move it away to train"):
         runner(own).load_checkpoint(path)
 
 

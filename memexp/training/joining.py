@@ -1,0 +1,174 @@
+"""Seeds that another run of the study has trained already: taken from there, not trained again.
+
+A seed learns the same alone and in any group, so a run of seeds 0..3 is a run of 0..1 and one of 2..3 side by side: in
+its history, its weights and its scores. In float32 that holds but for the last bit: the optimiser rounds the numbers at
+the end of a tensor, which are of the last seed, in another way.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memexp.errors import RecordError
+from memexp.results import record
+from memexp.training import checkpoints
+
+REST = "rest"  # in a run folder, while it lasts: the run of the seeds that are nowhere else
+BY_SEED = ("weights", "best", "best_score", "best_iteration", "diverged_at", "carried", "running")  # in a last.pt
+MADE_BY = ("memexp", "torch", "device_used")  # in a summary: runs that differ in these are not put together
+
+
+@dataclass(frozen=True)
+class Part:
+    """A complete run, and which of its seeds are taken."""
+
+    folder: Path
+    summary: dict[str, Any]
+    seeds: list[int]
+
+    @property
+    def places(self) -> list[int]:
+        """Where these seeds are on the run's axis S."""
+        all_seeds: list[int] = self.summary["config"]["seeds"]
+        return [all_seeds.index(seed) for seed in self.seeds]
+
+
+def find(folder: Path, identity: Mapping[str, Any], made_by: Mapping[str, Any]) -> list[Part]:
+    """Find complete runs of the same study that differ from a run in their seeds alone.
+
+    Args:
+        folder: the run's folder; its neighbours are looked at whose names differ in nothing but the seeds.
+        identity: the run's.
+        made_by: what it is made by; see `MADE_BY`.
+
+    Returns:
+        As few runs as it takes, those with the most of its seeds first; no seed is in two of them.
+    """
+    known = []
+    for other in record.run_folders(folder.parent):
+        if other == folder or _without_seeds(other.name) != _without_seeds(folder.name):
+            continue
+        try:
+            if not record.is_complete(other) or not (other / record.LAST).exists():
+                continue
+            there = record.read_json(other / record.CONFIG)
+            summary = record.read_summary(other)
+        except RecordError:
+            continue  # not this run's affair; whoever reads the study says so
+        if {**there, "seeds": None} == {**identity, "seeds": None} and all(summary[k] == made_by[k] for k in MADE_BY):
+            known.append((other, summary))
+    parts: list[Part] = []
+    left: list[int] = list(identity["seeds"])
+    while left:
+        best = max(known, key=lambda run: len(set(left) & set(run[1]["config"]["seeds"])), default=None)
+        taken = [seed for seed in left if best is not None and seed in best[1]["config"]["seeds"]]
+        if best is None or not taken:
+            break
+        parts.append(Part(*best, taken))
+        left = [seed for seed in left if seed not in taken]
+    return parts
+
+
+def _without_seeds(name: str) -> str:
+    return re.sub(r"(^|,)seeds=(\[[^\]]*\]|[^,]*)", "", name)
+
+
+def join(parts: Sequence[Part], folder: Path, seeds: Sequence[int], identity: str) -> dict[str, Any]:
+    """Write the history and weights of a run out of those of others, and return its summary.
+
+    Args:
+        parts: between them they have each seed once.
+        folder: of the run; all but its summary is written.
+        seeds: of the run, in their order.
+        identity: of the run, for its checkpoint.
+
+    Raises:
+        RecordError: a file of another run is damaged, or one of this run cannot be written.
+    """
+    order = [seed for part in parts for seed in part.seeds]
+    places = torch.tensor([order.index(seed) for seed in seeds])
+    best = [checkpoints.load(part.folder / record.BEST, "weights") for part in parts]
+    last = [checkpoints.load(part.folder / record.LAST, "training")["training"] for part in parts]
+    longest = max(last, key=lambda state: state["iteration"])  # a run whose seeds all stopped has fewer updates
+
+    def together(key: str, states: Sequence[Mapping[str, Any]]) -> Any:
+        return _joined([state[key] for state in states], [part.places for part in parts], places)
+
+    history = _histories(parts, seeds)
+    record.write_bytes(folder / record.HISTORY, history)
+    state = {
+        **longest,
+        **{key: together(key, last) for key in BY_SEED},
+        "optimizer": {**longest["optimizer"], "state": together("state", [state["optimizer"] for state in last])},
+        "identity": identity,
+        "seconds": sum(state["seconds"] for state in last),
+        "history_bytes": len(history),
+    }
+    checkpoints.save(folder / record.LAST, {"training": state})
+    checkpoints.save(folder / record.BEST, {**best[0], "weights": together("weights", best)})
+    first = next(part for part in parts if seeds[0] in part.seeds)
+    if (first.folder / record.WRITTEN).exists():  # the first seed writes
+        record.write_bytes(folder / record.WRITTEN, (first.folder / record.WRITTEN).read_bytes())
+    return _summary(parts, seeds)
+
+
+def _joined(parts: Sequence[Any], taken: Sequence[list[int]], places: Tensor) -> Any:
+    """Put the seeds of nested tensors [S, ...] together: those taken of each part, then in the order of ``places``."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        if first.dim() == 0:  # Adam's count of updates
+            return max(parts)
+        return torch.cat([part[own] for part, own in zip(parts, taken, strict=True)])[places]
+    if isinstance(first, Mapping):
+        return {key: _joined([part[key] for part in parts], taken, places) for key in first}
+    if isinstance(first, list | tuple):
+        return type(first)(_joined(inner, taken, places) for inner in zip(*parts, strict=True))
+    return first
+
+
+def _histories(parts: Sequence[Part], seeds: Sequence[int]) -> bytes:
+    """Put histories together: at each update what is noted first is written first, seed by seed."""
+    noted: list[tuple[int, int, int, list[str]]] = []  # update, which note of it, seed, line
+    for part in parts:
+        try:
+            lines = list(csv.reader(io.StringIO((part.folder / record.HISTORY).read_text(encoding="utf-8"))))[1:]
+            for _, of_update in groupby(lines, key=lambda line: int(line[0])):
+                notes: dict[tuple[str, str], int] = {}
+                for line in of_update:
+                    note = notes.setdefault((line[2], line[3]), len(notes))
+                    if int(line[1]) in part.seeds:
+                        noted.append((int(line[0]), note, seeds.index(int(line[1])), line))
+        except OSError as error:
+            raise RecordError(f"cannot read {part.folder / record.HISTORY}: {error.strerror}") from error
+        except (ValueError, IndexError) as error:
+            raise RecordError(f"{part.folder / record.HISTORY} is damaged ({error})") from error
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(record.HISTORY_COLUMNS)
+    writer.writerows(line for *_, line in sorted(noted))
+    return text.getvalue().encode()
+
+
+def _summary(parts: Sequence[Part], seeds: Sequence[int]) -> dict[str, Any]:
+    """Put summaries together; what is said of the whole run is the same in all, but for the time it took."""
+    of_seed = {seed["seed"]: seed for part in parts for seed in part.summary["seeds"] if seed["seed"] in part.seeds}
+    right = {seed: marks for part in parts for seed, marks in part.summary["test_right"].items()}
+    seconds = [part.summary["seconds"] * len(part.seeds) / len(part.summary["seeds"]) for part in parts]
+    tokens = [part.summary["tokens_per_second"] * own for part, own in zip(parts, seconds, strict=True)]
+    longest = max(parts, key=lambda part: part.summary["updates"]).summary
+    return {
+        **longest,
+        "seconds": sum(seconds),
+        "tokens_per_second": sum(tokens) / max(sum(seconds), 1e-9),
+        "config": {**longest["config"], "seeds": list(seeds)},
+        "seeds": [of_seed[seed] for seed in seeds],
+        "test_right": {str(seed): right[str(seed)] for seed in seeds if str(seed) in right},
+    }

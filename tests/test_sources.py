@@ -1,0 +1,121 @@
+"""What counts as the code of a user's class: a change there is another run, a change beside it is not."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memexp import sources
+from memexp.errors import ConfigError
+from memexp.models import LSTM
+
+FILES = {
+    "owncells.py": """
+import math
+import ownconstants
+from memexp.models import Cell
+from ownhelpers import mix as mixture
+from ownstars import *
+
+try:
+    import nothing_of_that_name
+    GAIN = 1
+except ImportError:
+    GAIN = 2
+
+UNUSED = 3
+
+
+def gain():
+    return GAIN  # used by the class
+
+
+class Base(Cell):
+    title = "base"
+
+
+class Own(Base):
+    def step(self, x, state):
+        return mixture(gain() * x, starred(state)), ownconstants.DEEP, math.pi, UNKNOWN
+
+
+class Other(Cell):
+    title = "other"
+""",
+    "ownhelpers.py": "LEAK = 0.9\nALONE = 7\n\n\ndef mix(a, b):\n    return LEAK * a + (1 - LEAK) * b\n",
+    "ownconstants.py": "DEEP = 5\n",
+    "ownstars.py": "def starred(state):\n    return state\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of modules of a user's own, from which they are imported."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in FILES:
+        sys.modules.pop(name.removesuffix(".py"), None)
+
+
+def code(name: str = "Own") -> str | None:
+    """The code of a class as a new process would see it."""
+    for file in FILES:
+        sys.modules.pop(file.removesuffix(".py"), None)
+    importlib.invalidate_caches()
+    sources._statements.cache_clear()
+    return sources.code_of(getattr(importlib.import_module("owncells"), name))
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "counts"),
+    [
+        ("owncells.py", "gain() * x", "gain() + x", True),
+        ("owncells.py", '"base"', '"BASE"', True),  # of the class it inherits from
+        ("owncells.py", "return GAIN", "return -GAIN", True),  # of a function that it calls
+        ("owncells.py", "GAIN = 2", "GAIN = 4", True),  # of a constant that this one uses
+        ("ownhelpers.py", "0.9", "0.8", True),  # in another module, under another name here
+        ("ownconstants.py", "5", "6", True),  # all of a module that is used by its name
+        ("ownstars.py", "return state", "return [state]", True),
+        ("owncells.py", "UNUSED = 3", "UNUSED = 4", False),
+        ("owncells.py", '"other"', '"another"', False),
+        ("ownhelpers.py", "ALONE = 7", "ALONE = 8", False),
+    ],
+)
+def test_what_a_class_uses_is_its_code_and_nothing_else(folder: Path, file: str, old: str, new: str, counts: bool):
+    before = code()
+    assert before is not None
+    assert before.startswith("Own ")
+    assert code() == before
+    change(folder / file, old, new)
+    assert (code() != before) is counts
+
+
+def test_line_ends_and_comments_outside_of_the_class_do_not_count(folder: Path):
+    before = code()
+    path = folder / "owncells.py"
+    path.write_bytes(b"# of mine\r\n" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert code() == before
+
+
+def test_two_classes_are_not_the_same_code(folder: Path):
+    assert code("Own").partition(" ")[2] != code("Other").partition(" ")[2]
+
+
+def test_of_memexps_own_classes_the_version_says_it():
+    assert sources.code_of(LSTM) is None
+
+
+def test_a_class_without_a_source_is_refused():
+    made = type("Made", (), {"__module__": "builtins"})
+    with pytest.raises(ConfigError, match="source of builtins.Made is not there; put it into a .py file"):
+        sources.code_of(made)
