@@ -74,6 +74,9 @@ def check_cell(cell: Cell) -> None:
             raise ConfigError(
                 f"its parameter {name} has the shape {[*parameter.shape]}; the first axis must be the seeds"
             )
+    kept = [name for name in cell.state_dict() if name not in dict(cell.named_parameters())]
+    if kept:
+        raise ConfigError(f"its buffer {kept[0]} is none of its weights; give register_buffer(..., persistent=False)")
     for name, role in cell.roles.items():
         if role not in ROLES or not hasattr(cell, name):
             raise ConfigError(f"roles has {name}: {role}; give a parameter, and one of {', '.join(ROLES)}")

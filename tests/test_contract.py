@@ -45,6 +45,11 @@ def step(change: Callable[[Tensor], Tensor] = lambda h: h, **parts: Tensor) -> C
     return own
 
 
+def with_buffer(self: Cell, seeds: int, input_size: int, hidden_size: int) -> None:
+    Plain.__init__(self, seeds, input_size, hidden_size)
+    self.register_buffer("mask", torch.ones(hidden_size))
+
+
 def with_parameter(shape: tuple[int, ...]) -> Callable[..., None]:
     def init(self: Cell, seeds: int, input_size: int, hidden_size: int) -> None:
         Plain.__init__(self, seeds, input_size, hidden_size)
@@ -80,6 +85,7 @@ def test_a_cell_that_keeps_to_it(cell: Cell):
         ({"roles": {**Cell.roles, "c": "bias"}}, "roles has c: bias; give a parameter"),
         ({"__init__": with_parameter((D,))}, r"parameter extra has the shape \[4\]; the first axis must be the seeds"),
         ({"__init__": with_parameter(())}, r"parameter extra has the shape \[\]"),
+        ({"__init__": with_buffer}, r"its buffer mask is none of its weights; .*persistent=False"),
         ({"run": lambda self, x, state: (x[:, 0], state)}, "run gives other numbers than step"),
     ],
 )

@@ -16,6 +16,9 @@ import pytest
 import torch
 from helpers import CommandLine
 
+from memexp.errors import RecordError
+from memexp.results import record
+
 pytestmark = pytest.mark.slow
 
 TINY = ("epochs=2", "seeds=2", "images_dir=null")
@@ -316,6 +319,27 @@ def test_ctrl_c_in_a_sweep_says_how_to_go_on(memexp: CommandLine, tmp_path: Path
     assert "Traceback" not in errors
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a worker cannot see that its parent is gone")
+def test_the_workers_of_a_killed_sweep_end(tmp_path: Path):
+    """They are left without a parent; what they have done is in the checkpoint, and the folder is free."""
+    arguments = ("-m", "length=4,5", "model=srn", "seeds=2", "epochs=100000", "images_dir=null")
+    process = start(tmp_path, *arguments)
+    folder = run_folder(tmp_path, "epochs=100000,length=5,model=srn,seeds=2")
+    wait_for(folder / "progress", process)
+    process.kill()
+    process.communicate()
+    for _ in range(200):
+        try:
+            with record.lock(folder):
+                break
+        except RecordError:
+            time.sleep(0.1)
+    else:
+        pytest.fail("a worker still holds its run's folder")
+    assert (folder / "last.pt").exists()
+    assert not (folder / "summary.json").exists()
+
+
 def test_two_processes_cannot_write_one_run(memexp: CommandLine, tmp_path: Path):
     arguments = ("length=4", "model=srn", "seeds=2", "epochs=2000", "checkpoint_seconds=0.1")
     process = start(tmp_path, *arguments)
@@ -324,7 +348,7 @@ def test_two_processes_cannot_write_one_run(memexp: CommandLine, tmp_path: Path)
     process.kill()
     process.communicate()
     assert second.returncode == 1
-    assert "is being written by another process" in second.stderr
+    assert f"is being written by process {process.pid} on " in second.stderr
 
 
 def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tmp_path: Path):
