@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -36,7 +35,7 @@ class MemexpSweeper(BasicSweeper):
         """Expand the sweep, run it, exit with its code if that is not 0.
 
         Raises:
-            ConfigError: it has no runs, or its study's folder cannot be written.
+            ConfigError: it has no runs, or a study's folder cannot be written.
         """
         assert self.config is not None
         assert self.hydra_context is not None
@@ -45,8 +44,8 @@ class MemexpSweeper(BasicSweeper):
         if self._dry:
             code = sweep.show_plan(jobs)
         else:
-            if any(not job.error and not job.complete for job in jobs):
-                check_writable(Path(config.hydra.sweep.dir))
+            for study in sorted({job.folder.parent for job in jobs if not job.error and not job.complete}):
+                check_writable(study)
             code = sweep.run(jobs, self._launch)
         if code:
             sys.exit(code)

@@ -70,8 +70,6 @@ hydra_main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_na
 def main() -> None:
     """Run ``python -m memexp``, or the script ``memexp``."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing its own notes
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a script does not find modules where the user is, as python -m does
     try:
         try:
             _main()
@@ -89,6 +87,8 @@ def main() -> None:
 
 
 def _main() -> None:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a script does not find modules where the user is, as python -m does
     flags = check_arguments(sys.argv[1:])
     if flags.version:
         print(f"memexp {__version__} (torch {metadata.version('torch')}, Python {platform.python_version()})")

@@ -75,9 +75,10 @@ def check_arguments(arguments: list[str]) -> argparse.Namespace:
         try:
             config = compose_run(fixed, flags.config_name)
         except ConfigError as error:
-            if all(o.key_or_group not in GROUPS for o in overrides if o.is_sweep_override()):
+            over_choices = any(o.key_or_group in GROUPS for o in overrides if o.is_sweep_override())
+            if not over_choices or "unknown key" not in str(error):
                 raise
-            # Hydra composes the sweep as a whole with the default task and model
+            # Hydra composes the sweep as a whole once, with the default task and model.
             raise ConfigError(f"{error}; a key of some of the swept choices is given as key=choice(value)") from error
         flags.sweep = flags.multirun or config.hydra.mode == RunMode.MULTIRUN
         if flags.multirun and config.hydra.mode == RunMode.RUN:
@@ -102,7 +103,7 @@ def _check_flags(flags: argparse.Namespace) -> None:
     """Check what Hydra would refuse with a traceback, or what would go past memexp's own checks."""
     given = {
         "--run": flags.run, "-m": flags.multirun, "--cfg": flags.cfg, "--info": flags.info,
-        "--shell-completion": flags.shell_completion, "--dry": flags.dry and not flags.multirun,
+        "--shell-completion": flags.shell_completion, "--dry": flags.dry and not (flags.run or flags.multirun),
     }  # fmt: skip
     together = [flag for flag, on in given.items() if on]
     if len(together) > 1:
@@ -141,7 +142,8 @@ def compose_run(overrides: list[str], name: str | None = None) -> DictConfig:
         overrides: its settings.
         name: that of ``--config-name``.
     """
-    folders = ",".join(f"file://{folder}" for folder in config_dirs())
+    quoted = (str(folder).replace('"', r"\"") for folder in config_dirs())  # its name may have spaces, commas, 分
+    folders = ",".join(f'"file://{folder}"' for folder in quoted)
     search_path = [f"hydra.searchpath=[{folders}]"] if folders else []
     with explained(ValueError):
         try:

@@ -123,7 +123,8 @@ def _state(job: Job) -> tuple[str, str]:
     failure = job.folder / record.FAILURE
     failed = f"failed last time: {failure.read_text().strip()}" if failure.exists() else ""
     if failed or (job.folder / record.CONFIG).exists():
-        return f"unfinished {100 * progress.read_progress(job.folder):.0f} %", failed
+        share = progress.read_progress(job.folder)
+        return f"unfinished {100 * share:.0f} %" if share else "unfinished", failed
     return "new", ""
 
 

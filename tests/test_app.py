@@ -137,6 +137,7 @@ def test_hydras_flags_show_and_write_nothing(command: Command, tmp_path: Path, g
         ("hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs=1,2: Hydra's own settings cannot be swept over"),
         ("hydra/launcher=basic,joblib", "hydra/launcher=basic,joblib: Hydra's own settings cannot be swept over"),
         ("task=adding,copy_memory task.train_rows=32", "is given as key=choice(value)"),
+        ("model=srn,lstm lr=fast", "memexp: lr=fast is not a number"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_one_line_and_leaves_nothing(
@@ -211,6 +212,15 @@ def test_what_a_yaml_file_of_a_model_lacks_is_said(command: Command, tmp_path: P
     assert command("--config-dir", "mine", "model=own") == f"memexp: {complaint}"
 
 
+def test_a_folder_of_yaml_files_may_have_any_name(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / '张三\'s, (my) "work" [1] ${x}'
+    add_yaml(folder, GOOD)
+    (folder / "mycells.py").write_text(CELL)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    assert "new  outputs/book/length=4,model=own\n" in command("--config-dir", "mine", "model=own", "length=4", "--dry")
+
+
 # --- dry runs ---
 
 
@@ -218,16 +228,19 @@ def test_a_dry_run_lists_each_run_with_its_state_and_writes_nothing(command: Com
     study = tmp_path / "outputs" / "book"
     make_run(study, 5)
     (study / "length=5,model=lstm" / "config.json").unlink()  # with no settings in it, it is nobody else's
+    (study / "length=8,model=lstm").mkdir()
+    (study / "length=8,model=lstm" / "failure.txt").write_text("it was killed\n")
     begun = study / "length=6,model=lstm"
     begun.mkdir()
     (begun / "failure.txt").write_text("the disk is full\n")
     (begun / "progress").write_text("0.3712")
     before = sorted(tmp_path.rglob("*"))
-    assert command("-m", "model=lstm", "length=5,6,7", "--dry") == (
+    assert command("-m", "model=lstm", "length=5,6,7,8", "--dry") == (
         "complete         outputs/book/length=5,model=lstm\n"
         "unfinished 37 %  outputs/book/length=6,model=lstm: failed last time: the disk is full\n"
         "new              outputs/book/length=7,model=lstm\n"
-        "\n3 runs: 1 complete, 1 unfinished, 1 new; nothing was started\n"
+        "unfinished       outputs/book/length=8,model=lstm: failed last time: it was killed\n"
+        "\n4 runs: 1 complete, 2 unfinished, 1 new; nothing was started\n"
     )
     assert sorted(tmp_path.rglob("*")) == before
 
