@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from joblib.externals.loky import reusable_executor
 
 from memexp import sweep
+from memexp.arguments import check_writable, explained, values
 from memexp.errors import MemexpError
 
 
@@ -22,28 +23,48 @@ class MemexpSweeper(BasicSweeper):
         params: what is swept, as in Hydra: key -> values.
         grids: several such, for a study that is no single grid; each is added to ``params``. One may be of another
             experiment than the one that names it; its runs go to that one's study.
+        dry: list the runs and their state, and start none; ``--dry`` sets it.
     """
 
-    def __init__(self, params: dict[str, str] | None = None, grids: Any = ()) -> None:
+    def __init__(self, params: dict[str, str] | None = None, grids: Any = (), dry: bool = False) -> None:
         super().__init__(max_batch_size=None, params=params)
         self._grids = [dict(grid) for grid in grids] or [{}]
+        self._dry = dry
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Expand the sweep, run it, exit with its code if that is not 0."""
+        """Expand the sweep, run it, exit with its code if that is not 0.
+
+        Raises:
+            ConfigError: it has no runs, or a study's folder cannot be written.
+        """
         assert self.config is not None
         assert self.hydra_context is not None
         config, loader = self.config, self.hydra_context.config_loader
-        parser = OverridesParser.create(config_loader=loader)
-        batch: list[list[str]] = []
-        for grid in self._grids:
-            swept = [f"{key}={values}" for key, values in {**self.params, **grid}.items()]
-            kept = ("experiment", "study") if "experiment" in grid else ()
-            given = [a for a in arguments if a.partition("=")[0] not in kept]
-            batch += self.split_arguments(parser.parse_overrides([*swept, *given]), None)[0]
-        jobs = sweep.plan(batch, lambda job: loader.load_sweep_config(config, job))
-        code = sweep.run(jobs, self._launch)
+        jobs = sweep.plan(self._expand(arguments), lambda job: loader.load_sweep_config(config, job), dry=self._dry)
+        if self._dry:
+            code = sweep.show_plan(jobs)
+        else:
+            for study in sorted({job.folder.parent for job in jobs if not job.error and not job.complete}):
+                check_writable(study)
+            code = sweep.run(jobs, self._launch)
         if code:
             sys.exit(code)
+
+    def _expand(self, arguments: list[str]) -> list[list[str]]:
+        """Return the overrides of each run: those of the grids, in which ``arguments`` win."""
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        batch: list[list[str]] = []
+        for grid in self._grids:
+            swept = [f"{key}={listed}" for key, listed in {**self.params, **grid}.items()]
+            kept = ("experiment", "study") if "experiment" in grid else ()
+            given = [a for a in arguments if a.partition("=")[0] not in kept]
+            with explained():
+                overrides = parser.parse_overrides([*swept, *given])
+                for override in overrides:
+                    values(override)
+                batch += self.split_arguments(overrides, None)[0]
+        return batch
 
     def _launch(self, batch: list[list[str]]) -> Sequence[Any]:
         assert self.launcher is not None
@@ -82,6 +103,7 @@ class MemexpSweeperConf:
     _target_: str = "hydra_plugins.memexp_sweeper.MemexpSweeper"
     params: dict[str, str] | None = field(default_factory=dict)
     grids: list[dict[str, str]] = field(default_factory=list)
+    dry: bool = False
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="memexp", node=MemexpSweeperConf, provider="memexp")

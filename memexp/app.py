@@ -2,7 +2,9 @@
 
 import logging
 import os
+import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import hydra
@@ -10,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from memexp import CONF_DIR, progress
-from memexp.arguments import check_arguments
-from memexp.config import typed
+from memexp import CONF_DIR, __version__, progress, sweep
+from memexp.arguments import check_arguments, compose_run, composing, explained
+from memexp.config import check
 from memexp.errors import MemexpError
 from memexp.files import shown
 from memexp.options import end_unread
@@ -22,22 +24,35 @@ log = logging.getLogger(__name__)
 
 
 def job(config: DictConfig) -> Outcome:
-    """Do one run, in the folder that Hydra made for it; a job of a sweep returns its failure, a single run exits."""
-    progress.make_streams_safe()
+    """Do one run, in the folder that Hydra made for it.
+
+    A job of a sweep returns its failure; a single run exits. A sweeper of Hydra's own knows no outcomes but errors.
+
+    Raises:
+        MemexpError: the run failed, in a sweep by another sweeper than memexp's.
+    """
+    progress.make_streams_safe()  # a worker process has streams of its own
     logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is not what to report then
     settings = HydraConfig.get()
-    folder = Path(settings.runtime.output_dir)
+    folder = shown(Path(settings.runtime.output_dir))
     in_sweep = settings.mode == RunMode.MULTIRUN
-    with progress.silence(in_sweep):
+    by_us = settings.runtime.choices["hydra/sweeper"] == "memexp"
+    with progress.silence(in_sweep and by_us):
         try:
             from memexp import experiment
 
-            # Checked already, on the command line or in the sweep's plan. Shown relative to where the user is.
-            experiment.run(typed(config), shown(folder), show_bar=not in_sweep)
+            with explained():
+                checked = check(config)  # once more: Hydra's own sweeper does not
+            experiment.run(checked, folder, show_bar=not in_sweep)
+            stopped = stopped_seeds(folder)
+            if in_sweep and not by_us and stopped:
+                raise MemexpError(stopped)
         except MemexpError as error:
-            log.error("%s", error)
+            log.error("%s%s", f"{folder.name}: " if in_sweep else "", error)
             if not in_sweep:
                 sys.exit(1)
+            if not by_us:
+                raise MemexpError("not every run is complete; the reasons are above") from error
             return Outcome(str(error))
         except KeyboardInterrupt:
             log.info("interrupted; the same command goes on from here")
@@ -48,8 +63,8 @@ def job(config: DictConfig) -> Outcome:
                 raise
             sys.exit(130)
     if not in_sweep:
-        show_table([folder], {study_folder(config)})
-        if stopped_seeds(folder):
+        show_table([folder], {study_folder(checked)})
+        if stopped:
             sys.exit(1)
     return Outcome()
 
@@ -58,20 +73,39 @@ hydra_main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_na
 
 
 def main() -> None:
-    """Run `python -m memexp`."""
+    """Run ``python -m memexp``, or the script ``memexp``."""
     progress.make_streams_safe()
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands errors on instead of printing its own notes
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing its own notes
     try:
-        check_arguments(sys.argv[1:])
-        hydra_main()
+        try:
+            _main()
+        finally:
+            sys.stdout.flush()
     except MemexpError as error:
         sys.exit(f"memexp: {error}")
     except BrokenPipeError:
         end_unread()
     except OSError as error:  # Hydra writes into the run folder before the run begins
-        sys.exit(
-            f"memexp: cannot write {error.filename or 'the run folder'}: {error.strerror}; mend that, and try again"
-        )
+        sys.exit(f"memexp: cannot use {error.filename or 'the run folder'}: {error.strerror}; mend that, and try again")
     except KeyboardInterrupt:  # before or after the training, which has a word of its own
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def _main() -> None:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a script does not find modules where the user is, as python -m does
+    flags = check_arguments(sys.argv[1:])
+    if flags.version:
+        print(f"memexp {__version__} (torch {metadata.version('torch')}, Python {platform.python_version()})")
+        return
+    if flags.dry and not flags.sweep:
+        with composing():
+            jobs = sweep.plan([flags.overrides], lambda run: compose_run(run, flags.config_name), dry=True)
+        if sweep.show_plan(jobs):
+            sys.exit(1)
+        return
+    if flags.dry:
+        sys.argv = [*(argument for argument in sys.argv if argument != "--dry"), "hydra.sweeper.dry=true"]
+    with explained():
+        hydra_main()

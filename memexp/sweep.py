@@ -7,6 +7,7 @@ needs no torch, so that the process that only waits stays small.
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from memexp import progress
-from memexp.arguments import compose_job
+from memexp.arguments import compose_job, folder_of
 from memexp.config import identity
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.files import shown
@@ -44,12 +45,13 @@ class Outcome:
     error: str = ""
 
 
-def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]) -> list[Job]:
+def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], *, dry: bool = False) -> list[Job]:
     """Check each run of a sweep and find its folder. A run with a mistake stays in the list, with the error.
 
     Args:
         batch: the overrides of each run.
         load: composes the config of a run from its overrides.
+        dry: write nothing. Then the data of complete runs is not compared, for data files that are missing are made.
     """
     jobs: list[Job] = []
     folders: dict[Path, list[str]] = {}
@@ -58,11 +60,11 @@ def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]
         job = Job(overrides, ",".join(shown), Path())
         try:
             composed, config = compose_job(overrides, load)
-            job.folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
+            job.folder = folder_of(composed)
             if folders.get(job.folder) == overrides:
                 continue  # the same value given twice
             _place(job, config, folders.setdefault(job.folder, overrides))
-            _look_at_record(job, config)
+            _look_at_record(job, config, dry)
         except MemexpError as error:
             job.error = str(error)
         jobs.append(job)
@@ -87,14 +89,45 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
         raise RecordError(f"{job.folder} is a file where the run's folder should be; move it away")
 
 
-def _look_at_record(job: Job, config: DictConfig) -> None:
+def _look_at_record(job: Job, config: DictConfig, dry: bool) -> None:
     """Find out whether a run is complete; check that its folder is of this run."""
     record.check_identity(job.folder, identity(config))
     job.complete = record.is_complete(job.folder)
-    if job.complete:
+    if job.complete and not dry:
         from memexp.experiment import build_task, fingerprint  # loads torch; not needed where there is nothing to skip
 
         record.check_identity(job.folder, identity(config, fingerprint(config, build_task(config))))
+
+
+def show_plan(jobs: Sequence[Job]) -> int:
+    """Print the runs of a plan with their state, a line for each, and how many there are of each state.
+
+    Returns:
+        The exit code: 1 if a run is impossible, else 0.
+    """
+    states = [_state(job) for job in jobs]
+    width = max(len(state) for state, _ in states)
+    for job, (state, reason) in zip(jobs, states, strict=True):
+        where = job.name if job.folder == Path() else shown(job.folder)
+        say(f"{state:<{width}}  {where}{': ' if reason else ''}{reason}")
+    counts = Counter(state.partition(" ")[0] for state, _ in states)
+    total = f"{len(jobs)} run{'s' if len(jobs) > 1 else ''}"
+    say(f"\n{total}: {', '.join(f'{count} {state}' for state, count in counts.items())}; nothing was started")
+    return 1 if counts["impossible"] else 0
+
+
+def _state(job: Job) -> tuple[str, str]:
+    """Return the state of a planned run, in words, and what there is to say of it."""
+    if job.error:
+        return "impossible", job.error
+    if job.complete:
+        return "complete", stopped_seeds(job.folder)
+    reason = record.read_failure(job.folder)
+    failed = f"failed last time: {reason}" if reason else ""
+    if failed or (job.folder / record.CONFIG).exists():
+        share = progress.read_progress(job.folder)
+        return f"unfinished {100 * share:.0f} %" if share else "unfinished", failed
+    return "new", ""
 
 
 def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]]) -> int:

@@ -157,7 +157,7 @@ def test_every_run_of_an_experiment_can_be(experiment: str, tmp_path: Path, monk
     batch: list[list[str]] = []
     models: list[SequenceModel] = []
 
-    def plan(found: list[list[str]], load: Callable[[list[str]], DictConfig]) -> Iterable[Any]:
+    def plan(found: list[list[str]], load: Callable[[list[str]], DictConfig], dry: bool) -> Iterable[Any]:
         batch.extend(found)
         for overrides in {tuple(o for o in job if not o.startswith("length=")) for job in found}:
             config = check(load([*overrides, "length=4", "seeds=1", f"datasets_dir={tmp_path}"]))
