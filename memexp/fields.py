@@ -31,16 +31,24 @@ def limits(
     return {"minimum": minimum, "above": above, "most": most, "below": below, "one_of": tuple(one_of)}
 
 
-def ranged(minimum: float = -math.inf, *, default: Any = dataclasses.MISSING, about: str = "", **others: Any) -> Any:
+def ranged(
+    minimum: float = -math.inf,
+    *,
+    default: Any = dataclasses.MISSING,
+    about: str = "",
+    path: bool = False,
+    **others: Any,
+) -> Any:
     """Declare a field of a dataclass with the values that it may have, and a line about it for ``--help``.
 
     Args:
         minimum: see `limits`.
         default: of the options of a command; the settings of a run have theirs in their YAML file.
         about: what it is.
+        path: whether it names a file or a folder, so that a ``~`` in front is the user's own folder.
         others: see `limits`.
     """
-    metadata = {**limits(minimum, **others), "about": about}
+    metadata = {**limits(minimum, **others), "about": about, "path": path}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -79,6 +87,26 @@ class Named:
 
     _target_: str = MISSING
     name: str = MISSING
+
+
+def refuse_nothing(key: str, value: object, optional: bool = True) -> None:
+    """Refuse what says "nothing" elsewhere: here ``null`` does, and ``None`` would be the name of a folder.
+
+    Args:
+        key: what the value was given as.
+        value: the value; only a text is looked at.
+        optional: whether ``null`` is possible; where it is not, it is refused too, and so is an empty text.
+
+    Raises:
+        ConfigError: it is ``None``, ``none``, ``nil`` or the like.
+    """
+    if not isinstance(value, str):
+        return
+    said = value.strip().lower()
+    if optional and said in ("none", "nil"):
+        raise ConfigError(f"{key}={value}: nothing is written as null here; give {key}=null")
+    if not optional and said in ("none", "nil", "null", ""):
+        raise ConfigError(f"{key}={value} is not possible; give a folder or a file, or leave {key} out")
 
 
 def check_ranges(node: DictConfig, prefix: str = "") -> None:

@@ -44,6 +44,11 @@ def shown(path: Path) -> Path:
         return path
 
 
+def expanded(path: str) -> str:
+    """Put the user's own folder in place of a ``~`` in front: in ``key=~/x`` not every shell does so."""
+    return os.path.expanduser(path)
+
+
 def slug(*words: str) -> str:
     """Join words into a file's name."""
     return "_".join(re.sub(r"[^\w.+=-]+", "-", word.lower()) for word in words)
@@ -77,7 +82,7 @@ def write_table(path: Path, table: "pd.DataFrame", float_format: str | Callable[
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Save a figure as PNG and as PDF, ``path`` with either suffix.
+    """Save a figure as PNG and as PDF, ``path`` with either suffix; what is laid out for one serves the other.
 
     Raises:
         RecordError: the folder cannot be written.
@@ -86,3 +91,4 @@ def save(figure: "Figure", path: Path) -> None:
         content = io.BytesIO()
         figure.savefig(content, format=suffix[1:], **settings)
         write(path.with_name(path.name + suffix), content.getvalue())
+        figure.set_layout_engine("none")  # laying out takes as long as drawing

@@ -28,14 +28,14 @@ class Options:
     temperature: float = ranged(above=0, default=1.0, about="with top_k: below 1 the likely become likelier")
     top_k: int = ranged(1, default=1, about="draw among this many likeliest characters; 1: always the likeliest")
     seed: int = ranged(0, most=2**63 - 1, default=0, about="of the drawing")
-    study: str = ranged(default="char_lm", about="the folder below outputs_dir")
+    study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one, or char_lm")
     model: str | None = ranged(default=None, about="which of the study's runs: its model; null: there is but one")
-    run: str | None = ranged(default=None, about="a run folder, instead of study and model")
+    run: str | None = ranged(default=None, path=True, about="a run folder, instead of study and model")
     model_seed: int | None = ranged(default=None, about="which of the run's seeds; null: the first")
     weights: str = ranged(
         one_of=("best", "last"), default="last", about="after the last update, or at the best dev perplexity"
     )
-    outputs_dir: str = ranged(default="outputs", about="where the run folders are")
+    outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def write(options: Options) -> None:
         MemexpError: in one line, what came, what is allowed and what to do.
     """
     machine.prepare()
-    folder = trained.choose(options, None, usual={}, accept=lambda kind: kind.writes, what="run of a language model")
+    what = "run of a language model"
+    folder = trained.choose(options, None, "char_lm", usual={}, accept=lambda kind: kind.writes, what=what)
     writer = load_writer(folder, options.weights, options.model_seed)
     written = writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed)
     print(typed(options.prefix, writer.vocabulary), end="", flush=True)

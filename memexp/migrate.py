@@ -30,7 +30,7 @@ class Options:
     """Carry run folders that memexp 0.1 wrote over to today's form; weights, histories and scores stay as they are."""
 
     study: str | None = ranged(default=None, about="the folder below outputs_dir; null: all of them")
-    outputs_dir: str = ranged(default="outputs", about="where the run folders are")
+    outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
 
 
 def new_config(old: dict[str, Any]) -> dict[str, Any]:

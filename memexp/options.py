@@ -4,8 +4,9 @@ import dataclasses
 import inspect
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 from omegaconf import OmegaConf
@@ -14,9 +15,13 @@ from omegaconf.errors import OmegaConfBaseException
 from memexp import progress
 from memexp.arguments import explain
 from memexp.errors import ConfigError, MemexpError, nearest
-from memexp.fields import check_ranges
+from memexp.fields import check_ranges, refuse_nothing
+from memexp.files import expanded
 
 T = TypeVar("T")
+
+#: Another name of a key, where a command has that key.
+OTHER_NAMES = {"studies": "study"}
 
 
 def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> None:
@@ -52,42 +57,84 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
     Raises:
         ConfigError: an unknown key, a wrong type, a value out of range.
     """
-    fields = dataclasses.fields(schema)  # type: ignore[arg-type]
+    fields = {f.name: f for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
     if "--help" in arguments or "-h" in arguments:
         print(f"{command} [key=value ...]\n\n{inspect.getdoc(schema)}\n")
         defaults = OmegaConf.to_container(OmegaConf.structured(schema))
         assert isinstance(defaults, dict)
         shown = {str(name): f"{name!s}={_as_written(value)}" for name, value in defaults.items()}
         width = max(map(len, shown.values()))
-        for f in fields:
-            print(f"  {shown[f.name]:<{width}}  {f.metadata.get('about', '')}")
+        for name, f in fields.items():
+            print(f"  {shown[name]:<{width}}  {f.metadata.get('about', '')}")
         sys.exit(0)
-    names = [f.name for f in fields]
+    given: dict[str, Any] = {}
     for argument in arguments:
-        key, equals, _ = argument.partition("=")
+        key, equals, text = argument.partition("=")
         if not equals:
-            raise ConfigError(f"cannot read {argument!r}; options are given as key=value; {command} --help lists them")
-        if key not in names:
-            raise ConfigError(f"unknown key {key!r}{nearest(key, names)}; {command} --help lists them")
-    # A text is taken as it is written: as YAML, "no" would be False and "the " would lose its space.
-    texts = {f.name for f in fields if f.type is str}
-    as_written = {key: value for key, _, value in (a.partition("=") for a in arguments) if key in texts}
-    as_yaml = [argument for argument in arguments if argument.partition("=")[0] not in texts]
+            raise ConfigError(
+                f"cannot read {argument!r}; options are given as key=value, in double quotes if there is a space; "
+                f"{command} --help lists them"
+            )
+        name = key if key in fields else OTHER_NAMES.get(key, key)
+        if name not in fields:
+            raise ConfigError(f"unknown key {key!r}{nearest(key, fields)}; {command} --help lists them")
+        given[name] = _read(name, fields[name], text)
     try:
-        config = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist(as_yaml), as_written)
+        config = OmegaConf.merge(OmegaConf.structured(schema), given)
     except OmegaConfBaseException as error:
         raise explain(error) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read {' '.join(arguments)!r}; lists are given as 'key=[1,2]'") from error
     check_ranges(config)  # type: ignore[arg-type]
     options: Any = OmegaConf.to_object(config)
     return options  # type: ignore[no-any-return]
 
 
+def _read(key: str, field: "dataclasses.Field[Any]", text: str) -> Any:
+    """Turn what was typed into a value, as far as the kind of its field says how; OmegaConf does the rest.
+
+    A text is taken as it is written: as YAML, "no" would be False and "the " would lose its space.
+
+    Raises:
+        ConfigError: it is no list, or not null but another word for nothing.
+    """
+    kinds, is_path = {field.type, *get_args(field.type)}, field.metadata.get("path", False)
+    optional = type(None) in kinds
+    if optional and text.lower() in ("null", ""):
+        return None
+    if optional or is_path:
+        refuse_nothing(key, text, optional)
+    if is_path:
+        return expanded(text)
+    if any(get_origin(kind) is list for kind in kinds):
+        return _items(key, text, yaml.BaseLoader)  # all of them as texts
+    listed = bool(set("[,，") & set(text))
+    if field.type is Any:
+        text = unicodedata.normalize("NFKC", text)
+        return _items(key, text, yaml.SafeLoader) if listed else yaml.safe_load(text)
+    if key in OTHER_NAMES.values() and listed:
+        items = _items(key, text, yaml.BaseLoader)
+        if len(items) != 1:
+            raise ConfigError(f"{key}={text}: this command takes one {key}")
+        return str(items[0])
+    return text
+
+
+def _items(key: str, text: str, loader: type[yaml.BaseLoader] | type[yaml.SafeLoader]) -> list[Any]:
+    """Read ``a,b`` or ``[a,b]``: brackets would need quotes in some shells, and a comma may be a full-width one.
+
+    Raises:
+        ConfigError: it is no list.
+    """
+    listed = text.strip().replace("，", ",")
+    try:
+        return list(yaml.load(listed if listed.startswith("[") else f"[{listed}]", loader))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot read {f'{key}={text}'!r}; lists are given as key=1,2") from error
+
+
 def _as_written(value: Any) -> str:
     """Write a value as it would be given on the command line."""
     if isinstance(value, list):
-        return f"[{','.join(map(_as_written, value))}]"
+        return ",".join(map(_as_written, value))
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

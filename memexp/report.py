@@ -43,8 +43,8 @@ class Options:
 
     study: str = ranged(default="chapter6", about="the study of experiment=chapter6")
     speed: bool = ranged(default=True, about="measure the speed of the layers too (half a minute)")
-    outputs_dir: str = ranged(default="outputs", about="where the run folders are")
-    images_dir: str = ranged(default="images", about="where the report goes")
+    outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
+    images_dir: str = ranged(default="images", path=True, about="where the report goes")
 
 
 @dataclass(frozen=True)

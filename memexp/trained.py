@@ -16,7 +16,7 @@ from memexp.errors import ConfigError, RecordError, some
 from memexp.experiment import build_model, build_task
 from memexp.models.networks import SequenceModel
 from memexp.results import record
-from memexp.results.study import find_study, once
+from memexp.results.study import find_study, once, study_or_usual
 from memexp.tasks.task import Interface, Reading, Task
 from memexp.training import checkpoints
 
@@ -181,13 +181,13 @@ class Chosen(Protocol):
     """The options by which a command chooses a run."""
 
     run: str | None
-    study: str
+    study: str | None
     model: str | None
     outputs_dir: str
 
 
-def choose(options: Chosen, length: int | None, **others: Any) -> Path:
-    """Return the run folder that options name: as ``run``, or else as a study's run, see `find_run`.
+def choose(options: Chosen, length: int | None, usual_study: str, **others: Any) -> Path:
+    """Return the run folder that options name: as ``run``, or else as a study's run, see `study_or_usual`, `find_run`.
 
     Raises:
         ConfigError: there is no such study.
@@ -195,7 +195,9 @@ def choose(options: Chosen, length: int | None, **others: Any) -> Path:
     """
     if options.run is not None:
         return Path(options.run)
-    return find_run(find_study(Path(options.outputs_dir), options.study), options.model, length, **others)
+    outputs = Path(options.outputs_dir)
+    study = find_study(outputs, study_or_usual(outputs, options.study, usual_study))
+    return find_run(study, options.model, length, **others)
 
 
 def _accepted(target: str, accept: Callable[[type[Task]], bool]) -> bool:

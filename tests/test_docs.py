@@ -3,6 +3,8 @@
 import math
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from helpers import CommandLine
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from memexp.results import record
 from memexp.results.tables import interval
@@ -43,16 +46,28 @@ def prose(name: str) -> str:
 
 
 def commands(name: str) -> list[str]:
-    """List the commands of a document's fenced blocks, without their comments."""
+    """List the commands of a document's fenced blocks."""
     blocks = re.findall(r"```bash\n(.*?)```", read(name), re.S)
-    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line]
 
 
 def commands_in_sentences(name: str) -> set[str]:
     """Collect the commands that stand in the sentences of a document."""
-    spans = re.findall(r"`([^`]+)`", prose(name))
-    return {" ".join(span.split()) for span in spans if span.startswith(("python ", "pip ", "pytest"))}
+    return {span for span in spans(name) if span.startswith(("python ", "pip ", "pytest"))}
+
+
+def spans(name: str) -> list[str]:
+    """List what stands in backticks in the sentences of a document."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(name))]
+
+
+def typed(name: str) -> list[str]:
+    """List all that a document has its reader type: commands, with what stands behind them, and settings alone."""
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", read(name), re.S) for line in block.splitlines()]
+    of_commands = ("python ", "python3 ", "py ", "pip ", "pytest", "conda ")
+    setting = re.compile(r"""["']?[a-z_./]+=(?!=)\S""")
+    return [*filter(None, lines), *(s for s in spans(name) if s.startswith(of_commands) or setting.match(s))]
 
 
 def targets(name: str, pattern: str = r"\]\(([^)]+)\)") -> list[str]:
@@ -182,6 +197,46 @@ def test_the_keys_in_commands_exist(name: str):
             if words[:3] == ["python", "-m", "memexp"]:
                 keys = {word.partition("=")[0] for word in words if "=" in word}
                 assert keys <= known, command
+
+
+#: All but the changelog, which says what was once typed.
+TODAY = [*DOCUMENTS, *map(chinese, DOCUMENTS), *(name for name in ENGLISH_ONLY if name != "CHANGELOG.md")]
+#: What some shell reads in its own way outside of double quotes. zsh refuses a pattern that no file's name fits, and
+#: takes a # that is typed as it is; PowerShell on Windows has no &&; to cmd a single quote is nothing special.
+SPECIAL = set("*?[](){}<>|&;!^~#'`$\\%")
+SPECIAL_IN_QUOTES = set("$`\\!%")
+
+
+@pytest.mark.parametrize("name", TODAY)
+def test_what_is_typed_means_the_same_in_every_shell(name: str):
+    for line in typed(name):
+        assert not SPECIAL & set(re.sub(r'"[^"]*"', "", line)), line
+        assert not SPECIAL_IN_QUOTES & set(line), line
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
+def test_the_shells_hand_over_what_is_typed(shell: str, tmp_path: Path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    lines = list(dict.fromkeys(line for name in TODAY for line in typed(name)))
+    assert len(lines) > 60
+    script = "\n".join(f'printf "%s\\n" {line}; echo' for line in lines)
+    options = ["-f"] if shell == "zsh" else []  # without the settings of whoever runs the tests
+    done = subprocess.run([shell, *options, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [words.split("\n") for words in done.stdout.removesuffix("\n\n").split("\n\n")] == [*map(shlex.split, lines)]
+
+
+def test_the_settings_in_quotes_are_read():
+    """Hydra takes them as the shells hand them over; sequences are of commands of memexp's own."""
+    quoted = {line for name in TODAY for line in typed(name) if line.startswith('"') and "sequence=" not in line}
+    overrides = OverridesParser.create().parse_overrides([line.strip('"') for line in sorted(quoted)])
+    assert {override.key_or_group: override.value() for override in overrides} == {
+        "seeds": [3, 7],
+        "task.prefixes": ["time traveller"],
+        "model.hidden_size": [32, 32, 64],
+        "model.files": ["weights.txt"],
+    }
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/findings.md"])

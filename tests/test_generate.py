@@ -58,7 +58,7 @@ def test_options_choose_the_weights_and_the_drawing(run_folder: Path, command: C
     texts = [
         command(*hot, *options)
         for options in (
-            [], ["seed=0", "model_seed=4"], [f"run={run_folder}", "study=none"], ["model=srn"],
+            [], ["seed=0", "model_seed=4"], [f"run={run_folder}/", "study=other"], ["model=srn"],
             ["seed=1"], ["model_seed=2"], ["top_k=5"], ["temperature=0.5"],
         )
     ]  # fmt: skip

@@ -25,10 +25,12 @@ CRITERION = 0.95
 class Options:
     """Draw the figures of studies and write their tables."""
 
-    studies: list[str] | None = ranged(default=None, about="side by side, as [book,fresh]; null: each study alone")
+    study: list[str] | None = ranged(
+        default=None, about="the folder below outputs_dir, or several side by side, as book,fresh; null: each alone"
+    )
     criterion: float = ranged(0, default=CRITERION, about="dev accuracy whose first time is drawn in updates_until")
-    outputs_dir: str = ranged(default="outputs", about="where the run folders are")
-    images_dir: str = ranged(default="images", about="where the figures go")
+    outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
+    images_dir: str = ranged(default="images", path=True, about="where the figures go")
 
 
 def drawn_by(task: str) -> Any:
@@ -53,7 +55,7 @@ def analyse(
         MemexpError: see `memexp.results.study` and `memexp.files.write`.
     """
     if len(set(names)) < len(names):
-        raise ConfigError(f"studies={names}: each study may be named once")
+        raise ConfigError(f"study={','.join(names)}: each study may be named once")
     study = join([load_study(find_study(outputs, name), complaints) for name in names])
     target = images / "+".join(names)
     tasks = list(dict.fromkeys(study.rows["task.name"]))
@@ -91,8 +93,8 @@ def _analyse_task(
 def analyse_all(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something had to be left out."""
     outputs, images, complaints = Path(options.outputs_dir), Path(options.images_dir), Complaints()
-    names = options.studies or study_names(outputs) or ["book"]
-    for group in [names] if options.studies else [[name] for name in names]:
+    names = options.study or study_names(outputs) or ["book"]
+    for group in [names] if options.study else [[name] for name in names]:
         for line in analyse(group, outputs, images, complaints, options.criterion):
             print(f"written: {line}")
     return 1 if complaints.count else 0

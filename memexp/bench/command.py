@@ -42,9 +42,13 @@ class Options:
         default=False,
         about="measure character language models instead: 256 units, batch 32, 35 steps; srn, lstm and gru; seeds 1,5",
     )
-    output: str | None = ranged(default=None, about="the table; null: images/bench.csv or, of text, bench_text.csv")
+    output: str | None = ranged(
+        default=None, path=True, about="the table; null: images/bench.csv or, of text, bench_text.csv"
+    )
     growth: bool = ranged(default=False, about="also measure how the cost of srn, lstm and gru grows with the sizes")
-    figure: str = ranged(default="images/bench_growth.png", about="where the figure of that goes, and its CSV")
+    figure: str = ranged(
+        default="images/bench_growth.png", path=True, about="where the figure of that goes, and its CSV"
+    )
     folders: int = ranged(0, default=0, about="also time how this many run folders are collected into one table")
     quick: bool = ranged(default=False, about="a run of seconds, to see that all works; its times mean little")
 

@@ -8,6 +8,7 @@ it has a function for.
 import base64
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,17 @@ from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.experiment import own_settings
 from memexp.fields import ranged
 from memexp.files import write
+from memexp.models import cells
 from memexp.models.networks import Direction, SequenceModel
 from memexp.options import run_command
 from memexp.results import record
-from memexp.results.study import find_study, label, label_settings
+from memexp.results.study import find_study, label, label_settings, study_or_usual
+from memexp.tasks.metrics import CrossEntropy
 from memexp.trained import TrainedRun
 
 PAGE = Path(__file__).with_name("page.html")
+#: The cells that the page has a function for, as it names them.
+CELLS = frozenset(re.findall(r"^  (\w+)\(cell, .*\) \{$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
 DATA = "@DATA@"  # in the page, where the exported runs go
 SEEDS_SHOWN = 2  # of each run, unless asked otherwise: an LSTM of the book takes 49 KB a seed
 
@@ -40,13 +45,13 @@ UNNAMED = ("model.name", "length", "task.prefixes", "task.pred_period", "task.pr
 class Options:
     """Write one HTML file in which the gates of a study's models can be explored, without a server or a network."""
 
-    study: str = ranged(default="book", about="whose runs")
+    study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
     seeds: Any = ranged(
         default=None,
         about=f"3 for 0 to 2, or a list; null: the first {SEEDS_SHOWN} of each run, to keep the file small",
     )
-    outputs_dir: str = ranged(default="outputs", about="where the run folders are")
-    output: str | None = ranged(default=None, about="the file to write; null: images/<study>/explorer.html")
+    outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
+    output: str | None = ranged(default=None, path=True, about="the file to write; null: images/<study>/explorer.html")
 
 
 def export_study(folder: Path, seeds: list[int] | None, complaints: Complaints) -> list[dict[str, Any]]:
@@ -71,17 +76,21 @@ def export_run(run: TrainedRun, seeds: list[int] | None, complaints: Complaints)
     Args:
         run: the run.
         seeds: which seeds; None for the first `SEEDS_SHOWN`.
-        complaints: where the seeds that have to be left out are named.
+        complaints: where the seeds that have to be left out are named, and a cell that the page cannot compute.
 
     Raises:
-        RecordError: its sequences cannot be typed, or it has none of the seeds.
+        RecordError: its sequences cannot be typed, its answers are no probabilities, or it has none of the seeds.
     """
     reading, there, where = run.reading, run.seeds, f"{run.study}/{run.name}"
     if reading.symbols is None:
         raise RecordError(f"sequences of task={run.config.task.name} cannot be typed into the page")
+    if not issubclass(run.kind.loss, CrossEntropy):
+        raise RecordError(f"answers of task={run.config.task.name} are no probabilities, which is all the page shows")
     wanted = there[:SEEDS_SHOWN] if seeds is None else [seed for seed in seeds if seed in there]
     for seed in sorted(set(seeds or []) - set(there)):
         complaints.add(f"left out: {where} has no seed {seed}; it has {', '.join(map(str, there))}")
+    for cell in sorted({cell_name(direction) for layer in run.model.stack for direction in layer} - CELLS):
+        complaints.add(f"not computed: {where}: the page has no function for the cell {cell}, and says so")
     exported = []
     for seed in wanted:
         place = there.index(seed)
@@ -122,12 +131,18 @@ def describe(model: SequenceModel, settings: dict[str, Any]) -> dict[str, Any]:
     return {"every_step": model.every_step, "tensors": _sizes(model, recurse=False), "layers": layers}
 
 
+def cell_name(direction: Direction) -> str:
+    """Name the cell of a direction as the page does; one of another module with that, as it may have the same name."""
+    kind = type(direction.cell)
+    return kind.__name__ if kind.__module__ == cells.__name__ else f"{kind.__module__}.{kind.__name__}"
+
+
 def _describe(direction: Direction, name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Describe one direction of a layer; ``name`` is what the names of its parts begin with in a trace."""
     cell = direction.cell
     return {
         "name": name,
-        "cell": type(cell).__name__,
+        "cell": cell_name(direction),
         "settings": settings,
         "gates": list(cell.gates),
         "states": len(cell.states),
@@ -198,13 +213,15 @@ def export(options: Options) -> int:
     Raises:
         MemexpError: there is nothing to show, or the page cannot be written.
     """
-    folder, complaints = find_study(Path(options.outputs_dir), options.study), Complaints()
+    outputs, complaints = Path(options.outputs_dir), Complaints()
+    study = study_or_usual(outputs, options.study, "book")
+    folder = find_study(outputs, study)
     wanted = None if options.seeds is None else read_seeds(options.seeds)
     runs = export_study(folder, wanted, complaints)
     if not runs:
         raise RecordError(f"{folder} has no run to show; the reasons are above")
-    path = Path(options.output or Path("images", options.study, "explorer.html"))
-    write(path, page(options.study, runs).encode(), "output=FILE")
+    path = Path(options.output or Path("images", study, "explorer.html"))
+    write(path, page(study, runs).encode(), "output=FILE")
     seeds = sum(len(run["seeds"]) for run in runs)
     size = path.stat().st_size / 1e6
     print(f"written: {path}, {size:.2f} MB: {len(runs)} runs, {seeds} seeds in all; open it in a browser")

@@ -9,14 +9,16 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from memexp import trained
+from memexp.errors import MemexpError
 from memexp.fields import ranged
 from memexp.figures import averages as average_figures
 from memexp.figures import heatmaps
@@ -36,25 +38,29 @@ MOST_UNITS = 6  # that are shown over a passage of the text
 class Options:
     """Show what the gates and states of a trained model do, for one sequence and averaged over all inputs.
 
-    The units of a character language model are also held against its text.
+    The sheet of the sequence comes first, and needs no data. The averages do, and so do the units of a character
+    language model, which are held against its text.
     """
 
-    study: str = ranged(default="book", about="the folder below outputs_dir")
+    study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
     model: str | None = ranged(default=None, about="which of the study's runs: its model; null: lstm, or the only run")
     length: int | None = ranged(1, default=None, about="and its length; null: 10, or the only run")
-    run: str | None = ranged(default=None, about="a run folder, instead of study, model and length")
+    run: str | None = ranged(default=None, path=True, about="a run folder, instead of study, model and length")
     seed: int = ranged(0, default=0, about="which of the run's seeds")
     sequence: str = ranged(
-        default="", about="what the model reads: digits, as [6,7,0,0,1], or a text; nothing: an example of its task"
+        default="", about="what the model reads: digits, as 6700100000, or a text; nothing: an example of its task"
     )
     order: str = ranged(
         one_of=("units", "time"), default="units", about="hidden units as they are, or by when they act"
     )
-    names: list[str] | None = ranged(default=None, about="which parts, as [forget_gate,cell_state]; null: all")
-    averages: bool = ranged(default=True, about="also average over all inputs (seconds)")
-    units: bool = ranged(default=True, about="of a text, also look for units that follow something in it (seconds)")
-    outputs_dir: str = ranged(default="outputs", about="where the run folders are")
-    images_dir: str = ranged(default="images", about="where the figures go")
+    names: list[str] | None = ranged(default=None, about="which parts, as forget_gate,cell_state; null: all")
+    averages: bool = ranged(default=True, about="also average over all inputs (some seconds more)")
+    units: bool = ranged(default=True, about="of a text, also look for units that follow something in it")
+    datasets_dir: str | None = ranged(
+        default=None, path=True, about="where the data for averages and units are; null: where the run had them"
+    )
+    outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
+    images_dir: str = ranged(default="images", path=True, about="where the figures go")
 
 
 def as_arrays(trace: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -102,19 +108,21 @@ def show_sequence(run: TrainedRun, sequence: Tensor, about: str, options: Option
     own = folder / folder_name(labels)
     bits = reading.costs(sequence, predictions)
     save(heatmaps.sheet(trace, labels, title, orders, reading.token, bits), own / "sheet")
+    print(f"written: {own}/sheet.png, .pdf", flush=True)
     for name, values in trace.items():
         save(heatmaps.single(values, name, labels, title, orders.get(name), reading.token), own / name)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {**trace, "sequence": sequence.numpy(), "predictions": predictions}
     np.savez(buffer, **arrays)
     write(own / "trace.npz", buffer.getvalue())
-    print(f"written: {own}/sheet and {', '.join(trace)} (.png, .pdf), trace.npz")
+    print(f"written: {own}/{', '.join(trace)} (.png, .pdf), trace.npz", flush=True)
     return own
 
 
 def show_averages(run: TrainedRun, task: Task, about: str, options: Options, folder: Path) -> None:
     """Write the averages over the whole input distribution, as tables and as a figure."""
     rows, reading = task.distribution(), run.reading
+    print(f"averaging over {rows.source}, before and after training ...", flush=True)
     models = before_and_after_training(run, options.seed)
     means, saturation = averages.before_and_after(models, rows, options.names or None, reading)
     title = f"{about}: average over {rows.source}, before and after training\n"
@@ -173,20 +181,35 @@ def _start_of_line(labels: Sequence[str]) -> int:
     return next((half.index(mark) + 1 for mark in ("↵", "␣") if mark in half), 0)
 
 
-def show(options: Options) -> None:
-    """Do what the options ask for.
+def load_task(run: TrainedRun, options: Options, hint: str = "") -> Task:
+    """Return the task of a run with its data, from another folder if the options name one.
+
+    Raises:
+        MemexpError: they are not there, or are others than it was trained on; the remedy is named, and the ``hint``.
+    """
+    if options.datasets_dir is not None:
+        config = OmegaConf.merge(run.config, {"datasets_dir": options.datasets_dir})
+        run = replace(run, config=config)  # type: ignore[arg-type]
+    try:
+        return run.task()
+    except MemexpError as error:
+        where = f"they were looked for in {run.config.datasets_dir}; datasets_dir=FOLDER takes another"
+        raise type(error)(f"{error} ({where}{hint})") from error
+
+
+def show(options: Options) -> int:
+    """Do what the options ask for; return the exit code: 1 if the averages or the units had to be left out.
 
     Raises:
         MemexpError: in one line, what came, what is allowed and what to do.
     """
     machine.prepare()
-    run = trained.load(trained.choose(options, options.length))
+    run = trained.load(trained.choose(options, options.length, "book"))
     best = run.record_of(options.seed)["best_iteration"]
     given = options.sequence not in ("", "null")
     sequence = run.reading.read(options.sequence) if given else run.reading.example()
-    # The data are read only where they are needed: a sequence that is given needs none.
-    needed = sequence is None or options.averages or options.units
-    task = run.task() if needed else None
+    # The data are read only where they are needed, and after the sheet: a sequence that is given needs none.
+    task = load_task(run, options, "; a sequence= of your own needs none") if sequence is None else None
     if sequence is None:
         assert task is not None
         sequence = task.example()
@@ -203,10 +226,19 @@ def show(options: Options) -> None:
     about = f"{title} trained on {run.summary['trained_on']}, seed {options.seed} ({run.study})"
     folder = Path(options.images_dir) / run.study / "gates" / f"{run.name},seed={options.seed}"
     show_sequence(run, sequence, about, options, folder)
-    if task is not None and options.averages:
+    has_text = run.kind.running_text is not Task.running_text
+    more = [name for name, asked in (("averages", options.averages), ("units", options.units and has_text)) if asked]
+    if more and task is None:
+        try:
+            task = load_task(run, options)
+        except MemexpError as error:
+            print(f"memexp.gates: {' and '.join(more)} left out: {error}", file=sys.stderr)
+            return 1
+    if task is not None and "averages" in more:
         show_averages(run, task, about, options, folder)
-    if task is not None and options.units:
+    if task is not None and "units" in more:
         show_units(run, task, about, options, folder)
+    return 0
 
 
 def main() -> None:

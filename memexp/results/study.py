@@ -91,6 +91,12 @@ def study_names(outputs: Path) -> list[str]:
     return sorted({path.parent.parent.name for path in outputs.glob(f"*/*/{record.CONFIG}")})
 
 
+def study_or_usual(outputs: Path, given: str | None, usual: str) -> str:
+    """Return the name of the study that is meant: the one given, or else the only one there is, or else the usual."""
+    there = [] if given else study_names(outputs)
+    return given or (there[0] if len(there) == 1 else usual)
+
+
 def load_study(folder: Path, complaints: Complaints) -> Study:
     """Collect a study's complete runs, with labels.
 

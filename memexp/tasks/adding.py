@@ -10,6 +10,7 @@ at a uniformly drawn place, as the problem is usually posed since Le et al. (201
 and the first mark near the beginning.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ from memexp.errors import ConfigError
 from memexp.fields import ranged
 from memexp.tasks.metrics import Mean, SquaredError
 from memexp.tasks.sampled import SampledTask
-from memexp.tasks.task import Interface, Reading, Rows
+from memexp.tasks.task import SEPARATORS, Interface, Reading, Rows
 
 DEV_ROWS, TEST_ROWS = 500, 2560  # the latter as in 1997
 TOLERANCE = 0.04  # an answer that is nearer to the sum counts as right, as in 1997
@@ -53,11 +54,14 @@ class AddingReading(Reading):
     def read(self, given: str) -> Tensor:
         """Read numbers, those that are marked with a star behind: ``.3 .71* .02 .9*``, [L, 2].
 
+        In brackets, with commas or in full-width characters they are the same.
+
         Raises:
             ConfigError: not numbers from 0 to 1, or not two of them marked.
         """
-        allowed = "give numbers from 0 to 1, two of them with a star: sequence='.3 .71* .02 .9*'"
-        words = given.strip().strip("[]").replace(",", " ").split()
+        allowed = 'give numbers from 0 to 1, two of them with a star: sequence=".3 .71* .02 .9*"'
+        plain = unicodedata.normalize("NFKC", given).translate(dict.fromkeys(map(ord, SEPARATORS), " "))
+        words = plain.split()
         try:
             numbers = [float(word.removesuffix("*")) for word in words]
         except ValueError as error:

@@ -27,7 +27,7 @@ from memexp.errors import ConfigError
 from memexp.fields import ranged
 from memexp.tasks.metrics import Accuracy, SequenceAccuracy
 from memexp.tasks.sampled import SampledTask
-from memexp.tasks.task import Interface, Reading, Rows
+from memexp.tasks.task import Interface, Reading, Rows, symbols_typed
 
 DEV_ROWS, TEST_ROWS = 500, 2000
 BLANK, CUE = "_", ">"
@@ -52,17 +52,17 @@ class CopyReading(Reading):
         self.beginning = self.write(self.example())
 
     def read(self, given: str) -> Tensor:
-        """Read a whole sequence, ``abc_____>__``, or its items alone, ``abc``.
+        """Read a whole sequence, ``abc_____>__``, or its items alone, ``abc``; see `symbols_typed`.
 
         Raises:
             ConfigError: it has other characters.
         """
-        characters = [character for character in given if not character.isspace()]
+        characters = symbols_typed(given, self.symbols or "")
         unknown = sorted(set(characters) - set(self.symbols or ""))
         if unknown or not characters:
             raise ConfigError(
                 f"sequence={given!r} has {unknown or 'nothing'}; give items from {self.outputs[0]} to "
-                f"{self.outputs[-1]}, or a whole sequence with blanks {BLANK} and the cue {CUE}, in quotes"
+                f"{self.outputs[-1]}, or a whole sequence with blanks {BLANK} and the cue {CUE}, in double quotes"
             )
         codes = torch.tensor([(self.symbols or "").index(character) for character in characters])
         return self._asked(codes) if (codes < len(self.outputs)).all() else codes

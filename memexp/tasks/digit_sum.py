@@ -14,6 +14,7 @@ import io
 import itertools
 import math
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from omegaconf import DictConfig
 from torch import Generator, Tensor
 
@@ -30,7 +30,7 @@ from memexp.errors import ConfigError, DataError
 from memexp.fields import ranged
 from memexp.files import write_atomically
 from memexp.tasks.sampled import SampledTask
-from memexp.tasks.task import Interface, Reading, Rows, generator
+from memexp.tasks.task import Interface, Reading, Rows, generator, symbols_typed
 
 DIGITS = 10
 CLASSES = 2 * (DIGITS - 1) + 1
@@ -69,10 +69,10 @@ class DigitReading(Reading):
         return kinds
 
     def read(self, given: str) -> Tensor:
-        """Read digits that are typed as a list.
+        """Read digits; see `read_digits`.
 
         Raises:
-            ConfigError: not a list, or one with something else than digits, or too short.
+            ConfigError: something else than digits is there, or too few of them.
         """
         return torch.tensor(read_digits(given))
 
@@ -194,24 +194,21 @@ class DigitSum(SampledTask):
 
 
 def read_digits(given: str) -> list[int]:
-    """Read ``[6,7,0]``.
+    """Read ``670``, ``6 7 0``, ``6,7,0`` or ``[6,7,0]``; see `symbols_typed`.
 
     Raises:
-        ConfigError: not a list, or one with something else than digits, or too short.
+        ConfigError: something else than digits is there, a number of several digits in a list, or fewer than two.
     """
-    allowed = f"give digits from 0 to {DIGITS - 1}, as sequence=[6,7,0,0,1,0]"
-    try:
-        digits = yaml.safe_load(given)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"sequence={given} is not a list; {allowed}") from error
-    if not isinstance(digits, list):
-        raise ConfigError(f"sequence={given} is not a list; {allowed}")
-    for digit in digits:
-        if not isinstance(digit, int) or isinstance(digit, bool) or not 0 <= digit < DIGITS:
-            raise ConfigError(f"sequence: {digit!r} is not a digit; {allowed}")
+    allowed = f"give digits from 0 to {DIGITS - 1}, as sequence=6700100000"
+    items = re.split("[,，;；、]", given.strip().strip("[]［］"))
+    digits = symbols_typed(given, DigitReading.symbols)
+    wrong = [item.strip() for item in items if len(items) > 1 and len(item.strip()) != 1]  # [6,70] is a slip
+    wrong += [digit for digit in digits if digit not in DigitReading.symbols]
+    if wrong:
+        raise ConfigError(f"sequence: {wrong[0]!r} is not a digit; {allowed}")
     if len(digits) < 2:
         raise ConfigError(f"sequence={given} is too short, its first two digits are the question; {allowed}")
-    return digits
+    return [int(digit) for digit in digits]
 
 
 def target_statistics(rows: Rows) -> tuple[float, float]:

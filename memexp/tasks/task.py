@@ -8,6 +8,7 @@ Axis letters as in `memexp.models.cells`: S seeds, N rows, L time steps, M numbe
 """
 
 import math
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -109,6 +110,19 @@ def generator(seed: int, stream: str, counter: int) -> Generator:
     """Return a generator that depends on all three: no state has to be kept to draw the same rows again."""
     entropy = [seed, int.from_bytes(stream.encode(), "big"), counter]
     return Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+
+
+SEPARATORS = ",;、[]"
+
+
+def symbols_typed(given: str, known: str) -> list[str]:
+    """Take the symbols out of what was typed, as people and programs write them, and as the explorer reads them.
+
+    What is known stays as it is. All else may be in full-width characters, in brackets, and with commas or spaces
+    between: ``670``, ``6 7 0``, ``[6,7,0]`` and ``６７０`` are the same digits.
+    """
+    plain = "".join(c if c in known else unicodedata.normalize("NFKC", c) for c in given)
+    return [c for c in plain if c in known or not (c.isspace() or c in SEPARATORS)]
 
 
 class Reading:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from helpers import config_of, python, train_own_task
 
-from memexp import experiment
+from memexp import CONF_DIR, experiment
 from memexp.errors import Complaints, RecordError
 from memexp.explorer import export as explorer
 from memexp.results import record
@@ -225,6 +226,56 @@ def test_a_task_whose_sequences_cannot_be_typed_is_left_out(
         "1", ["left out: small/numbers: sequences of task=totals cannot be typed into the page"],
     )  # fmt: skip
     assert len(json.loads(data_in(Path("page.html")))["runs"]) == 2
+
+
+def test_a_cell_that_the_page_cannot_compute_is_said_in_a_line(
+    folder: Path, explore: Explore, monkeypatch: pytest.MonkeyPatch
+):
+    """By its own name, or by that of one of memexp's cells: the page must not take it for that one."""
+    monkeypatch.syspath_prepend(folder)
+    names = {"Leaky": "cells_of_the_page_a", "SRN": "cells_of_the_page_b"}
+    for name, module in names.items():
+        own = f"from memexp.models import cells\n\nclass {name}(cells.SRN):\n    title = 'own SRN'\n"
+        (folder / f"{module}.py").write_text(own)
+        shutil.copytree(run_of(folder, "srn"), folder / "outputs" / "small" / module)
+        target = f"{module}.{name}"
+        for file in (record.SUMMARY, record.CONFIG):
+            path = folder / "outputs" / "small" / module / file
+            path.write_text(path.read_text().replace("memexp.models.cells.SRN", target))
+    code, lines = explore("study=small", "output=page.html")
+    assert code == "1"
+    assert sorted(lines) == [
+        f"not computed: small/{module}: the page has no function for the cell {module}.{name}, and says so"
+        for name, module in names.items()
+    ]
+    runs = {run["name"]: run for run in json.loads(data_in(Path("page.html")))["runs"]}
+    assert len(runs) == 4
+    for name, module in names.items():
+        assert runs[module]["layers"][0][0]["cell"] == f"{module}.{name}"
+    assert runs[run_of(folder, "lstm").name]["layers"][0][0]["cell"] == "LSTM"
+
+
+def test_the_page_has_a_function_for_every_cell_of_memexp():
+    targets = [yaml.safe_load(path.read_text())["_target_"] for path in (CONF_DIR / "model").glob("*.yaml")]
+    assert {target.rpartition(".")[2] for target in targets} == explorer.CELLS == {
+        "SRN", "ResidualSRN", "LSTM", "GRU", "MinGRU", "MinLSTM",
+    }  # fmt: skip
+
+
+def test_a_study_without_weights_is_said_run_by_run(folder: Path, explore: Explore):
+    for name in ("srn", "lstm"):
+        (run_of(folder, name) / record.BEST).unlink()
+    said, lines = explore("studies=small", "outputs_dir=./outputs/")
+    assert said == "memexp.explorer: outputs/small has no run to show; the reasons are above"
+    assert len(lines) == 2
+    assert all("best.pt is missing" in line and "delete" not in line for line in lines)
+
+
+def test_the_only_study_is_meant_if_none_is_named(folder: Path, explore: Explore):
+    said, _ = explore("output=page.html")
+    assert said.startswith("written: page.html, ")
+    shutil.copytree(folder / "outputs" / "small", folder / "outputs" / "other")
+    assert explore()[0] == "memexp.explorer: study 'book' does not exist; there are: other, small"
 
 
 def test_what_is_written_is_what_was_exported(folder: Path, explore: Explore):

@@ -1086,6 +1086,9 @@ def test_symbols_that_the_model_does_not_know_are_named(opened: webdriver.Chrome
         wrong = len(typed) in (0, 301) or "x" in typed
         assert find(opened, "#symbolsA").get_attribute("aria-invalid") == str(wrong).lower()
         check_labels(opened, "copy", valid)
+    for typed in ("ab_>_", "a b _ > _", "[a, b, _, >, _]", "ａｂ＿＞＿", "a，b、_，>，_"):  # all the same
+        set_symbols(opened, typed)
+        check_labels(opened, "copy", "ab_>_")
     set_symbols(opened, "abq", "B")
     assert find(opened, "#noteB").text == "The model does not know “q”; it knows abcd_>"
     find(opened, "#language").click()
@@ -1196,8 +1199,12 @@ def test_a_cell_that_the_page_does_not_know_is_said(
     (run, *_) = explorer.export_study(folder / "outputs" / "texts", [0], Complaints())
     run["layers"] = [[{**run["layers"][0][0], "cell": "Strange"}]]
     page = texts.parents[1] / "strange" / "explorer.html"
-    write_page(page, [run])
+    (known, *_) = explorer.export_study(folder / "outputs" / "small", [0], Complaints())
+    write_page(page, [run, known])
     open_page(opened, page, query="?lang=en")
+    assert not find(opened, "#message").is_displayed()  # a page begins with what it can show
+    write_page(page, [run])
+    open_page(opened, page, query="?lang=en&again")
     assert find(opened, "#message").text == "This page has no function for the cell Strange."
     assert not find(opened, "#goOnA").is_enabled()
 

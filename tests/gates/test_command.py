@@ -179,7 +179,8 @@ def test_everything_is_drawn_and_written(digits: Path, monkeypatch: pytest.Monke
     assert {path.name for path in (folder / "6700").iterdir()} == own
     shown = result.stdout.splitlines()
     assert shown[0].startswith("LSTM trained on length 4, seed 1 (book): answer ")
-    assert len(shown) == 3
+    assert shown.pop(3) == "averaging over all 1900 inputs, before and after training ..."
+    assert len(shown) == 4
     assert all(line.startswith(f"written: pictures/book/gates/{RUN},seed=1/") for line in shown[1:])
     means = pd.read_csv(folder / "averages.csv")
     assert list(means) == ["training", "part", "time_step", "kind", "unit", "probability", "mean", "mean_size"]
@@ -298,7 +299,7 @@ def test_a_text_is_drawn_and_written(text: Path):
     assert re.search(r"; \d\.\d\d bits per character$", shown[0])
     features = ["position in line", "position in word", "position in sentence", "space", "space next", "newline",
                 "newline next", "punctuation", "punctuation next", "upper case", "vowel"]  # fmt: skip
-    assert [line.partition(":")[0] for line in shown[3:-1]] == features
+    assert [line.partition(":")[0] for line in shown[5:-1]] == features
     means = pd.read_csv(folder / "averages.csv")
     assert list(means) == ["training", "part", "letter_of_the_word", "kind", "unit", "probability", "mean", "mean_size"]
     assert set(means["kind"]) == {"first letter", "inner letter", "space", "newline", "punctuation"}
@@ -377,7 +378,7 @@ def test_a_text_without_anything_to_follow_is_drawn_all_the_same(
         text = torch.ones(length, dtype=torch.long), {"space": np.ones(length)}
         monkeypatch.setattr(CharLM, "running_text", lambda self, text=text: text)
         shown = command("study=char_lm", "seed=3", "averages=false", "images_dir=pictures").splitlines()
-        assert (len(shown), shown[2]) == (3, said)
+        assert (len(shown), shown[3]) == (4, said)
         (folder,) = Path("pictures/char_lm/gates").iterdir()
         assert not [path for path in folder.iterdir() if path.is_file()]
 
@@ -457,15 +458,92 @@ def test_another_text_than_the_run_was_trained_on_is_refused(text_folder: Path, 
     Path("own.txt").write_text(Path("own.txt").read_text().replace("traveller", "revellart"))
     assert command("study=char_lm", "seed=1") == (
         f"memexp.gates: the text own (17,684 characters): the data in datasets are others than {text_folder} was "
-        "trained on; bring those back, or train anew"
+        "trained on; bring those back, or train anew (they were looked for in datasets; datasets_dir=FOLDER takes "
+        "another; a sequence= of your own needs none)"
     )
 
 
-def test_other_digits_than_the_run_was_trained_on_are_refused(run_folder: Path, command: Command):
-    config = json.loads((run_folder / record.CONFIG).read_text())
-    (run_folder / record.CONFIG).write_text(json.dumps({**config, "data": "0" * 64}))
-    complaint = f"memexp.gates: length 4: the data in datasets are others than {run_folder} was trained on; bring those"
-    assert command("length=4").startswith(complaint)
+def test_other_data_leave_out_the_averages_alone(
+    digits: Path, run_folder: Path, command: Command, capsys: pytest.CaptureFixture[str]
+):
+    """A course's own rows, say, lie in datasets/4. The sheet needs no data, and other data can be named."""
+    own = Path("datasets/4/train.txt")
+    own.write_text("1 2 0 0\t3\n")
+    assert command("length=4", "names=[cell_state]") == "1"  # the exit code
+    shown = capsys.readouterr()
+    complaint = f"memexp.gates: averages left out: length 4: the data in datasets are others than {run_folder} was "
+    *_, said = shown.err.splitlines()
+    assert said.startswith(complaint)
+    assert said.endswith("(they were looked for in datasets; datasets_dir=FOLDER takes another)")
+    folder = Path(f"images/book/gates/{RUN},seed=0")
+    assert {path.name for path in folder.iterdir()} == {"6700"}
+    assert (folder / "6700" / "sheet.png").exists()
+    assert command("length=4", "names=[cell_state]", f"datasets_dir={digits}/datasets").count("written: ") == 3
+    assert {path.name for path in folder.iterdir()} > {"6700", "averages.png", "averages.csv"}
+    assert own.read_text() == "1 2 0 0\t3\n"
+
+
+def test_damaged_data_leave_out_the_averages_alone(
+    run_folder: Path, command: Command, capsys: pytest.CaptureFixture[str]
+):
+    Path("datasets/4/train.txt").write_text("1 2 0 0 9\n")
+    assert command("length=4", "names=[cell_state]") == "1"
+    assert "averages left out: datasets/4/train.txt, line 1: " in capsys.readouterr().err
+    assert "written: " in command("length=4", "names=[cell_state]", "averages=false")  # nor are units asked of digits
+
+
+def test_the_sheet_is_there_before_the_rest_begins(
+    run_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Whoever waits for the averages can look at it meanwhile, and is told so."""
+    said: list[str] = []
+    sheet = Path(f"images/book/gates/{RUN},seed=0/6700/sheet")
+
+    def begin(*given: object) -> None:
+        said.extend(capsys.readouterr().out.splitlines()[1:])
+        assert sheet.with_suffix(".png").exists()
+
+    monkeypatch.setattr(gates, "load_task", begin)
+    command("length=4", "averages=true", "names=[cell_state]")
+    assert said == [f"written: {sheet}.png, .pdf", f"written: {sheet.parent}/cell_state (.png, .pdf), trace.npz"]
+
+
+@pytest.mark.parametrize(
+    "given", ["1209", "1 2 0 9", "1,2,0,9", "[1,2,0,9]", "[1, 2, 0, 9]", "１２０９", "１，２，０，９"]
+)
+def test_digits_are_typed_as_in_the_explorer(run_folder: Path, command: Command, given: str):
+    command(f"run={run_folder}/", f"sequence={given}", "names=cell_state", "averages=false")
+    with np.load(f"images/book/gates/{RUN},seed=0/1209/trace.npz") as arrays:
+        assert arrays["sequence"].tolist() == [1, 2, 0, 9]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["length=4", "seed=7"], f"seed=7: {RUN} has no such seed; it has 0, 1"),
+        (["run=outputs/book/none"], "run=outputs/book/none: there is no such folder"),
+        (["run=~/outputs/none/"], "run=/home/someone/outputs/none: there is no such folder"),
+        (["run=None"], "run=None: nothing is written as null here; give run=null"),
+        (["images_dir=None"], "images_dir=None is not possible; give a folder or a file, or leave images_dir out"),
+        (["study=bok"], "study 'bok' does not exist (did you mean book?); there are: book"),
+        (["study=book,fresh"], "study=book,fresh: this command takes one study"),
+    ],
+)
+def test_what_is_not_there_is_said_in_a_line(
+    run_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch, arguments: list[str], complaint: str
+):
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("USERPROFILE", "/home/someone")
+    assert command(*arguments, "averages=false") == f"memexp.gates: {complaint}"
+    assert not Path("images").exists()
+
+
+def test_a_run_without_weights_is_said_in_a_line(run_folder: Path, command: Command):
+    (run_folder / record.BEST).unlink()
+    shown = command("length=4")
+    assert shown.startswith(f"memexp.gates: {run_folder / record.BEST} is missing: ")
+    assert "delete" not in shown
+    assert "\n" not in shown
 
 
 # --- any task ---
@@ -489,7 +567,7 @@ def test_a_task_that_memexp_does_not_know_is_shown(tmp_path: Path, command: Comm
     example = run.task().example()
     answer = float(run.predictions(run.of(1), example)[-1, 0])
     assert shown[0] == f"GRU trained on length 5, seed 1 (numbers): last answer {answer:.3g}"
-    assert len(shown) == 3  # nothing is followed where there is no running text
+    assert len(shown) == 5  # nothing is followed where there is no running text
     (home,) = Path("pictures/numbers/gates").iterdir()
     (own,) = (path for path in home.iterdir() if path.is_dir())
     with np.load(own / "trace.npz") as arrays:

@@ -91,8 +91,11 @@ def test_fixed_rows_are_the_same_in_every_epoch_and_others_with_another_data_see
     assert not torch.equal(task.rows("dev").inputs[:40], task.rows("train").inputs)
 
 
-def test_a_sequence_is_typed_with_stars():
-    read = READING.read("[.3, .71*, 0.02 .9*]")
+@pytest.mark.parametrize(
+    "given", ["[.3, .71*, 0.02 .9*]", ".3 .71* 0.02 .9*", ".3,.71*,.02,.9*", "．３　．７１＊，.02、.9*"]
+)
+def test_a_sequence_is_typed_with_stars(given: str):
+    read = READING.read(given)
     torch.testing.assert_close(read, torch.tensor([[0.3, 0], [0.71, 1], [0.02, 0], [0.9, 1]]))
     assert READING.labels(read) == ["0.30", "0.71*", "0.02", "0.90*"]
     assert READING.token_kinds(read[None]).tolist() == [[1, 0, 1, 0]]

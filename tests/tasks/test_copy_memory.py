@@ -115,6 +115,9 @@ def test_the_rows_of_a_seed_are_its_own_whatever_the_group(tmp_path: Path):
 def test_items_alone_are_read_as_a_whole_sequence():
     assert READING.write(READING.read("haa")) == "haa_____>__"
     assert READING.write(READING.read("a b\tc ___ > __")) == "abc___>__"
+    for items in ("bah", "b a h", "b,a,h", "[b, a, h]", "ｂａｈ", "b，a、h"):
+        assert READING.write(READING.read(items)) == "bah_____>__"
+    assert READING.write(READING.read("abc＿＿＿＞＿＿")) == "abc___>__"
     assert READING.beginning == "abc_____>__"
     assert READING.remark(READING.read("abc")) is None
     assert "11 symbols" in str(READING.remark(READING.read("ab")))

@@ -386,24 +386,31 @@ def test_the_verdict_names_answer_probability_and_truth(reading: DigitReading):
     assert reading.costs(right, probabilities) is None
 
 
-def test_a_list_of_digits_is_read(reading: DigitReading):
-    assert reading.read("[0, 9,1,2,3]").tolist() == [0, 9, 1, 2, 3]
-    assert reading.read("[0,9]").dtype == torch.long
+@pytest.mark.parametrize(
+    "given",
+    ["[0, 9,1,2,3]", "0,9,1,2,3", "09123", "0 9 1\t2 3", "09 123", "０９１２３", "0，9、1,2，3", "［0，9，1，2，3］"],
+)
+def test_digits_are_read_as_people_and_programs_write_them(reading: DigitReading, given: str):
+    assert reading.read(given).tolist() == [0, 9, 1, 2, 3]
+    assert reading.read(given).dtype == torch.long
 
 
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ("[6,a]", r"sequence: 'a' is not a digit; give digits from 0 to 9, as sequence=\[6,7,0,0,1,0\]"),
-        ("[6,10]", "sequence: 10 is not a digit"),
-        ("[6,-1]", "sequence: -1 is not a digit"),
-        ("[6,true]", "sequence: True is not a digit"),
-        ("[6,1.5]", "sequence: 1.5 is not a digit"),
+        ("[6,a]", "sequence: 'a' is not a digit; give digits from 0 to 9, as sequence=6700100000"),
+        ("[6,10]", "sequence: '10' is not a digit"),
+        ("6,10", "sequence: '10' is not a digit"),
+        ("[6,,7]", "sequence: '' is not a digit"),
+        ("[6,-1]", "sequence: '-1' is not a digit"),
+        ("[6,true]", "sequence: 'true' is not a digit"),
+        ("[6,1.5]", "sequence: '1.5' is not a digit"),
+        ("6.7", r"sequence: '\.' is not a digit"),
+        ("6٧", "sequence: '٧' is not a digit"),
         ("[6]", r"sequence=\[6\] is too short"),
         ("[]", r"sequence=\[\] is too short"),
-        ("6700", "sequence=6700 is not a list"),
-        ("null", "sequence=null is not a list"),
-        ("[6,7", r"sequence=\[6,7 is not a list"),
+        ("6", "sequence=6 is too short"),
+        ("none", "sequence: 'n' is not a digit"),
     ],
 )
 def test_a_sequence_that_cannot_be_is_named(reading: DigitReading, given: str, complaint: str):
