@@ -26,7 +26,7 @@ LAYERS = (
     ("figures",),
     ("results",),
     ("fields",),
-    ("files", "progress"),
+    ("files", "progress", "canvas"),
     ("errors",),
     ("memexp",),  # the version, and where conf/ is
 )

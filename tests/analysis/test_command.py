@@ -126,7 +126,7 @@ def test_a_language_model_has_curves_and_floors_of_its_own(memexp: CommandLine, 
     both = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (both.returncode, both.stderr) == (0, "")
     images = tmp_path / "images" / "book+char_lm"
-    assert {path.name for path in images.iterdir()} == {"digit_sum", "char_lm"}
+    assert {path.name for path in images.iterdir()} == {"digit_sum", "char_lm", ".analysis"}
     assert {path.stem for path in (images / "char_lm").glob("*.png")} == {"bits"}
     assert {"accuracy", "updates_until"} <= {path.stem for path in (images / "digit_sum").glob("*.png")}
     of_texts = pd.read_csv(images / "char_lm" / "results.csv")
