@@ -21,7 +21,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 from scipy.optimize import isotonic_regression
 
-from memexp.figures.lettering import fitted, inches_wide, made_legible, titled
+from memexp.figures.lettering import fitted, font_for, inches_wide, legible, made_legible, titled
 from memexp.results.statistics import share_reached
 from memexp.results.tables import interval
 
@@ -34,7 +34,7 @@ MODELS = {"srn": (0, "o"), "lstm": (1, "s"), "gru": (2, "D"), "minlstm": (3, "^"
 REST = (5, 6, 8)  # places in the palette for a user's own cells; 7 is a grey
 OWN = [(colour, marker) for marker, colour in itertools.product("X*hpd><", REST)]  # all colours with one marker first
 MORE_MARKERS = "1234+x"  # for more kinds of one model than the rest can tell apart
-TINTS = (0.0, 0.5, -0.45)  # how much lighter or darker
+TINTS = (0.0, 0.5, -0.35)  # how much lighter or darker
 PERCENT = PercentFormatter(1.0, symbol=" %")
 LINES = ("-", "--", "-.", ":")
 SMALLEST_NORM = 1e-6  # of a gradient that is worth telling from 0
@@ -140,7 +140,7 @@ def number_axis(ax: Axes, numbers: Sequence[float], labels: int = 1) -> Callable
     places = np.array([float(scaled(number)) for number in numbers])
     gap = float(np.diff(places).min()) if len(places) > 1 else 1.0
     span = max(float(places[-1] - places[0]), gap)
-    step = min(0.03 * span, 0.7 * gap / max(1, labels - 1))
+    step = min((0.03 if len(places) > 1 else 0.06) * span, 0.45 * gap / max(1, labels - 1))
     margin = 0.5 * step * (labels - 1) + 0.05 * span + (0.3 if len(places) == 1 else 0)
     if log:
         ax.set_xscale("log")
@@ -485,7 +485,7 @@ def finish(figure: Figure, title: str = "") -> None:
             if not label.startswith(UNNAMED):  # matplotlib itself would leave out any that begins with _
                 handles.setdefault(f" {label}" if label.startswith("_") else label, handle)
     if handles:
-        texts = [fitted(label, figure.get_figwidth() - 0.6, 10) for label in handles]
+        texts = [fitted(legible(label, font_for(label)), figure.get_figwidth() - 0.6, 10) for label in handles]
         longest = max(len(line) for text in texts for line in text.splitlines())
         columns = max(1, min(len(texts), int(figure.get_figwidth() * 11 / (longest + 8))))
         lines = math.ceil(len(texts) / columns) * (1 + max(text.count("\n") for text in texts))

@@ -75,7 +75,8 @@ def titled(figure: Figure, title: str, size: float = 9) -> Figure:
 
 def entitled(ax: Axes, title: str, size: float = 10) -> Axes:
     """Set the title of Axes, wrapped to their width."""
-    ax.set_title(fitted(title, inches_wide(ax), size), fontsize=size)
+    text = legible(title, font_for(title))
+    ax.set_title(fitted(text, 1.1 * inches_wide(ax), size), fontsize=size)  # they will be a little wider
     return ax
 
 

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,3 +133,44 @@ def test_a_language_model_has_curves_and_floors_of_its_own(memexp: CommandLine, 
     of_texts = pd.read_csv(images / "char_lm" / "results.csv")
     pd.testing.assert_frame_equal(of_texts, table)
     assert pd.read_csv(images / "digit_sum" / "results.csv")["length"].tolist() == [4]
+
+
+def test_what_the_records_no_longer_make_is_removed(tmp_path: Path):
+    """A trial with other settings that is deleted leaves nothing behind; a user's own file stays."""
+    outputs, images = tmp_path / "outputs", tmp_path / "images"
+    make_run(outputs / "book", 5)
+    trial = make_run(outputs / "book", 5, task={"_target_": "own.Copy", "name": "copy"}, shown={"test_accuracy": True})
+    for folder in (outputs / "book").iterdir():
+        pd.DataFrame([(0, 0, "dev", "loss", 1.0), (1, 0, "dev", "loss", 0.5)], columns=record.HISTORY_COLUMNS).to_csv(
+            folder / record.HISTORY, index=False
+        )
+    assert list(analysis.analyse(["book"], outputs, images, Complaints()))
+    assert (images / "book" / "copy" / "scores.png").exists()
+    (images / "book" / "copy" / "notes.txt").write_text("a user's")
+    shutil.rmtree(trial)
+    lines = list(analysis.analyse(["book"], outputs, images, Complaints()))
+    removed = [line for line in lines if line.startswith("removed: ")]
+    assert f"removed: {images}/book/copy/scores.png, which the records no longer make" in removed
+    assert [path.name for path in (images / "book" / "copy").iterdir()] == ["notes.txt"]
+    assert not (images / "book" / "digit_sum").exists()
+    assert (images / "book" / "accuracy.png").exists()
+
+
+def test_results_md_explains_the_comparison(tmp_path: Path):
+    make_run(tmp_path / "book", 5, "srn")
+    make_run(tmp_path / "book", 5, "lstm")
+    list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints(quiet=True)))
+    page = (tmp_path / "images" / "book" / "results.md").read_text()
+    columns = list(pd.read_csv(tmp_path / "images" / "book" / "comparison.csv"))
+    described = [name for names in digit_sum.COMPARISON for name in names.split(", ")]
+    assert described == columns
+    for names in digit_sum.COMPARISON:
+        assert f"| {names} |" in page
+
+
+def test_two_labels_that_differ_only_in_case_have_a_file_each(tmp_path: Path):
+    for name, title in (("one", "Leaky"), ("two", "LEAKY")):
+        folder = make_run(tmp_path / "book", 5, name, title=title)
+        (folder / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,1\n9,0,dev,loss,0.5\n")
+    list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints()))
+    assert len(list((tmp_path / "images" / "book").glob("loss_leaky*.png"))) == 2
