@@ -208,7 +208,7 @@ def draw_reporting(rows: pd.DataFrame, histories: Histories) -> Figure:
         )
         table = own.merge(last, on=["run", "seed"])
         table["published"] = table[["dev_accuracy", "test_accuracy"]].max(axis=1)
-        curves.reporting_against(table, REPORTING, "exact_accuracy", ax, axis)
+        curves.reporting_against(table, REPORTING, "exact_accuracy", ax, axis, rows[axis].dropna().tolist())
         entitled(ax, f"{name}\n{title}", 9)
         ax.set_ylabel("above exact accuracy\n(percentage points)")
         ax.label_outer()

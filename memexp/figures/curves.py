@@ -134,7 +134,7 @@ def number_axis(ax: Axes, numbers: Sequence[float], labels: int = 1) -> Callable
     Returns:
         What gives the place of a number for the k-th label: beside it, so that nothing is hidden.
     """
-    numbers = sorted(set(numbers))
+    numbers = sorted(set(numbers)) or [0.0]  # where all runs have none, or all seeds stopped
     log = numbers[0] > 0 and numbers[-1] >= 10 * numbers[0]
     scaled, back = (np.log10, lambda x: 10.0**x) if log else (np.asarray, float)
     places = np.array([float(scaled(number)) for number in numbers])
@@ -399,7 +399,14 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks)
     return ax
 
 
-def reporting_against(rows: pd.DataFrame, columns: dict[str, str], truth: str, ax: Axes, axis: str = "length") -> Axes:
+def reporting_against(
+    rows: pd.DataFrame,
+    columns: dict[str, str],
+    truth: str,
+    ax: Axes,
+    axis: str = "length",
+    numbers: Sequence[float] | None = None,
+) -> Axes:
     """Draw how far several ways to report the same runs lie above the truth, against length or another number.
 
     Args:
@@ -408,6 +415,7 @@ def reporting_against(rows: pd.DataFrame, columns: dict[str, str], truth: str, a
         truth: the column that they are compared with, seed by seed.
         ax: where to draw; its y axis is in percentage points, the mean over seeds with its 95 % interval.
         axis: the column of the numbers.
+        numbers: see `score_against`.
     """
     above = pd.concat(
         {name: pd.DataFrame({axis: rows[axis], "above": 100 * (rows[column] - rows[truth])})
@@ -415,7 +423,7 @@ def reporting_against(rows: pd.DataFrame, columns: dict[str, str], truth: str, a
         names=["label"],
     ).reset_index("label")  # fmt: skip
     looks = shades(list(columns.values()))
-    score_against(above, "above", ax, looks, axis, points=False, x_label=digits_long(axis))
+    score_against(above, "above", ax, looks, axis, points=False, x_label=digits_long(axis), numbers=numbers)
     ax.axhline(0, **FLOOR)
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:+.0f}"))
     return ax
