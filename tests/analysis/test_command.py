@@ -94,7 +94,7 @@ def test_an_unwritable_images_folder_does_not_spoil_the_sweep(memexp: CommandLin
     (tmp_path / "images").write_text("a file")
     result = memexp("-m", *ALONE, "length=4", "model=srn", "epochs=1", "seeds=1")
     assert result.returncode == 1
-    assert "cannot write images/book/seeds.csv: " in result.stdout
+    assert "cannot write images/book/.analysis: " in result.stdout
     assert "Traceback" not in result.stderr
     assert record.is_complete(tmp_path / "outputs" / "book" / "epochs=1,length=4,model=srn,seeds=1")
 
