@@ -46,6 +46,8 @@ class Study:
 
     def of_task(self, task: str) -> "Study":
         """Return the runs of one task, with the settings and scores that these have."""
+        if self.rows["task.name"].nunique() == 1:
+            return self  # all columns are its own, those too that are empty because all seeds have stopped
         rows = self.rows[self.rows["task.name"] == task]
         of_all = [name for name in self.settings if not name.startswith("task.")] + ["best_iteration", "diverged_at"]
         rows = rows.drop(columns=[name for name in rows.columns if name not in of_all and rows[name].isna().all()])

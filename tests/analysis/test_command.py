@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import CommandLine, make_run
+from helpers import CommandLine, make_run, seed_row
 
 from memexp.analysis import char_lm, common, digit_sum
 from memexp.analysis import command as analysis
@@ -174,3 +174,12 @@ def test_two_labels_that_differ_only_in_case_have_a_file_each(tmp_path: Path):
         (folder / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,1\n9,0,dev,loss,0.5\n")
     list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints()))
     assert len(list((tmp_path / "images" / "book").glob("loss_leaky*.png"))) == 2
+
+
+def test_a_study_of_which_all_seeds_have_stopped_is_drawn(tmp_path: Path):
+    stopped = {**seed_row(0, None, 3), "dev_accuracy": None, "test_accuracy": None, "retained_bits": None}
+    folder = make_run(tmp_path / "book", 5, seeds=[stopped])
+    (folder / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,1\n0,0,dev,accuracy,0.1\n")
+    lines = list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints()))
+    assert f"written: {tmp_path}/images/book/accuracy.png, .pdf" in lines
+    assert "*stopped*" in (tmp_path / "images" / "book" / "results.md").read_text()
