@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import markdown
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from memexp.analysis import common, digit_sum
+from memexp.canvas import Figure
 from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.fields import ranged
+from memexp.figures import curves
 from memexp.files import save, slug, write
 from memexp.options import run_command
 from memexp.progress import duration
@@ -213,7 +214,7 @@ def speed(_: Material) -> str:
 
 def accuracy_figure(material: Material, *labels: str) -> Figure:
     """Draw dev, test and exact accuracy against length of some of the models."""
-    return digit_sum.draw_accuracy(material.of(*labels))
+    return digit_sum.draw_accuracy(material.of(*labels), looks=curves.looks_of(material.rows))
 
 
 def loss_figure(material: Material, label: str) -> Figure:

@@ -9,7 +9,7 @@ import pytest
 from helpers import axes
 
 from memexp.errors import RecordError
-from memexp.files import save, slug, write, write_atomically, write_table
+from memexp.files import Collection, save, slug, write, write_atomically, write_table
 
 
 def test_the_new_content_replaces_the_old(tmp_path: Path):
@@ -90,3 +90,47 @@ def test_a_figure_is_saved_in_two_forms_that_are_the_same_every_time(tmp_path: P
         one, other = ((tmp_path / folder / f"figure_6.13{suffix}").read_bytes() for folder in ("one", "other"))
         assert one.startswith(start)
         assert one == other
+
+
+def names(folder: Path) -> set[str]:
+    """The files in a folder and in those within."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_not_written_again_is_removed_and_nothing_else(tmp_path: Path):
+    first = Collection(tmp_path, "analysis")
+    for name in ("kept.csv", "gone.csv", "changed.csv", "task/a.md", "task/b.md"):
+        first.write(name, name.encode())
+    assert first.remove_rest() == []
+    (tmp_path / "changed.csv").write_text("a user's notes")
+    (tmp_path / "own.csv").write_text("a user's file")
+    (tmp_path / "gates").mkdir()
+    (tmp_path / "gates" / "sheet.png").write_text("of another command")
+    second = Collection(tmp_path, "analysis")
+    second.write("kept.csv", b"new")
+    assert names(tmp_path) >= {"gone.csv", "task/a.md"}  # until all is written
+    assert second.remove_rest() == ["gone.csv", "task/a.md", "task/b.md"]
+    assert names(tmp_path) == {"kept.csv", "changed.csv", "own.csv", "gates/sheet.png", ".analysis"}
+    assert not (tmp_path / "task").exists()
+    third = Collection(tmp_path, "analysis")
+    assert third.remove_rest() == ["kept.csv"]
+
+
+def test_after_a_crash_what_is_out_of_date_is_still_known(tmp_path: Path):
+    first = Collection(tmp_path, "analysis")
+    for name in ("a.csv", "b.csv"):
+        first.write(name, b"old")
+    first.remove_rest()
+    Collection(tmp_path, "analysis").write("c.csv", b"written, and then it crashed")
+    assert names(tmp_path) == {"a.csv", "b.csv", "c.csv", ".analysis"}
+    last = Collection(tmp_path, "analysis")
+    last.write("a.csv", b"new")
+    assert last.remove_rest() == ["b.csv", "c.csv"]
+
+
+def test_a_damaged_list_removes_nothing(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("a")
+    for content in (b"\xff\xfe", b"a.csv\n", b"no hash  a.csv\n"):
+        (tmp_path / ".analysis").write_bytes(content)
+        assert Collection(tmp_path, "analysis").remove_rest() == []
+    assert (tmp_path / "a.csv").exists()

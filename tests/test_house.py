@@ -26,7 +26,7 @@ LAYERS = (
     ("figures",),
     ("results",),
     ("fields",),
-    ("files", "progress", "sources"),
+    ("files", "progress", "sources", "canvas"),
     ("errors",),
     ("memexp",),  # the version, and where conf/ is
 )

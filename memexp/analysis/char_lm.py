@@ -4,13 +4,14 @@ import math
 from functools import partial
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from memexp.analysis.common import Drawings, comparison, gradient_drawings
+from memexp.analysis.common import COMPARISON, Drawings, comparison, gradient_drawings
+from memexp.canvas import Figure, own_style
 from memexp.figures import curves
+from memexp.figures.lettering import entitled
 from memexp.results.study import Histories, Study
 
-__all__ = ["comparison", "drawings"]
+__all__ = ["COMPARISON", "comparison", "drawings"]
 
 
 def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion: float) -> Drawings:
@@ -20,6 +21,7 @@ def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion:
     return {"bits": partial(draw_bits, study.only(known), histories)} | gradient_drawings(known, histories)
 
 
+@own_style()
 def draw_bits(study: Study, histories: Histories) -> Figure:
     """Draw bits per character against updates of character language models, an Axes for each run, with the floors."""
     rows = study.rows
@@ -32,7 +34,7 @@ def draw_bits(study: Study, histories: Histories) -> Figure:
         curves.loss_curves(loss.assign(value=loss["value"] / math.log(2)), ax)
         curves.floors(study.floors_of(run["study"], run["run"], "bits"), ax)
         bits = rows.loc[(rows["study"] == run["study"]) & (rows["run"] == run["run"]), "test_bits"].mean()
-        ax.set_title(f"{run['label']}\n{run['study']}: {bits:.2f} bits on test", fontsize=9)
+        entitled(ax, f"{run['label']}\n{run['study']}: {bits:.2f} bits on test", 9)
     for ax in axes[:, 0]:
         ax.set_ylabel("bits per character")
     for ax in axes[-1]:

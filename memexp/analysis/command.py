@@ -5,18 +5,20 @@ Every figure of a study is drawn from its record alone: the run folders below ``
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from memexp.analysis import common
 from memexp.errors import Complaints, ConfigError
 from memexp.fields import ranged
-from memexp.files import save, write, write_table
+from memexp.files import Collection
 from memexp.options import run_command
 from memexp.results import tables
-from memexp.results.study import Study, find_study, join, load_study, read_histories, study_names
+from memexp.results.study import Histories, Study, find_study, join, load_study, read_histories, study_names
 
 CRITERION = 0.95
 
@@ -47,47 +49,75 @@ def analyse(
     """Write all tables and figures of studies; several studies share their figures.
 
     Where runs of several tasks are among them, which have no scores in common, each task has a folder of its own.
+    What was written before and the records no longer make is removed, unless a history cannot be read.
 
     Yields:
-        What was written, in a line, as soon as it is.
+        What was written or removed, in a line, as soon as it is.
 
     Raises:
-        MemexpError: see `memexp.results.study` and `memexp.files.write`.
+        MemexpError: see `memexp.results.study` and `memexp.files.Collection`.
     """
     if len(set(names)) < len(names):
         raise ConfigError(f"study={','.join(names)}: each study may be named once")
     study = join([load_study(find_study(outputs, name), complaints) for name in names])
-    target = images / "+".join(names)
+    histories = read_histories(study.rows, outputs, complaints)
+    files = Collection(images / "+".join(names), "analysis")
     tasks = list(dict.fromkeys(study.rows["task.name"]))
     for task in tasks:
-        own = study.of_task(task)
-        yield from _analyse_task(
-            task, own, outputs, target if len(tasks) == 1 else target / task, complaints, criterion
-        )
+        within = f"{task}/" if len(tasks) > 1 else ""
+        for written in _analyse_task(task, study.of_task(task), histories, outputs, files, within, criterion):
+            yield f"written: {files.folder / within}/{written}"
+    if set(zip(study.rows["study"], study.rows["run"], strict=True)) <= histories.keys():
+        for removed in files.remove_rest():
+            yield f"removed: {files.folder / removed}, which the records no longer make"
 
 
 def _analyse_task(
-    task: str, study: Study, outputs: Path, target: Path, complaints: Complaints, criterion: float
+    task: str, study: Study, histories: Histories, outputs: Path, files: Collection, within: str, criterion: float
 ) -> Iterator[str]:
-    """Write the tables and figures of the runs of one task into a folder."""
+    """Write the tables and figures of the runs of one task ``within`` a folder; yield the names of the files."""
     module = drawn_by(task)
-    write_table(target / "seeds.csv", study.rows)
+    files.table(f"{within}seeds.csv", study.rows.drop(columns=["axis", "line"]))
     table = tables.results(study.rows, study.settings, study.shown)
-    write_table(target / "results.csv", table, tables.four_digits)
-    write(target / "results.md", tables.markdown(table, study.shown).encode())
+    files.table(f"{within}results.csv", table, tables.four_digits)
     compared = module.comparison(study, outputs)
     if compared is not None:
-        write_table(target / "comparison.csv", compared, "%.4g")
-    yield f"{target}/seeds.csv, results.csv, results.md{'' if compared is None else ', comparison.csv'}"
+        files.table(f"{within}comparison.csv", compared, "%.4g")
+    meanings = getattr(module, "COMPARISON", {}) if compared is not None else {}
+    files.write(f"{within}results.md", as_page(study, table, meanings).encode())
+    yield f"seeds.csv, results.csv, results.md{'' if compared is None else ', comparison.csv'}"
 
-    histories = read_histories(study.rows, outputs, complaints)
     runs = zip(study.rows["study"], study.rows["run"], strict=True)
     known = study.rows[[run in histories for run in runs]]
     for name, draw in module.drawings(study, known, histories, criterion).items():
         figure = draw()
         if figure is not None:
-            save(figure, target / name)
-            yield f"{target / name}.png, .pdf"
+            files.figure(f"{within}{name}", figure)
+            yield f"{name}.png, .pdf"
+
+
+def as_page(study: Study, table: pd.DataFrame, meanings: Mapping[str, str]) -> str:
+    """Write results.md: the table, how it is read, and what the other tables beside it are.
+
+    Args:
+        study: the runs of one task.
+        table: of `memexp.results.tables.results`.
+        meanings: column of comparison.csv -> what it is; empty where there is no such table.
+    """
+    parts = [
+        f"# {' + '.join(dict.fromkeys(study.rows['study']))}",
+        tables.markdown(table, study.shown).strip(),
+        "## How to read it",
+        tables.explained(study.rows, table, study.shown).strip(),
+        "## The tables beside it",
+        "- `results.csv`: the same with more digits; *NAME_low* and *NAME_high* are the ends of *NAME*'s interval, "
+        "and shares are from 0 to 1.\n- `seeds.csv`: a row for each run and seed, with all its settings and scores.",
+    ]
+    if meanings:
+        columns = "\n".join(f"| {column} | {meaning} |" for column, meaning in meanings.items())
+        parts[-1] += "\n- `comparison.csv`: a row for every two models that can be compared. Its columns:"
+        parts.append(f"| column | what it is |\n| --- | --- |\n{columns}")
+    return "\n\n".join(parts) + "\n"
 
 
 def analyse_all(options: Options) -> int:
@@ -96,7 +126,7 @@ def analyse_all(options: Options) -> int:
     names = options.study or study_names(outputs) or ["book"]
     for group in [names] if options.study else [[name] for name in names]:
         for line in analyse(group, outputs, images, complaints, options.criterion):
-            print(f"written: {line}")
+            print(line)
     return 1 if complaints.count else 0
 
 

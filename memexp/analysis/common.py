@@ -9,12 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
+from memexp.canvas import Figure, own_style
 from memexp.figures import curves
+from memexp.figures.lettering import entitled, fitted
 from memexp.results import statistics
-from memexp.results.study import Histories, Study, pairs
+from memexp.results.study import Histories, Study, against, pairs
 
 EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
 
@@ -22,6 +24,16 @@ MAGNITUDES = 100.0  # losses that go down by more than this are drawn on a log a
 
 Drawings = dict[str, Callable[[], Figure | None]]
 """Name of a figure -> what draws it; None where there is nothing to draw."""
+
+COMPARISON = {  # column of comparison.csv -> what it is
+    "score": "what is compared, of the test rows or exact",
+    "length": "of the runs that are compared",
+    "one, other": "the two of them",
+    "seeds": "how many seeds *one* has",
+    "difference": "mean of *one* less mean of *other*",
+    "larger": "the probability that a seed of *one* has a larger score than a seed of *other*; 0.5 is no difference",
+    "p_holm": "Mann and Whitney's p for *larger*, corrected for all rows of the table (Holm)",
+}
 
 
 def comparison(study: Study, outputs: Path) -> pd.DataFrame | None:
@@ -70,27 +82,29 @@ def told_apart(rows: pd.DataFrame) -> pd.DataFrame:
     """Name the study in the labels where there are several."""
     if rows["study"].nunique() < 2:
         return rows
-    return rows.assign(label=rows["label"] + " (" + rows["study"] + ")")
+    return rows.assign(**{name: rows[name] + " (" + rows["study"] + ")" for name in ("label", "line")})
 
 
+@own_style()
 def draw_scores(study: Study) -> Figure:
-    """Draw every score that tables show against length, with its floors, an Axes for each."""
-    rows = told_apart(study.rows)
-    looks = curves.style(list(dict.fromkeys(rows["label"])))
+    """Draw every score that tables show against length, or what else was swept, with its floors, an Axes for each."""
+    rows, axis = against(told_apart(study.rows))
+    looks = curves.looks_of(rows)
     columns = math.ceil(math.sqrt(len(study.shown)))
     figure, axes = curves.new_figure(
         math.ceil(len(study.shown) / columns), columns, width=4.4, height=3.5, share_x=False, share_y=False
     )
     for ax, (column, share) in zip(axes.flat, study.shown.items(), strict=False):
-        curves.score_against_length(rows, column, ax, looks, bounds=(0.0, 1.0 if share else math.inf))
+        curves.score_against(rows, column, ax, looks, axis, bounds=(0.0, 1.0 if share else math.inf))
         curves.score_axis(ax, share)
         curves.floors(study.floors_of_score(column), ax, share)
-        ax.set_title(column.replace("_", " "), fontsize=10)
+        entitled(ax, column.replace("_", " "))
     curves.hide_rest(axes, len(study.shown))
     curves.finish(figure, "Each seed, and their mean with its 95 % interval; dashed: what simple answers reach")
     return figure
 
 
+@own_style()
 def draw_curves(study: Study, histories: Histories) -> Figure:
     """Draw train and dev loss against updates, with the floors: a row of Axes for each label, a column for each length.
 
@@ -113,12 +127,14 @@ def draw_curves(study: Study, histories: Histories) -> Figure:
             history = histories[run["study"], run["run"]]
             curves.loss_curves(history[history["name"] == "loss"], ax)
             curves.floors(study.floors_of(run["study"], run["run"], "loss"), ax)
-            ax.set_title(f"{run['label']}, length {run['length']}", fontsize=10)
+            entitled(ax, f"{run['label']}, length {run['length']}")
             ax.set(xlabel="updates", ylabel="loss")
     losses = pd.concat([histories[run].query("name == 'loss'") for run in zip(runs["study"], runs["run"], strict=True)])
-    smallest, largest = losses.loc[losses["value"] > 0, "value"].agg(["min", "max"])
+    positive = losses.loc[(losses["value"] > 0) & np.isfinite(losses["value"]), "value"]
+    smallest, largest = positive.agg(["min", "max"])
     if largest > MAGNITUDES * smallest:
         axes[0, 0].set(yscale="log", ylim=(0.7 * smallest, 1.5 * largest))  # the others share it
+        axes[0, 0].yaxis.set_major_formatter(curves.POWERS)
     curves.finish(figure, "Mean over seeds, 95 % interval, each seed;\ndashed: what simple answers reach")
     return figure
 
@@ -131,6 +147,7 @@ def gradient_drawings(known: pd.DataFrame, histories: Histories, name: str = "gr
     }
 
 
+@own_style()
 def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Figure | None:
     """Draw the gradients' norms at the first updates, before and after clipping; None where no run has noted them.
 
@@ -145,7 +162,7 @@ def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Fig
     names = list(dict.fromkeys(name for table in noted.values() for name in table["parameter"]))
     figure, axes = curves.new_figure(len(noted), len(names), height=2.3, share_x=False)
     for ax, parameter in zip(axes[0], names, strict=True):
-        ax.set_title(f"gradient of {parameter}", fontsize=10)
+        entitled(ax, f"gradient of {parameter}")
     for line, (name, table) in zip(axes, noted.items(), strict=True):
         clipped = (table["when"] == "after clipping").any()
         table = table[table["iteration"] <= (CLIPPED_UPDATES if clipped else EXPLODING_UPDATES)]
@@ -155,7 +172,7 @@ def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Fig
                 ax.set_visible(False)
             else:
                 curves.gradient_norms(own, ax)
-        line[0].set_ylabel(f"{name}{'' if clipped else ', not clipped'}\nL2 norm", fontsize=8)
+        line[0].set_ylabel(fitted(f"{name}{'' if clipped else ', not clipped'}\nL2 norm", 2.3, 8), fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel("updates")
     curves.finish(figure, f"length {length}: each seed, and their median")

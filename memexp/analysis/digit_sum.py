@@ -6,18 +6,27 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from memexp.analysis.common import Drawings, gradient_drawings
+from memexp.canvas import Figure, own_style
 from memexp.figures import curves
+from memexp.figures.lettering import entitled, fitted
 from memexp.files import slug
 from memexp.results import statistics
-from memexp.results.study import Histories, Study, pairs, read_right
+from memexp.results.study import Histories, Study, against, pairs, read_right
 
-ACCURACIES = {
-    "dev_accuracy": "dev (100 rows, chose the weights)",
-    "test_accuracy": "test (100 rows)",
-    "exact_accuracy": "exact",
+PANEL_HEIGHT = 2.6  # inches that a panel's name may be long at the y axis
+COMPARISON = {  # column of comparison.csv -> what it is
+    "panel": "the study, and what was trained on",
+    "length": "of the runs that are compared",
+    "one, other": "the two of them",
+    "seeds": "how many seeds *one* has",
+    "test_difference": "test accuracy of *one* less that of *other*",
+    "low, high": "its 95 % interval, from a hierarchical bootstrap over seeds and test rows",
+    "exact_difference": "exact accuracy of *one* less that of *other*",
+    "improvement": "the probability that a seed of *one* has a better exact accuracy than a seed of *other*; 0.5 is no "
+    "difference",
+    "p_holm": "Mann and Whitney's p for *improvement*, corrected for all rows of the table (Holm)",
 }
 REPORTING = {
     "published": "as published: best of dev and test",
@@ -30,10 +39,11 @@ REPORTING = {
 def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion: float) -> Drawings:
     """Return what draws each figure, by the figure's name; arguments as for `memexp.analysis.common.drawings`."""
     rows = study.rows
+    lines, axis = against(rows)
     found: Drawings = {
-        "accuracy": partial(draw_accuracy, rows),
+        "accuracy": partial(draw_accuracy, lines, axis),
         "overview": partial(draw_overview, rows),
-        "retained_bits": partial(draw_bits, rows),
+        "retained_bits": partial(draw_bits, lines, axis),
     }
     if known.empty:
         return found
@@ -46,7 +56,9 @@ def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion:
     for title, panel in parts:
         for name, runs in panel.groupby("label", sort=False):
             words = [str(name), *panel["study"].unique()[alone:], *panel["task.sampling"].unique()]
-            found[slug("loss", *words)] = partial(draw_loss, runs, histories, f"{name}, {title}")
+            file = slug("loss", *words)
+            same = sum(known == file or known.startswith(f"{file}__") for known in found)  # as of LSTM and Lstm
+            found[f"{file}__{same + 1}" if same else file] = partial(draw_loss, runs, histories, f"{name}, {title}")
     return found
 
 
@@ -58,26 +70,57 @@ def comparison(study: Study, outputs: Path) -> pd.DataFrame:
 def panels(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Split rows into one panel for each study and way of sampling, with its title."""
     for (study, sampling), panel in rows.groupby(["study", "task.sampling"], sort=False):
-        yield f"{study}: {'300 fixed training rows' if sampling == 'fixed' else 'new rows at every update'}", panel
+        fixed = f"{counted(panel, 'train', ' fixed training rows')}" or "fixed training rows"
+        yield f"{study}: {fixed if sampling == 'fixed' else 'new rows at every update'}", panel
 
 
-def draw_accuracy(rows: pd.DataFrame) -> Figure:
-    """Draw dev, test and exact accuracy against length, a row of Axes for each panel."""
-    parts, looks = list(panels(rows)), curves.style(list(dict.fromkeys(rows["label"])))
-    figure, axes = curves.new_figure(len(parts), len(ACCURACIES))
+def counted(rows: pd.DataFrame, split: str, what: str) -> str:
+    """Say how many rows a split has, as far as the records do: nothing where one does not."""
+    column = f"{split}_rows"
+    if column not in rows or rows[column].isna().any():
+        return ""
+    few, many = int(rows[column].min()), int(rows[column].max())
+    return f"{few if few == many else f'{few} to {many}'}{what}"
+
+
+@own_style()
+def draw_accuracy(rows: pd.DataFrame, axis: str = "length", looks: curves.Looks | None = None) -> Figure:
+    """Draw dev, test and exact accuracy against length, or what else was swept, a row of Axes for each panel.
+
+    Args:
+        rows: of a study, or some of them.
+        axis: the column that is drawn against.
+        looks: of the labels of the whole study; None if ``rows`` has them all.
+    """
+    parts, looks = list(panels(rows)), looks or curves.looks_of(rows)
+    dev = ", ".join(filter(None, [counted(rows, "dev", " rows"), "chose the weights"]))
+    test = counted(rows, "test", " rows")
+    accuracies = {
+        "dev_accuracy": f"dev ({dev})",
+        "test_accuracy": f"test ({test})" if test else "test",
+        "exact_accuracy": "exact",
+    }
+    numbers = rows[axis].dropna().tolist()
+    figure, axes = curves.new_figure(len(parts), len(accuracies))
     for place, (title, panel) in enumerate(parts):
         line = axes[place]
-        for ax, (score, name) in zip(line, ACCURACIES.items(), strict=True):
-            curves.accuracy_against_length(panel, score, ax, float(panel["chance_accuracy"].iloc[0]), looks)
+        for ax, (score, name) in zip(line, accuracies.items(), strict=True):
+            chance = float(panel["chance_accuracy"].iloc[0])
+            curves.accuracy_against(panel, score, ax, chance, looks, axis, numbers)
             ax.label_outer()
             if place == 0:
-                ax.set_title(name, fontsize=10)
-        two_lines = title.replace(": ", "\n")
-        line[0].set_ylabel(f"{two_lines}\naccuracy", fontsize=9)
+                entitled(ax, name)
+        line[0].set_ylabel(fitted(f"{in_two_lines(title)}\naccuracy", PANEL_HEIGHT, 9), fontsize=9)
     curves.finish(figure)
     return figure
 
 
+def in_two_lines(panel: str) -> str:
+    """Write the name of a panel in two lines: the study, and what was trained on."""
+    return panel.replace(": ", "\n")
+
+
+@own_style()
 def draw_overview(rows: pd.DataFrame) -> Figure:
     """Draw the exact accuracy of every label at every length as a table, an Axes for each panel."""
     parts = list(panels(rows))
@@ -85,24 +128,26 @@ def draw_overview(rows: pd.DataFrame) -> Figure:
     figure, axes = curves.new_figure(len(parts), 1, width=3.2 + 0.75 * rows["length"].nunique(), height=height)
     for ax, (title, panel) in zip(axes.flat, parts, strict=True):
         curves.accuracy_table(panel, "exact_accuracy", ax)
-        ax.set_title(title, fontsize=10)
+        entitled(ax, title)
         ax.label_outer()
     curves.finish(figure, "Exact accuracy in percent:\nmean over seeds ± half its 95 % interval")
     return figure
 
 
-def draw_bits(rows: pd.DataFrame) -> Figure:
-    """Draw retained bits against length, an Axes for each panel."""
-    parts, looks = list(panels(rows)), curves.style(list(dict.fromkeys(rows["label"])))
-    figure, axes = curves.new_figure(1, len(parts), width=4.6, height=3.8)
+@own_style()
+def draw_bits(rows: pd.DataFrame, axis: str = "length") -> Figure:
+    """Draw retained bits against length, or what else was swept, an Axes for each panel."""
+    parts, looks = list(panels(rows)), curves.looks_of(rows)
+    figure, axes = curves.new_figure(1, len(parts), width=4.6, height=3.8, share_x=False)
     for ax, (title, panel) in zip(axes.flat, parts, strict=True):
         bits = float(panel["target_entropy_bits"].iloc[0])
-        curves.bits_against_length(panel, ax, bits, bits - math.log2(10), looks)
-        ax.set_title(title, fontsize=10)
+        curves.bits_against(panel, ax, bits, bits - math.log2(10), looks, axis)
+        entitled(ax, title)
     curves.finish(figure)
     return figure
 
 
+@own_style()
 def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
     """Draw the loss curves of one label's runs, an Axes for each length."""
     runs = runs.drop_duplicates("run").sort_values("length")
@@ -121,11 +166,12 @@ def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
     return figure
 
 
+@own_style()
 def draw_updates_until(rows: pd.DataFrame, histories: Histories, criterion: float) -> Figure:
     """Draw which share of seeds had reached a dev accuracy by which update, an Axes for each length, a row a panel."""
     parts, lengths = list(panels(rows)), sorted(rows["length"].unique())
     figure, axes = curves.new_figure(len(parts), len(lengths), width=2.5, height=2.9)
-    until, looks = int(rows["updates"].max()), curves.style(list(dict.fromkeys(rows["label"])))
+    until, looks = int(rows["updates"].max()), curves.looks_of(rows)
     for line, (title, panel) in zip(axes, parts, strict=True):
         for ax, length in zip(line, lengths, strict=True):
             runs = panel[panel["length"] == length].drop_duplicates("run")
@@ -138,17 +184,18 @@ def draw_updates_until(rows: pd.DataFrame, histories: Histories, criterion: floa
             ax.set_title(f"length {length}", fontsize=10)
             ax.set_xlabel("updates")
             ax.label_outer()
-        two_lines = title.replace(": ", "\n")
-        line[0].set_ylabel(f"{two_lines}\nshare of seeds", fontsize=8)
+        line[0].set_ylabel(fitted(f"{in_two_lines(title)}\nshare of seeds", PANEL_HEIGHT, 8), fontsize=8)
     curves.finish(figure, f"Share of seeds whose dev accuracy has reached {curves.percent(criterion)}")
     return figure
 
 
+@own_style()
 def draw_reporting(rows: pd.DataFrame, histories: Histories) -> Figure:
     """Draw what the published way of reporting makes of the same runs, an Axes for each label of each panel.
 
     The published code appends the test score to the dev history and reports the maximum of that.
     """
+    rows, axis = against(rows)
     parts = [(title, name, own) for title, panel in panels(rows) for name, own in panel.groupby("label", sort=False)]
     columns = min(4, len(parts))
     figure, axes = curves.new_figure(math.ceil(len(parts) / columns), columns, width=4.2)
@@ -161,8 +208,8 @@ def draw_reporting(rows: pd.DataFrame, histories: Histories) -> Figure:
         )
         table = own.merge(last, on=["run", "seed"])
         table["published"] = table[["dev_accuracy", "test_accuracy"]].max(axis=1)
-        curves.reporting_against_length(table, REPORTING, "exact_accuracy", ax)
-        ax.set_title(f"{name}\n{title}", fontsize=9)
+        curves.reporting_against(table, REPORTING, "exact_accuracy", ax, axis, rows[axis].dropna().tolist())
+        entitled(ax, f"{name}\n{title}", 9)
         ax.set_ylabel("above exact accuracy\n(percentage points)")
         ax.label_outer()
     curves.hide_rest(axes, len(parts))

@@ -147,7 +147,10 @@ def _bench_digit_sums(options: Options, output: Path, picture: Path) -> None:
         points = digit_sum.GROWTH_QUICK if few else digit_sum.GROWTH
         growth = digit_sum.grow(points, *((1, 2) if few else (3, 10)), peak)
         contest.write_csv(picture.with_suffix(".csv"), growth)
-        digit_sum.growth_figure(growth).savefig(picture, dpi=150)
+        from memexp.canvas import own_style  # slow to import, as is all that draws
+
+        with own_style():
+            digit_sum.growth_figure(growth).savefig(picture, dpi=150)
         print(f"written: {picture}")
     if options.folders:
         contest.say(f"the collection of {options.folders} run folders")

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from memexp.canvas import own_style
 from memexp.figures.heatmaps import LOOK, is_gate, title_of
 from memexp.figures.lettering import FONT, titled
 
@@ -132,6 +133,7 @@ def saturation_by_unit(saturation: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+@own_style()
 def averages(
     means: pd.DataFrame,
     saturation: pd.DataFrame,

@@ -1,42 +1,94 @@
 """Figures: each function draws a table on given Axes and returns the Axes. No torch, no files, no global state.
 
-Colours are seaborn's colour-blind palette; every label also has a marker of its own, so that print without colour
-still tells them apart.
+A colour of seaborn's colour-blind palette, and a marker, mean a model, the same one in every figure. What else differs
+between its runs changes how light the colour is, whether the marker is filled, and the line. What is no model is black
+and grey. So print without colour tells everything apart too.
 """
 
-from collections.abc import Sequence
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 from scipy.optimize import isotonic_regression
 
+from memexp.figures.lettering import fitted, font_for, inches_wide, legible, made_legible, titled
 from memexp.results.statistics import share_reached
 from memexp.results.tables import interval
 
 Looks = dict[str, dict[str, Any]]
-"""Label -> colour and marker. Axes of one figure must share theirs, so that a label looks the same in all of them."""
+"""Label -> colour, marker and line. The figures of a study share theirs, so that a label looks the same in all."""
 
-MARKERS = "osD^vPX*<>hpd"  # more than colours, so that the two together name more labels than either alone
+PALETTE = sns.color_palette("colorblind")
+MODELS = {"srn": (0, "o"), "lstm": (1, "s"), "gru": (2, "D"), "minlstm": (3, "^"), "residual_srn": (4, "v"),
+          "mingru": (9, "P")}  # place in the palette, and marker  # fmt: skip
+REST = (5, 6, 8)  # places in the palette for a user's own cells; 7 is a grey
+OWN = [(colour, marker) for marker, colour in itertools.product("X*hpd><", REST)]  # all colours with one marker first
+MORE_MARKERS = "1234+x"  # for more kinds of one model than the rest can tell apart
+TINTS = (0.0, 0.5, -0.35)  # how much lighter or darker
 PERCENT = PercentFormatter(1.0, symbol=" %")
 LINES = ("-", "--", "-.", ":")
 SMALLEST_NORM = 1e-6  # of a gradient that is worth telling from 0
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text readable where it crosses a line
 NEVER_APART = 0.075  # of the axis: the height of a line of small text
 FLOOR: dict[str, Any] = {"color": "0.35", "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
+LEGEND_LINE = 0.2  # inches
+UNNAMED = ("_child", "_container", "_nolegend_")  # how matplotlib labels what has no label
 
 
-def style(labels: Sequence[str]) -> Looks:
-    """Give each label a colour and a marker."""
-    colours = sns.color_palette("colorblind", len(labels))
+def looks_of(rows: pd.DataFrame) -> Looks:
+    """Choose how each label looks: colour and marker by its model, the rest by its place among the model's labels.
+
+    Args:
+        rows: columns ``label`` and ``model.name``, of all runs whose figures belong together.
+    """
+    kinds = rows[["label", "model.name"]].drop_duplicates("label")
+    of_models = _colours_and_markers(kinds["model.name"])
+    places = kinds.groupby("model.name").cumcount()
     return {
-        label: {"color": colour, "marker": MARKERS[k % len(MARKERS)]}
-        for k, (label, colour) in enumerate(zip(labels, colours, strict=True))
+        label: _kind(*of_models[model], place)
+        for label, model, place in zip(kinds["label"], kinds["model.name"], places, strict=True)
+    }
+
+
+def _colours_and_markers(names: Iterable[str]) -> dict[str, tuple[Any, str]]:
+    """Return colour and marker of each model; a user's own has the same ones in every study where it can."""
+    found = {name: MODELS[name] for name in names if name in MODELS}
+    for name in sorted(set(names) - MODELS.keys()):
+        first = zlib.crc32(name.encode()) % len(REST)
+        wanted = [OWN[(first + k) % len(REST)] for k in range(len(REST))] + OWN[len(REST) :]
+        found[name] = next((look for look in wanted if look not in found.values()), wanted[0])
+    return {name: (PALETTE[colour], marker) for name, (colour, marker) in found.items()}
+
+
+def _kind(colour: Any, marker: str, place: int) -> dict[str, Any]:
+    """Return how one kind of a model looks, given its place among them."""
+    tint = TINTS[place // 2 % len(TINTS)]
+    colour = tuple((1 - abs(tint)) * np.array(to_rgb(colour)) + max(0.0, tint))
+    more = place // 12  # so many differ in tint, line and filling
+    return {
+        "color": colour,
+        "marker": marker if more == 0 else MORE_MARKERS[(more - 1) % len(MORE_MARKERS)],
+        "linestyle": LINES[place % len(LINES)],
+        "markerfacecolor": "white" if place % 2 else colour,
+    }
+
+
+def shades(names: Sequence[str]) -> Looks:
+    """Choose how things look that are no models: from grey to black, each with a line and a marker of its own."""
+    greys = np.linspace(0.6, 0.1, len(names)) if len(names) > 1 else [0.1]
+    return {
+        name: {"color": str(round(float(grey), 2)), "marker": marker, "linestyle": line}
+        for name, grey, marker, line in zip(names, greys, "osD^", LINES, strict=False)
     }
 
 
@@ -61,59 +113,98 @@ def new_figure(
 DIGITS_LONG = "length of the sequence (digits)"
 
 
-def score_against_length(
+def digits_long(axis: str) -> str | None:
+    """Say of the axis of digits what a length is."""
+    return DIGITS_LONG if axis == "length" else None
+
+
+def axis_label(setting: str) -> str:
+    """Name a setting on an axis: ``model.hidden_size`` -> hidden size."""
+    return setting.rpartition(".")[2].replace("_", " ")
+
+
+def number_axis(ax: Axes, numbers: Sequence[float], labels: int = 1) -> Callable[[float, int], float]:
+    """Make the x axis one of numbers, spaced truly, with a tick at each that occurs; log where they span magnitudes.
+
+    Args:
+        ax: the Axes.
+        numbers: that occur.
+        labels: how many points stand side by side at each.
+
+    Returns:
+        What gives the place of a number for the k-th label: beside it, so that nothing is hidden.
+    """
+    numbers = sorted(set(numbers)) or [0.0]  # where all runs have none, or all seeds stopped
+    log = numbers[0] > 0 and numbers[-1] >= 10 * numbers[0]
+    scaled, back = (np.log10, lambda x: 10.0**x) if log else (np.asarray, float)
+    places = np.array([float(scaled(number)) for number in numbers])
+    gap = float(np.diff(places).min()) if len(places) > 1 else 1.0
+    span = max(float(places[-1] - places[0]), gap)
+    step = min((0.03 if len(places) > 1 else 0.06) * span, 0.45 * gap / max(1, labels - 1))
+    margin = 0.5 * step * (labels - 1) + 0.05 * span + (0.3 if len(places) == 1 else 0)
+    if log:
+        ax.set_xscale("log")
+    ax.set_xlim(back(places[0] - margin), back(places[-1] + margin))
+    apart = (places - places[0]) / (span + 2 * margin) * inches_wide(ax)
+    texts, free = [], -math.inf
+    for place, number in zip(apart, numbers, strict=True):  # not named where that would cover the one before
+        text = f"{number:g}"
+        texts.append(text if place >= free else "")
+        if texts[-1]:
+            free = place + 0.09 * len(text) + 0.06
+    ax.set_xticks(numbers, texts)
+    ax.set_xticks([], minor=True)
+    return lambda number, k: float(back(float(scaled(number)) + step * (k - (labels - 1) / 2)))
+
+
+def score_against(
     rows: pd.DataFrame,
     score: str,
     ax: Axes,
-    looks: Looks | None = None,
+    looks: Looks,
+    axis: str = "length",
     points: bool = True,
     bounds: tuple[float, float] = (-np.inf, np.inf),
-    x_label: str = "length",
+    x_label: str | None = None,
+    numbers: Sequence[float] | None = None,
 ) -> Axes:
-    """Draw a score against length: a point for each seed, and the mean with its 95 % interval.
+    """Draw a score against length, or another number: a point for each seed, and the mean with its 95 % interval.
+
+    A label whose runs have no such number, as that of a setting of other cells, is a level line.
 
     Args:
-        rows: columns ``label``, ``length`` and the score; a row for each seed.
+        rows: columns ``label``, the axis' and the score; a row for each seed.
         score: the column.
-        ax: where to draw; its x axis has a place for each length that occurs, evenly spaced.
-        looks: of the labels of the whole figure; None if ``rows`` has them all.
+        ax: where to draw.
+        looks: of the labels, and of others of the figure.
+        axis: the column of the numbers.
         points: draw the point of each seed, not only mean and interval.
         bounds: what the score can be: intervals end there.
-        x_label: what a length is.
+        x_label: what the numbers are; None for the column's name.
+        numbers: those of all Axes that share the x axis; None for those of ``rows``.
     """
+    rows = rows.assign(number=pd.to_numeric(rows[axis]))
     labels = list(dict.fromkeys(rows["label"]))
-    lengths = sorted(rows["length"].unique())
-    styles = looks or style(labels)
-    shifts = np.linspace(-0.5, 0.5, len(labels) + 2)[1:-1] * 0.6  # side by side, so that nothing is hidden
-    for label, shift in zip(labels, shifts, strict=True):
-        own = rows[rows["label"] == label]
-        places = np.array([lengths.index(length) for length in sorted(own["length"].unique())]) + shift
-        groups = [own.loc[own["length"] == lengths[int(np.round(p - shift))], score].tolist() for p in places]
-        means, lows, highs = np.array([interval(values, bounds=(-np.inf, np.inf)) for values in groups]).T
-        for place, values in zip(places, groups if points else [[]] * len(places), strict=True):
-            ax.plot(
-                [place] * len(values),
-                values,
-                linestyle="",
-                alpha=0.35,
-                markersize=3.5,
-                markeredgewidth=0,
-                **styles[label],
-            )
+    numbers = rows["number"].dropna().tolist() if numbers is None else numbers
+    beside = number_axis(ax, numbers, len(labels))
+    for k, label in enumerate(labels):
+        own, look = rows[rows["label"] == label], looks[label]
+        if own["number"].isna().all():
+            mean, low, high = interval(own[score].tolist(), bounds=bounds)
+            ax.axhline(mean, label=label, linewidth=1.6, **{**look, "marker": ""})
+            if np.isfinite(low):
+                ax.axhspan(low, high, color=look["color"], alpha=0.15, linewidth=0)
+            continue
+        groups = {float(str(number)): group[score].tolist() for number, group in own.groupby("number")}
+        places = [beside(number, k) for number in groups]
+        means, lows, highs = np.array([interval(values, bounds=(-np.inf, np.inf)) for values in groups.values()]).T
+        for place, values in zip(places, groups.values() if points else (), strict=points):
+            dots = {"color": look["color"], "marker": look["marker"], "linestyle": "", "alpha": 0.35}
+            ax.plot([place] * len(values), values, markersize=3.5, markeredgewidth=0, **dots)
         lows, highs = np.maximum(lows, bounds[0]), np.minimum(highs, bounds[1])
-        ax.errorbar(
-            places,
-            means,
-            [means - lows, highs - means],
-            label=label,
-            capsize=3,
-            linewidth=1.6,
-            markersize=6,
-            **styles[label],
-        )
-    ax.set_xticks(range(len(lengths)), [str(length) for length in lengths])
-    ax.set_xlim(-0.6, len(lengths) - 0.4)
-    ax.set_xlabel(x_label)
+        errors = [means - lows, highs - means]
+        ax.errorbar(places, means, errors, label=label, capsize=3, linewidth=1.6, markersize=6, **look)
+    ax.set_xlabel(x_label or axis_label(axis))
     return ax
 
 
@@ -125,11 +216,17 @@ def score_axis(ax: Axes, share: bool) -> Axes:
     return ax
 
 
-def accuracy_against_length(
-    rows: pd.DataFrame, score: str, ax: Axes, chance: float, looks: Looks | None = None
+def accuracy_against(
+    rows: pd.DataFrame,
+    score: str,
+    ax: Axes,
+    chance: float,
+    looks: Looks,
+    axis: str = "length",
+    numbers: Sequence[float] | None = None,
 ) -> Axes:
     """Draw an accuracy against length (the book's figures 6.7 and 6.12) with the floor of guessing."""
-    score_against_length(rows, score, ax, looks, bounds=(0, 1), x_label=DIGITS_LONG)
+    score_against(rows, score, ax, looks, axis, bounds=(0, 1), x_label=digits_long(axis), numbers=numbers)
     score_axis(ax, share=True)
     ax.axhline(chance, **FLOOR)
     ax.annotate(
@@ -167,11 +264,11 @@ def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
     return ax
 
 
-def bits_against_length(
-    rows: pd.DataFrame, ax: Axes, all_bits: float, one_digit_bits: float, looks: Looks | None = None
+def bits_against(
+    rows: pd.DataFrame, ax: Axes, all_bits: float, one_digit_bits: float, looks: Looks, axis: str = "length"
 ) -> Axes:
     """Draw the retained bits, H(S) - cross-entropy, against length, with what knowing 0, 1 and 2 digits gives."""
-    score_against_length(rows, "retained_bits", ax, looks, x_label=DIGITS_LONG)
+    score_against(rows, "retained_bits", ax, looks, axis, x_label=digits_long(axis))
     for bits, text in ((0.0, "nothing"), (one_digit_bits, "one digit"), (all_bits, "both digits")):
         ax.axhline(bits, **FLOOR)
         ax.annotate(
@@ -189,22 +286,19 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
         history: columns ``iteration``, ``seed``, ``split``, ``value`` of one run's losses.
         ax: where to draw.
     """
-    for split, look in zip(("train", "dev"), style(["train", "dev"]).values(), strict=True):
+    history = history[np.isfinite(history["value"])]  # a seed's last one is not, where it diverged
+    for split, look in shades(["train", "dev"]).items():
         table = history[history["split"] == split].pivot(index="iteration", columns="seed", values="value")
         if table.empty:
             continue
         ax.plot(table.index, table.to_numpy(), color=look["color"], alpha=0.18, linewidth=0.6)
         means, lows, highs = np.array([interval(row.tolist(), bounds=(0, np.inf)) for row in table.to_numpy()]).T
         ax.fill_between(table.index, lows, highs, color=look["color"], alpha=0.2, linewidth=0)
-        ax.plot(
-            table.index,
-            means,
-            color=look["color"],
-            linewidth=1.6,
-            label=split,
-            linestyle="-" if split == "train" else "--",
-        )
-    ax.set_xlim(0, history["iteration"].max())
+        line = {"color": look["color"], "linestyle": look["linestyle"]}
+        ax.plot(table.index, means, linewidth=1.6, label=split, **line)
+    if history.empty:
+        return ax
+    ax.set_xlim(0, max(1, history["iteration"].max()))
     _raise_top(ax, 1.02 * history["value"].max())
     if history["iteration"].max() >= 1000:
         ax.xaxis.set_major_formatter(_thousands)
@@ -240,22 +334,33 @@ def gradient_norms(history: pd.DataFrame, ax: Axes) -> Axes:
         history: columns ``iteration``, ``seed``, ``value``, and ``when``: "before clipping" or "after clipping".
         ax: where to draw; its y axis is logarithmic down to `SMALLEST_NORM` and linear below, so that 0 has a place.
     """
-    for (when, look), line in zip(style(["before clipping", "after clipping"]).items(), LINES, strict=False):
+    history = history[np.isfinite(history["value"])]
+    for when, look in shades(["before clipping", "after clipping"]).items():
         table = history[history["when"] == when].pivot(index="iteration", columns="seed", values="value")
         if table.empty:
             continue
         ax.plot(table.index, table.to_numpy(), color=look["color"], alpha=0.25, linewidth=0.7)
-        ax.plot(table.index, table.median(axis=1), color=look["color"], linewidth=1.8, linestyle=line, label=when)
+        ax.plot(
+            table.index,
+            table.median(axis=1),
+            color=look["color"],
+            linewidth=1.8,
+            linestyle=look["linestyle"],
+            label=when,
+        )
+    if history.empty:
+        return ax
     _raise_top(ax, 2 * float(history["value"].max()))
     top = ax.get_ylim()
     ax.set_yscale("symlog", linthresh=SMALLEST_NORM)
     ax.set_yticks([0, *(10.0**power for power in range(-6, 10, 3))])
+    ax.yaxis.set_major_formatter(POWERS)
     ax.set_ylim(top)
-    ax.set_xlim(1, history["iteration"].max())
+    ax.set_xlim(1, max(2, history["iteration"].max()))
     return ax
 
 
-def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks | None = None) -> Axes:
+def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks) -> Axes:
     """Draw the share of seeds whose dev accuracy has reached a criterion, against updates, a line for each label.
 
     Args:
@@ -263,31 +368,29 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks 
             a seed.
         ax: where to draw.
         until: the last update; seeds that never got there keep a line below 1 up to it, with their number.
-        looks: of the labels of the whole figure; None if ``rows`` has them all.
+        looks: of the labels, and of others of the figure.
     """
-    looks = looks or style(list(dict.fromkeys(rows["label"])))
     ends: list[tuple[float, str, Any]] = []  # share at the end, what to say of it, colour
-    for place, (label, look) in enumerate(looks.items()):
-        own = rows[rows["label"] == label]
-        if own.empty:
-            continue
+    there = [label for label in looks if (rows["label"] == label).any()]
+    for label, width in zip(there, np.linspace(2.8, 1.2, len(there)), strict=True):  # those below can still be seen
+        own, look = rows[rows["label"] == label], looks[label]
         x, share = share_reached(own["updates"].tolist(), own["reached"].tolist(), until)
-        ax.step(
-            x, share, where="post", color=look["color"], linewidth=1.8, label=label, linestyle=LINES[place % len(LINES)]
-        )
+        line = {"color": look["color"], "linestyle": look["linestyle"]}
+        ax.step(x, share, where="post", linewidth=width, label=label, **line)
         never = int((~own["reached"]).sum())
         if never:
             ax.plot(until, share[-1], clip_on=False, **look)
             ends.append((float(share[-1]), f"{never} of {len(own)} never", look["color"]))
     ends.sort(key=lambda end: end[0])
+    apart = min(NEVER_APART, 0.97 / max(1, len(ends)))  # smaller where there are very many
     heights: list[float] = []
     for end, _, _ in ends:  # above each other, even where the lines coincide
-        heights.append(max([end, *heights[-1:]]) + NEVER_APART)
+        heights.append(max([end, *heights[-1:]]) + apart)
     too_high = max([0.0, *(height - 0.97 for height in heights)])
     for height, (_, text, colour) in zip(heights, ends, strict=True):
         ax.text(
-            0.96 * until, height - too_high, text, ha="right", va="center", fontsize=7.5, color=colour,
-            path_effects=HALO,
+            0.96 * until, height - too_high, text, ha="right", va="center", fontsize=7.5 * apart / NEVER_APART,
+            color=colour, path_effects=HALO,
         )  # fmt: skip
     ax.set_xlim(0, until)
     ax.set_ylim(0, 1.02)
@@ -296,21 +399,31 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks 
     return ax
 
 
-def reporting_against_length(rows: pd.DataFrame, columns: dict[str, str], truth: str, ax: Axes) -> Axes:
-    """Draw how far several ways to report the same runs lie above the truth, against length.
+def reporting_against(
+    rows: pd.DataFrame,
+    columns: dict[str, str],
+    truth: str,
+    ax: Axes,
+    axis: str = "length",
+    numbers: Sequence[float] | None = None,
+) -> Axes:
+    """Draw how far several ways to report the same runs lie above the truth, against length or another number.
 
     Args:
-        rows: columns ``length``, ``truth`` and those of ``columns``; a row for each seed.
+        rows: columns of the axis, ``truth`` and those of ``columns``; a row for each seed.
         columns: column -> what it is called.
         truth: the column that they are compared with, seed by seed.
         ax: where to draw; its y axis is in percentage points, the mean over seeds with its 95 % interval.
+        axis: the column of the numbers.
+        numbers: see `score_against`.
     """
     above = pd.concat(
-        {name: pd.DataFrame({"length": rows["length"], "above": 100 * (rows[column] - rows[truth])})
+        {name: pd.DataFrame({axis: rows[axis], "above": 100 * (rows[column] - rows[truth])})
          for column, name in columns.items()},
         names=["label"],
     ).reset_index("label")  # fmt: skip
-    score_against_length(above, "above", ax, points=False, x_label=DIGITS_LONG)
+    looks = shades(list(columns.values()))
+    score_against(above, "above", ax, looks, axis, points=False, x_label=digits_long(axis), numbers=numbers)
     ax.axhline(0, **FLOOR)
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:+.0f}"))
     return ax
@@ -320,6 +433,19 @@ def _thousands(value: float, _: object) -> str:
     return f"{value / 1000:g}k" if value else "0"
 
 
+def _power(value: float, _: object = None) -> str:
+    """Write a number of a log axis: 10⁻³; nothing between the powers of ten."""
+    if value == 0:
+        return "0"
+    power = round(math.log10(abs(value)))
+    whole = math.isclose(abs(value), 10.0**power)
+    return f"10{str(power).translate(SUPERSCRIPTS)}" if whole else ""
+
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+POWERS = FuncFormatter(_power)
+
+
 def cost_of_an_update(rows: pd.DataFrame, ax: Axes) -> Axes:
     """Draw milliseconds per update and seed on log scales.
 
@@ -327,17 +453,15 @@ def cost_of_an_update(rows: pd.DataFrame, ax: Axes) -> Axes:
         rows: columns ``model``, ``contestant``, ``value`` (what grows) and ``ms_per_update_and_seed``.
         ax: where to draw.
     """
-    looks = style(list(dict.fromkeys(rows["model"])))
+    looks = looks_of(rows.assign(**{"label": rows["model"], "model.name": rows["model"]}))
     for key, own in rows.groupby(["model", "contestant"], sort=False):
         model, contestant = map(str, key)
         ours = contestant == "memexp"
         ax.plot(
             own["value"],
             own["ms_per_update_and_seed"],
-            linestyle="-" if ours else "--",
-            markerfacecolor=looks[model]["color"] if ours else "white",
             label=f"{model.upper()}, {contestant}" + ("" if ours else " (one seed)"),
-            **looks[model],
+            **{**looks[model], **({} if ours else {"linestyle": "--", "markerfacecolor": "white"})},
         )
     ticks = sorted(rows["value"].unique())
     ax.set(xscale="log", yscale="log")
@@ -358,13 +482,22 @@ def hide_rest(axes: np.ndarray, used: int) -> None:
 
 
 def finish(figure: Figure, title: str = "") -> None:
-    """Add one legend for all Axes below them, and a title; axis labels stay at the outer Axes only."""
+    """Add one legend for all Axes below them, and a title, with room for both; make all texts legible."""
     if title:
-        figure.suptitle(title, fontsize=11)
+        titled(figure, title, 11)
     handles: dict[str, Any] = {}
     for ax in figure.axes:
-        for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
-            handles.setdefault(text, handle)
-    longest = max(map(len, handles), default=0)
-    columns = max(1, min(len(handles), int(figure.get_figwidth() * 11 / (longest + 8))))
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, frameon=False)
+        named: list[Any] = [*ax.lines, *ax.containers]
+        for handle in named:
+            label = str(handle.get_label())
+            if not label.startswith(UNNAMED):  # matplotlib itself would leave out any that begins with _
+                handles.setdefault(f" {label}" if label.startswith("_") else label, handle)
+    if handles:
+        texts = [fitted(legible(label, font_for(label)), figure.get_figwidth() - 0.6, 10) for label in handles]
+        longest = max(len(line) for text in texts for line in text.splitlines())
+        columns = max(1, min(len(texts), int(figure.get_figwidth() * 11 / (longest + 8))))
+        lines = math.ceil(len(texts) / columns) * (1 + max(text.count("\n") for text in texts))
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (lines - 1))
+        place: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+        figure.legend(list(handles.values()), texts, **place)
+    made_legible(figure)

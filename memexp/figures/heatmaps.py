@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from memexp.canvas import own_style
 from memexp.figures.lettering import FAINT, FONT, font_for, legible, titled
 
 TOKEN_WIDTH = 0.11  # inches that a digit or a character below a heatmap needs
@@ -94,17 +95,18 @@ def heatmap(
 
 
 def _name_tokens(tokens: Sequence[object], token: str, ax: Axes) -> None:
-    """Write the tokens of a sequence below the x axis; digits stand out from zeros and characters from white space."""
+    """Write the tokens of a sequence below the x axis; digits stand out from zeros, and characters from white space."""
     places = range(0, len(tokens), math.ceil(len(tokens) / MOST_TOKENS))
     shown = [str(tokens[place]) for place in places]
     font = font_for("".join(shown))
     written = [legible(text, font) for text in shown]
+    digits = token == "digit"  # in a text a digit is a character like any other
     for text, label in zip(written, ax.set_xticks(places, written), strict=True):
-        faint = text in FAINT
+        faint = text in FAINT or (digits and text == "0")
         label.label1.set(
             fontsize=FONT,
             color="0.45" if faint else "black",
-            fontweight="bold" if text.isascii() and text.isdigit() and not faint else "normal",
+            fontweight="bold" if digits and not faint else "normal",
             rotation=90 if len(text) > 1 else 0,
             parse_math=False,
             **font,
@@ -138,6 +140,7 @@ def _colour_bar(picture: AxesImage, label: str, ax: Axes) -> None:
     bar.ax.tick_params(labelsize=FONT)
 
 
+@own_style()
 def sheet(
     trace: Mapping[str, np.ndarray],
     tokens: Sequence[object],
@@ -170,6 +173,7 @@ def sheet(
     return titled(figure, title)
 
 
+@own_style()
 def single(
     values: np.ndarray,
     name: str,

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 FONT = 7.5  # size of small text
-FAINT = ("0", "␣", "↵")  # tokens that the others stand out from
+FAINT = ("␣", "↵")  # tokens that the others stand out from
+EM = 8 / 15  # width of a character, on average, by its height
 
 
 @functools.cache
@@ -62,11 +65,39 @@ def legible(text: str, font: Mapping[str, Any]) -> str:
     return "".join(c if c in glyphs else f"{ord(c):04x}" for c in text)
 
 
-def titled(figure: Figure, title: str) -> Figure:
+def titled(figure: Figure, title: str, size: float = 9) -> Figure:
     """Set a title, wrapped to the figure's width; its own line breaks stay."""
     font = font_for(title)
-    lines = [wrapped(line, int(figure.get_figwidth() * 15)) for line in legible(title, font).splitlines()]
-    figure.suptitle("\n".join(lines), fontsize=9, parse_math=False, **font)
+    lines = fitted(legible(title, font), figure.get_figwidth(), size)
+    figure.suptitle(lines, fontsize=size, parse_math=False, **font)
+    return figure
+
+
+def entitled(ax: Axes, title: str, size: float = 10) -> Axes:
+    """Set the title of Axes, wrapped to their width."""
+    text = legible(title, font_for(title))
+    ax.set_title(fitted(text, 1.1 * inches_wide(ax), size), fontsize=size)  # they will be a little wider
+    return ax
+
+
+def inches_wide(ax: Axes) -> float:
+    """Return about how wide Axes are, before the figure is laid out."""
+    return float(ax.bbox.width / ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
+
+
+def fitted(text: str, inches: float, size: float) -> str:
+    """Wrap a text of so many points to a width; its own line breaks stay."""
+    return "\n".join(wrapped(line, int(inches * 72 / (EM * size))) for line in text.splitlines())
+
+
+def made_legible(figure: Figure) -> Figure:
+    """Give every text of a figure a font that has its characters, so that a name in Chinese is no row of boxes."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        written = text.get_text()
+        font = font_for(written)
+        if font or legible(written, font) != written:
+            text.set(text=legible(written, font), **font)
     return figure
 
 

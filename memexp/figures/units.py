@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from memexp.canvas import own_style
 from memexp.figures.heatmaps import LOOK, title_of
 from memexp.figures.lettering import FAINT, FONT, font_for, legible, titled, wrapped
 
@@ -20,6 +21,7 @@ LINE, LINES = 72, 3  # characters of a text in a line, and how many lines of it 
 PALE = ListedColormap(matplotlib.colormaps["RdBu_r"](np.linspace(0.18, 0.82, 256)))  # text on it is legible
 
 
+@own_style()
 def units_by_feature(table: pd.DataFrame, title: str) -> Figure:
     """Draw how far every unit follows every feature of a text, before and after training: Axes for each part.
 
@@ -82,6 +84,7 @@ def _units_of_part(own: pd.DataFrame, before: pd.Series, ax: Axes) -> None:
     ax.set_axisbelow(True)
 
 
+@own_style()
 def units_in_text(values: np.ndarray, names: Sequence[str], tokens: Sequence[str], title: str) -> Figure:
     """Draw how a text begins for each of some units, every character on the colour of what the unit does there.
 

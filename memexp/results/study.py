@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ OFF = ("none", "zero")  # values of settings that need no name
 ADDS = ("model.forget_bias",)  # settings of which 0 needs no name either
 SPEAKS = ("model.variant", "model.initialiser", "clip_by", "optimizer", "task.sampling")  # values that need no key
 NEEDS = {"clip_by": "clip"}  # setting -> the one without which it does nothing
+NO_AMOUNTS = ("task.data_seed",)  # numbers of which one more or less means nothing
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Study:
     """The complete runs of one study or of several: `memexp.results.record.Collected`, with labels.
 
     Attributes:
-        rows: as there, with a ``label`` that names the model and what else differs, and the ``study``.
+        rows: as there, with the ``study``, a ``label`` that names the model and what else differs, the ``axis`` that
+            scores are drawn against, see `swept`, and the ``line``, the label without that setting.
         settings: as there.
         shown: as there.
         floors: as there, with the ``study``.
@@ -43,6 +46,8 @@ class Study:
 
     def of_task(self, task: str) -> "Study":
         """Return the runs of one task, with the settings and scores that these have."""
+        if self.rows["task.name"].nunique() == 1:
+            return self  # all columns are its own, those too that are empty because all seeds have stopped
         rows = self.rows[self.rows["task.name"] == task]
         of_all = [name for name in self.settings if not name.startswith("task.")] + ["best_iteration", "diverged_at"]
         rows = rows.drop(columns=[name for name in rows.columns if name not in of_all and rows[name].isna().all()])
@@ -106,16 +111,83 @@ def load_study(folder: Path, complaints: Complaints) -> Study:
     found = record.collect(record.run_folders(folder))
     for line in found.missing:
         complaints.add(f"missing: {folder.name}/{line}")
-    rows = found.rows
-    if rows.empty:
+    if found.rows.empty:
         raise RecordError(f"{folder} has no complete run; give the command that started it again to go on")
-    for task, own in rows.groupby("task.name"):
+    tasks = []
+    for task, own in found.rows.groupby("task.name", sort=False):
         named = label_settings(own, found.settings, ("model.name", "length", *found.panels[str(task)]))
-        rows.loc[own.index, "label"] = [label(row, named) for _, row in own.iterrows()]
-    rows["study"] = folder.name
-    rows = once(rows, found.settings)
-    rows = rows.sort_values("model.name", key=lambda names: names.map(_place), kind="stable")
+        tasks.append(labelled(in_order(own, named), named))
+    rows = once(pd.concat(tasks).assign(study=folder.name), found.settings)
     return Study(rows, found.settings, found.shown, found.floors.assign(study=folder.name))
+
+
+def labelled(rows: pd.DataFrame, named: list[str]) -> pd.DataFrame:
+    """Give the rows of one task their ``label``, ``axis`` and ``line``, see `Study`.
+
+    Args:
+        rows: of the task.
+        named: the settings that labels name.
+    """
+    models = rows.groupby("title")["model.name"].transform("nunique")
+    rows = rows.assign(title=rows["title"].where(models == 1, rows["title"] + " (" + rows["model.name"] + ")"))
+    axis = swept(rows, named)
+    others = [name for name in named if name != axis]
+    labels, lines = ([label(row, names) for _, row in rows.iterrows()] for names in (named, others))
+    return rows.assign(label=labels, axis=axis, line=lines)
+
+
+def swept(rows: pd.DataFrame, named: Sequence[str]) -> str:
+    """Choose what the scores of one task are drawn against: length, or where that is always the same another number.
+
+    Of several the one with the most values. No number is a setting that is null in some runs of a model.
+    """
+    found = {"length": 1}
+    for name in named if rows["length"].nunique() == 1 else ():
+        numbers = {model: [_number(value) for value in own] for model, own in rows.groupby("model.name")[name]}
+        amounts = [{*values} for values in numbers.values() if not any(value is None for value in values)]
+        whole = all(all(value is None for value in own) or None not in own for own in numbers.values())
+        if name not in NO_AMOUNTS and whole and any(len(own) > 1 for own in amounts):
+            found[name] = len(set[float | None]().union(*amounts))
+    return max(found, key=lambda name: found[name])
+
+
+def _number(value: object) -> float | None:
+    """Return a setting that is a number; None for any other."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer) or np.isnan(value):
+        return None
+    return float(value)
+
+
+def against(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return rows as figures of scores draw them, labelled by their ``line``, and the column that is the axis."""
+    axes = rows["axis"].unique()
+    return (rows.assign(label=rows["line"]), str(axes[0])) if len(axes) == 1 else (rows, "length")
+
+
+def in_order(rows: pd.DataFrame, named: Sequence[str]) -> pd.DataFrame:
+    """Sort the rows of one task as legends list them: by model, the plain one first, numbers by size; then by length.
+
+    Args:
+        rows: of the task.
+        named: the settings that labels name.
+    """
+
+    def place(row: pd.Series) -> tuple[object, ...]:
+        own = [_rank(row[name], name) for name in named]
+        return _place(row["model.name"]), row["model.name"], *own, row["length"]
+
+    places = {index: place(row) for index, row in rows.iterrows()}
+    return rows.loc[sorted(rows.index, key=places.__getitem__)]
+
+
+def _rank(value: Any, setting: str) -> tuple[int, float, str]:
+    """Place a value among those of its setting: what needs no name, then numbers, then words."""
+    number = _number(value)
+    if value in OFF or pd.isna(value) is True or (number == 0 and setting in ADDS):
+        return 0, 0.0, ""
+    if isinstance(value, bool | np.bool_):
+        return 1, float(value), ""
+    return (2, 0.0, str(value)) if number is None else (1, number, "")
 
 
 def join(studies: Sequence[Study]) -> Study:

@@ -12,6 +12,14 @@ from memexp.results.record import score_name
 
 SIZES = ("hidden_sizes", "parameters", "state_size")
 
+SPLITS = {  # beginning of a score's name -> what it is measured on, in the order in which they are explained
+    "last_": "*last*: with the weights after the last update, and not with those that dev chose.",
+    "train_": "*train*: what was trained on, scored again.",
+    "dev_": "*dev* chose the weights, as the best of many evaluations, so it is optimistic.",
+    "test_": "*test* is scored once, with the weights that dev chose.",
+    "exact_": "*exact* weighs every input that can occur with its probability, so it has no sampling error",
+}
+
 
 def interval(
     values: Sequence[float], level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
@@ -123,3 +131,45 @@ def markdown(table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
     text = _as_text(table, shown).astype(str)
     lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def explained(rows: pd.DataFrame, table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
+    """Say in Markdown how a table of `results` is read: what its rows, scores and brackets are.
+
+    Args:
+        rows: that it was made of.
+        table: of `results`.
+        shown: as for `results`.
+    """
+    counts = sorted(set(table["seeds"]))
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    lines = [
+        "Each row is a setting: *model*, *length*, and the keys in which runs differ. A key is empty where a run does "
+        "not have it, or where it is null.",
+        f"*seeds* is the number of random starts that a setting was trained from: {seeds}.",
+        "A score is the mean over the seeds. Its 95 % confidence interval is in square brackets (Student's t over "
+        "seeds, cut off at what a score can be); a single seed has none.",
+    ]
+    if any(shown.values()):
+        lines.append("% stands for a share in percent; where no score is named, it is the accuracy.")
+    lines += [text + _exact_over(rows) * (begin == "exact_") for begin, text in SPLITS.items() if _any(shown, begin)]
+    if table["stopped"].any():
+        lines.append("*stopped* counts the seeds whose loss was not finite at some update; the scores leave them out.")
+    if "parameters" in table:
+        lines.append("*parameters* is the number of weights of one seed.")
+    lines.append("*time* is what all seeds took together.")
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _any(shown: Mapping[str, bool], begin: str) -> bool:
+    return any(column.startswith((begin, f"last_{begin}")) for column in shown)
+
+
+def _exact_over(rows: pd.DataFrame) -> str:
+    """Say what the exact scores are over, as far as the records do."""
+    if "exact_over" not in rows:
+        return "."
+    known = rows.dropna(subset=["exact_over"]).sort_values("length")
+    by_length = known.groupby("length")["exact_over"].unique()
+    parts = [f"{' or '.join(map(str, over))} at length {length}" for length, over in by_length.items()]
+    return f": {', '.join(parts)}." if parts else "."

@@ -165,9 +165,11 @@ class DigitSum(SampledTask):
         }
 
     def about(self) -> dict[str, Any]:
-        """Return what the exact scores are over, the entropy of the answers, and what guessing scores."""
+        """Return the number of rows, what exact scores are over, the entropy of the answers, what guessing scores."""
         entropy, chance = target_statistics(self.distribution())
-        return {"exact_over": self.distribution().source, "target_entropy_bits": entropy, "chance_accuracy": chance}
+        sizes = {f"{split}_rows": len(rows) for split, rows in self._rows.items()}
+        exact = {"exact_over": self.distribution().source}
+        return {**sizes, **exact, "target_entropy_bits": entropy, "chance_accuracy": chance}
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the three data files."""

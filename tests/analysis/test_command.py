@@ -1,10 +1,11 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import CommandLine, make_run
+from helpers import CommandLine, make_run, seed_row
 
 from memexp.analysis import char_lm, common, digit_sum
 from memexp.analysis import command as analysis
@@ -93,7 +94,7 @@ def test_an_unwritable_images_folder_does_not_spoil_the_sweep(memexp: CommandLin
     (tmp_path / "images").write_text("a file")
     result = memexp("-m", *ALONE, "length=4", "model=srn", "epochs=1", "seeds=1")
     assert result.returncode == 1
-    assert "cannot write images/book/seeds.csv: " in result.stdout
+    assert "cannot write images/book/.analysis: " in result.stdout
     assert "Traceback" not in result.stderr
     assert record.is_complete(tmp_path / "outputs" / "book" / "epochs=1,length=4,model=srn,seeds=1")
 
@@ -126,9 +127,59 @@ def test_a_language_model_has_curves_and_floors_of_its_own(memexp: CommandLine, 
     both = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (both.returncode, both.stderr) == (0, "")
     images = tmp_path / "images" / "book+char_lm"
-    assert {path.name for path in images.iterdir()} == {"digit_sum", "char_lm"}
+    assert {path.name for path in images.iterdir()} == {"digit_sum", "char_lm", ".analysis"}
     assert {path.stem for path in (images / "char_lm").glob("*.png")} == {"bits"}
     assert {"accuracy", "updates_until"} <= {path.stem for path in (images / "digit_sum").glob("*.png")}
     of_texts = pd.read_csv(images / "char_lm" / "results.csv")
     pd.testing.assert_frame_equal(of_texts, table)
     assert pd.read_csv(images / "digit_sum" / "results.csv")["length"].tolist() == [4]
+
+
+def test_what_the_records_no_longer_make_is_removed(tmp_path: Path):
+    """A trial with other settings that is deleted leaves nothing behind; a user's own file stays."""
+    outputs, images = tmp_path / "outputs", tmp_path / "images"
+    make_run(outputs / "book", 5)
+    trial = make_run(outputs / "book", 5, task={"_target_": "own.Copy", "name": "copy"}, shown={"test_accuracy": True})
+    for folder in (outputs / "book").iterdir():
+        pd.DataFrame([(0, 0, "dev", "loss", 1.0), (1, 0, "dev", "loss", 0.5)], columns=record.HISTORY_COLUMNS).to_csv(
+            folder / record.HISTORY, index=False
+        )
+    assert list(analysis.analyse(["book"], outputs, images, Complaints()))
+    assert (images / "book" / "copy" / "scores.png").exists()
+    (images / "book" / "copy" / "notes.txt").write_text("a user's")
+    shutil.rmtree(trial)
+    lines = list(analysis.analyse(["book"], outputs, images, Complaints()))
+    removed = [line for line in lines if line.startswith("removed: ")]
+    assert f"removed: {images}/book/copy/scores.png, which the records no longer make" in removed
+    assert [path.name for path in (images / "book" / "copy").iterdir()] == ["notes.txt"]
+    assert not (images / "book" / "digit_sum").exists()
+    assert (images / "book" / "accuracy.png").exists()
+
+
+def test_results_md_explains_the_comparison(tmp_path: Path):
+    make_run(tmp_path / "book", 5, "srn")
+    make_run(tmp_path / "book", 5, "lstm")
+    list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints(quiet=True)))
+    page = (tmp_path / "images" / "book" / "results.md").read_text()
+    columns = list(pd.read_csv(tmp_path / "images" / "book" / "comparison.csv"))
+    described = [name for names in digit_sum.COMPARISON for name in names.split(", ")]
+    assert described == columns
+    for names in digit_sum.COMPARISON:
+        assert f"| {names} |" in page
+
+
+def test_two_labels_that_differ_only_in_case_have_a_file_each(tmp_path: Path):
+    for name, title in (("one", "Leaky"), ("two", "LEAKY")):
+        folder = make_run(tmp_path / "book", 5, name, title=title)
+        (folder / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,1\n9,0,dev,loss,0.5\n")
+    list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints()))
+    assert len(list((tmp_path / "images" / "book").glob("loss_leaky*.png"))) == 2
+
+
+def test_a_study_of_which_all_seeds_have_stopped_is_drawn(tmp_path: Path):
+    stopped = {**seed_row(0, None, 3), "dev_accuracy": None, "test_accuracy": None, "retained_bits": None}
+    folder = make_run(tmp_path / "book", 5, seeds=[stopped])
+    (folder / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,1\n0,0,dev,accuracy,0.1\n")
+    lines = list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints()))
+    assert f"written: {tmp_path}/images/book/accuracy.png, .pdf" in lines
+    assert "*stopped*" in (tmp_path / "images" / "book" / "results.md").read_text()

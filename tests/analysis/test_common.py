@@ -78,12 +78,12 @@ def test_an_unknown_task_has_tables_of_its_settings_and_scores(tmp_path: Path):
             made.rename(made.with_name(f"{made.name},delay={delay}"))
     lines = [*analyse(["copies"], tmp_path / "outputs", tmp_path / "images", Complaints())]
     images = tmp_path / "images" / "copies"
-    assert lines[0] == f"{images}/seeds.csv, results.csv, results.md, comparison.csv"
+    assert lines[0] == f"written: {images}/seeds.csv, results.csv, results.md, comparison.csv"
     names = {"scores", "curves"}
-    assert lines[1:] == [f"{images}/scores.png, .pdf", f"{images}/curves.png, .pdf"]
+    assert lines[1:] == [f"written: {images}/scores.png, .pdf", f"written: {images}/curves.png, .pdf"]
     assert {path.stem for path in images.glob("*.png")} == {path.stem for path in images.glob("*.pdf")} == names
     assert {path.name for path in images.iterdir() if path.suffix not in (".png", ".pdf")} == {
-        "seeds.csv", "results.csv", "results.md", "comparison.csv",
+        "seeds.csv", "results.csv", "results.md", "comparison.csv", ".analysis",
     }  # fmt: skip
     assert len(pd.read_csv(images / "seeds.csv")) == 3 * 6
     table = pd.read_csv(images / "results.csv")
@@ -96,7 +96,7 @@ def test_an_unknown_task_has_tables_of_its_settings_and_scores(tmp_path: Path):
     ]
     assert table["test error"].tolist() == pytest.approx([2.625] * 6)
     assert table["test error_high"].max() > 1
-    header, _, first, *_ = (images / "results.md").read_text().splitlines()
+    _, _, header, _, first, *_ = (images / "results.md").read_text().splitlines()
     assert (
         header == "| model | length | task.delay | parameters | seeds | dev error | test error | test copied % | time |"
     )
@@ -293,7 +293,7 @@ def test_several_tasks_in_one_study_have_a_folder_each(tmp_path: Path):
     for study in ("both", "copies"):
         assert list(analyse([study], outputs, tmp_path / "images", Complaints()))
     images = tmp_path / "images"
-    assert {path.name for path in (images / "both").iterdir()} == {"copy", "echo"}
+    assert {path.name for path in (images / "both").iterdir()} == {"copy", "echo", ".analysis"}
     for name in ("results.csv", "results.md", "scores.png", "curves.png"):
         for task in ("copy", "echo"):
             assert (images / "both" / task / name).read_bytes() == (images / "copies" / name).read_bytes()

@@ -1,9 +1,13 @@
+import colorsys
+
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import axes
+from helpers import axes, x_labels
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from memexp.canvas import own_style
 from memexp.figures import curves
 
 
@@ -17,11 +21,14 @@ def rows() -> pd.DataFrame:
         ("LSTM", 10, 0.7),
     ]
     frame = pd.DataFrame(table, columns=["label", "length", "exact_accuracy"])
-    return frame.assign(retained_bits=4 * frame["exact_accuracy"])
+    return frame.assign(retained_bits=4 * frame["exact_accuracy"], **{"model.name": frame["label"].str.lower()})
+
+
+LOOKS = curves.looks_of(rows())
 
 
 def test_accuracy_shows_points_means_and_the_floor():
-    ax = curves.accuracy_against_length(rows(), "exact_accuracy", axes(), 0.1)
+    ax = curves.accuracy_against(rows(), "exact_accuracy", axes(), 0.1, LOOKS)
     assert ax.get_ylim() == (0, 1.02)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["10", "35"]
     assert ax.get_xlabel() == "length of the sequence (digits)"
@@ -39,16 +46,16 @@ def test_accuracy_shows_points_means_and_the_floor():
 
 
 def test_intervals_are_students_and_stay_within_the_scale():
-    ax = curves.score_against_length(rows(), "exact_accuracy", axes(), bounds=(0, 1))
+    ax = curves.score_against(rows(), "exact_accuracy", axes(), LOOKS, bounds=(0, 1))
     srn = ax.containers[0].lines[2][0].get_segments()
     assert srn[0][:, 1].tolist() == pytest.approx([0, 1])  # 0.5 +- 12.7 * 0.1, cut off
     assert srn[1][:, 1].tolist() == pytest.approx([0.2, 0.2])
-    ax = curves.accuracy_against_length(rows(), "exact_accuracy", axes(), 0.1)
+    ax = curves.accuracy_against(rows(), "exact_accuracy", axes(), 0.1, LOOKS)
     assert ax.containers[0].lines[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([0, 1])
 
 
 def test_a_score_without_bounds_has_its_whole_interval():
-    ax = curves.score_against_length(rows(), "exact_accuracy", axes())
+    ax = curves.score_against(rows(), "exact_accuracy", axes(), LOOKS)
     low, high = ax.containers[0].lines[2][0].get_segments()[0][:, 1]
     assert (low, high) == pytest.approx((0.5 - 1.2706, 0.5 + 1.2706), abs=1e-4)
     assert ax.get_xlabel() == "length"
@@ -56,7 +63,7 @@ def test_a_score_without_bounds_has_its_whole_interval():
 
 def test_the_axis_of_a_share_is_in_percent_and_of_another_score_open_upwards():
     share, other = (
-        curves.score_axis(curves.score_against_length(rows(), "exact_accuracy", axes()), s) for s in (True, False)
+        curves.score_axis(curves.score_against(rows(), "exact_accuracy", axes(), LOOKS), s) for s in (True, False)
     )
     assert share.get_ylim() == (0, 1.02)
     assert share.yaxis.get_major_formatter()(0.5) == "50 %"
@@ -66,7 +73,7 @@ def test_the_axis_of_a_share_is_in_percent_and_of_another_score_open_upwards():
 
 
 def test_bits_show_what_knowing_nothing_one_and_both_digits_gives():
-    ax = curves.bits_against_length(rows(), axes(), 4.03, 0.71)
+    ax = curves.bits_against(rows(), axes(), 4.03, 0.71, LOOKS)
     assert [t.get_text() for t in ax.texts] == ["nothing: 0.00", "one digit: 0.71", "both digits: 4.03"]
     assert ax.get_ylabel() == "retained bits (exact)"
 
@@ -90,9 +97,127 @@ def test_loss_curves_show_each_seed_and_the_mean():
 
 
 def test_every_label_has_a_colour_and_a_marker_of_its_own():
-    looks = curves.style([f"model {k}" for k in range(8)])
-    assert len({(look["color"], look["marker"]) for look in looks.values()}) == 8
-    assert len({look["marker"] for look in looks.values()}) == 8
+    """Also those of a user's own, of which each has the look that it has alone, unless another has it already."""
+    names = [*curves.MODELS, "leaky", "my_cell", "another", "x", "Leaky"]
+    looks = curves.looks_of(kinds(*((name, name) for name in names)))
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(names)
+    assert len({look["color"] for name, look in looks.items() if name in curves.MODELS}) == len(curves.MODELS)
+    for name in names:
+        alone = curves.looks_of(kinds((name, name)))[name]
+        others = [look for other, look in looks.items() if other != name]
+        assert alone == looks[name] or alone in others
+    for name in curves.MODELS:
+        assert curves.looks_of(kinds((name, name)))[name] == looks[name]
+
+
+def test_kinds_of_one_model_share_its_colour_and_marker_and_can_all_be_told_apart():
+    labels = ["LSTM", *(f"LSTM, lr {k}" for k in range(17))]
+    looks = curves.looks_of(kinds(*(("lstm", label) for label in labels), ("srn", "SRN")))
+    assert looks["SRN"] == curves.looks_of(rows())["SRN"]
+    assert looks["LSTM"] == curves.looks_of(rows())["LSTM"]
+    assert looks["LSTM"]["linestyle"] == "-"
+    own = [looks[label] for label in labels]
+    assert len({str(look) for look in own}) == 18
+    assert {look["marker"] for look in own[:12]} == {curves.MODELS["lstm"][1]}
+    assert own[1]["color"] == own[0]["color"]
+    hues = {round(colorsys.rgb_to_hsv(*look["color"])[0], 2) for look in own}
+    assert len(hues) == 1
+
+
+def test_what_is_no_model_has_no_colour():
+    looks = curves.shades(["train", "dev"])
+    assert [look["color"] for look in looks.values()] == ["0.6", "0.1"]
+    assert [look["linestyle"] for look in looks.values()] == ["-", "--"]
+
+
+def kinds(*pairs: tuple[str, str]) -> pd.DataFrame:
+    """A table of models and labels."""
+    return pd.DataFrame(pairs, columns=["model.name", "label"])
+
+
+# --- the axis of numbers ---
+
+
+def test_numbers_are_spaced_truly_with_a_tick_at_each():
+    ax = axes()
+    place = curves.number_axis(ax, [35, 10, 20, 10], 2)
+    assert ax.get_xscale() == "linear"
+    assert list(ax.get_xticks()) == [10, 20, 35]
+    assert x_labels(ax) == ["10", "20", "35"]
+    assert [(place(number, 0) + place(number, 1)) / 2 for number in (10, 20, 35)] == pytest.approx([10, 20, 35])
+    assert 0 < place(10, 1) - place(10, 0) < 2
+    low, high = ax.get_xlim()
+    assert low < place(10, 0)
+    assert place(35, 1) < high
+
+
+def test_numbers_over_magnitudes_are_on_a_log_axis():
+    ax = axes()
+    place = curves.number_axis(ax, [0.001, 0.003, 0.01])
+    assert ax.get_xscale() == "log"
+    assert x_labels(ax) == ["0.001", "0.003", "0.01"]
+    assert place(0.003, 0) == pytest.approx(0.003)
+
+
+def test_zero_and_a_single_number_have_an_axis_too():
+    ax = axes()
+    curves.number_axis(ax, [0, 0.5, 100])
+    assert ax.get_xscale() == "linear"
+    assert x_labels(ax) == ["0", "", "100"]  # the second would cover the first
+    places = [curves.number_axis(ax, [20], 18)(20, k) for k in range(18)]
+    low, high = ax.get_xlim()
+    assert low < min(places)
+    assert max(places) < high
+    assert len(set(places)) == 18
+
+
+def test_a_score_can_be_drawn_against_any_number_and_what_does_not_have_it_is_a_level_line():
+    table = rows().assign(**{"model.leak": [0.1, 0.1, 0.5, 0.5, np.nan, np.nan]})
+    ax = curves.score_against(table, "exact_accuracy", axes(), LOOKS, "model.leak")
+    assert ax.get_xlabel() == "leak"
+    assert x_labels(ax) == ["0.1", "0.5"]
+    level = next(line for line in ax.lines if line.get_label() == "LSTM")
+    assert list(level.get_ydata()) == pytest.approx([0.8, 0.8])
+    assert level.get_color() == LOOKS["LSTM"]["color"]
+
+
+# --- legends and titles ---
+
+
+def test_there_is_room_for_many_long_labels_whatever_is_in_them():
+    labels = [f"LSTM, learning rate {k}, hidden size 32, initialiser orthogonal" for k in range(16)]
+    labels += ["_costs $5 and $6_", "漏记忆" * 30]
+    table = pd.concat([rows()[:2].assign(label=label) for label in labels])
+    with own_style():
+        figure, ((ax,),) = curves.new_figure(1, 1)
+        curves.score_against(table, "exact_accuracy", ax, curves.looks_of(table))
+        height = figure.get_figheight()
+        curves.finish(figure, "A study with a name that is far too long for a figure of this width: " * 2)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # a warning would be an error
+    assert figure.get_figheight() > height + 16 * 0.2
+    box = figure.bbox
+    for text in (figure._suptitle, *figure.legends[0].get_texts()):
+        own = text.get_window_extent()
+        assert box.x0 <= own.x0
+        assert own.x1 <= box.x1
+        assert box.y0 <= own.y0
+        assert own.y1 <= box.y1
+    assert ax.get_window_extent().height > 130
+    texts = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
+    assert "_costs $5 and $6_" in texts
+    assert len(texts) == 18
+
+
+def test_powers_of_ten_are_written_without_mathtext():
+    assert [curves.POWERS(value) for value in (0, 1e-6, 1, 1e12, 300)] == ["0", "10⁻⁶", "10⁰", "10¹²", ""]
+
+
+def test_what_is_not_finite_is_left_out_of_curves():
+    table = [(0, 0, "dev", 1.0), (100, 0, "dev", np.inf), (0, 1, "dev", np.nan)]
+    history = pd.DataFrame(table, columns=["iteration", "seed", "split", "value"])
+    assert curves.loss_curves(history, axes()).get_ylim() == (0, pytest.approx(1.02))
+    assert not curves.loss_curves(history[1:], axes()).lines
 
 
 def test_seeds_that_never_got_there_are_counted():
@@ -100,7 +225,7 @@ def test_seeds_that_never_got_there_are_counted():
         [("SRN", 100, True), ("SRN", 500, False), ("SRN", 500, False), ("LSTM", 300, True)],
         columns=["label", "updates", "reached"],
     )
-    ax = curves.share_that_got_there(rows, axes(), 500)
+    ax = curves.share_that_got_there(rows, axes(), 500, LOOKS)
     assert [t.get_text() for t in ax.texts] == ["2 of 3 never"]
     assert ax.get_xlim() == (0, 500)
     lines = {line.get_label(): line.get_ydata() for line in ax.lines}
@@ -112,7 +237,7 @@ def test_reporting_draws_the_mean_of_each_column_above_the_truth():
     rows = pd.DataFrame(
         {"length": [10, 10, 35], "test": [0.2, 0.4, 0.1], "dev": [0.5, 0.5, 0.3], "exact": [0.2, 0.3, 0.3]}
     )
-    ax = curves.reporting_against_length(rows, {"dev": "on dev", "test": "on test"}, "exact", axes())
+    ax = curves.reporting_against(rows, {"dev": "on dev", "test": "on test"}, "exact", axes())
     handles, labels = ax.get_legend_handles_labels()
     assert {label: handle.lines[0].get_ydata().tolist() for label, handle in zip(labels, handles, strict=True)} == {
         "on dev": pytest.approx([25, 0]),
@@ -122,20 +247,21 @@ def test_reporting_draws_the_mean_of_each_column_above_the_truth():
 
 def test_what_is_said_of_seeds_that_never_got_there_does_not_overlap():
     labels = [f"model {k}" for k in range(4)]
+    looks = curves.looks_of(kinds(*((label, label) for label in labels)))
     rows = pd.DataFrame([(label, 500, False) for label in labels], columns=["label", "updates", "reached"])
-    heights = [text.get_position()[1] for text in curves.share_that_got_there(rows, axes(), 500).texts]
+    heights = [text.get_position()[1] for text in curves.share_that_got_there(rows, axes(), 500, looks).texts]
     assert len(heights) == 4
     rows = pd.DataFrame(
         [(label, 9, k < 9) for label in labels for k in range(10)], columns=["label", "updates", "reached"]
     )
-    assert max(t.get_position()[1] for t in curves.share_that_got_there(rows, axes(), 500).texts) < 1
+    assert max(t.get_position()[1] for t in curves.share_that_got_there(rows, axes(), 500, looks).texts) < 1
     assert np.diff(sorted(heights)).min() >= curves.NEVER_APART - 1e-9
 
 
 def test_a_label_looks_the_same_in_every_axes_of_a_figure():
     table = rows()
-    looks = curves.style(["other", "SRN", "LSTM"])
-    ax = curves.score_against_length(table[table["label"] == "LSTM"], "exact_accuracy", axes(), looks)
+    looks = LOOKS
+    ax = curves.score_against(table[table["label"] == "LSTM"], "exact_accuracy", axes(), looks)
     (handle,), _ = ax.get_legend_handles_labels()
     assert handle.lines[0].get_color() == looks["LSTM"]["color"]
     assert handle.lines[0].get_marker() == looks["LSTM"]["marker"]

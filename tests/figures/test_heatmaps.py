@@ -77,13 +77,22 @@ def test_only_some_of_very_many_digits_and_units_are_named():
 
 
 def test_characters_and_marks_are_written_below_a_heatmap():
-    ax = heatmaps.heatmap(np.zeros((4, 3)), "input_gate", ["a", "␣", "7", "$"], axes(), token="character")
-    assert x_labels(ax) == ["a", "␣", "7", "$"]
+    ax = heatmaps.heatmap(np.zeros((5, 3)), "input_gate", ["a", "␣", "7", "$", "0"], axes(), token="character")
+    assert x_labels(ax) == ["a", "␣", "7", "$", "0"]
     assert ax.get_xlabel() == "character at each time step"
     ticks = [tick.label1 for tick in ax.xaxis.get_major_ticks()]
-    assert [label.get_color() for label in ticks] == ["black", "0.45", "black", "black"]
-    assert [label.get_fontweight() for label in ticks] == ["normal", "normal", "bold", "normal"]
+    assert [label.get_color() for label in ticks] == ["black", "0.45", "black", "black", "black"]
+    assert {label.get_fontweight() for label in ticks} == {"normal"}
     assert not any(label.get_parse_math() for label in ticks)
+
+
+@pytest.mark.parametrize("token", ["digit", "symbol", "number", "character"])
+def test_only_where_tokens_are_digits_some_are_bold_and_zeros_pale(token: str):
+    ax = heatmaps.heatmap(np.zeros((3, 2)), "input_gate", ["6", "0", "1"], axes(), token=token)
+    ticks = [tick.label1 for tick in ax.xaxis.get_major_ticks()]
+    weights, colours = ["bold", "normal", "bold"], ["black", "0.45", "black"]
+    assert [label.get_fontweight() for label in ticks] == (weights if token == "digit" else ["normal"] * 3)
+    assert [label.get_color() for label in ticks] == (colours if token == "digit" else ["black"] * 3)
 
 
 def test_bits_are_the_last_panel():

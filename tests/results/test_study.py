@@ -7,7 +7,18 @@ from helpers import make_run, seed_row
 
 from memexp.errors import Complaints, ConfigError, RecordError
 from memexp.results import record, tables
-from memexp.results.study import Study, find_study, join, label, load_study, once, read_histories, read_right
+from memexp.results.study import (
+    Study,
+    against,
+    find_study,
+    join,
+    label,
+    load_study,
+    once,
+    read_histories,
+    read_right,
+    swept,
+)  # fmt: skip
 
 
 def load(folder: Path) -> Study:
@@ -249,3 +260,63 @@ def test_right_answers_are_those_of_the_rows(tmp_path: Path):
     rows = load(tmp_path / "book").rows
     assert read_right(tmp_path, rows).tolist() == [[0, 1, 1, 0], [1, 1, 1, 1]]
     np.testing.assert_array_equal(read_right(tmp_path, rows[rows["seed"] == 1]), [[1, 1, 1, 1]])
+
+
+# --- order, and what scores are drawn against ---
+
+
+def labels_of(study: Study) -> list[str]:
+    return list(dict.fromkeys(study.rows["label"]))
+
+
+def test_labels_are_in_the_order_of_numbers(tmp_path: Path):
+    for lr in (0.01, 0.001, 5.0, 10.0):
+        make_run_with(tmp_path / "book", lr=lr)
+    assert labels_of(load(tmp_path / "book")) == [f"LSTM, lr {lr}" for lr in ("0.001", "0.01", "5", "10")]
+
+
+def test_the_plain_one_is_before_those_with_something_to_say(tmp_path: Path):
+    for clip in (5.0, None, 0.5):
+        make_run_with(tmp_path / "book", clip=clip)
+    assert labels_of(load(tmp_path / "book")) == ["LSTM", "LSTM, clip 0.5", "LSTM, clip 5"]
+
+
+def test_of_a_single_length_scores_are_drawn_against_the_number_that_was_swept(tmp_path: Path):
+    for lr in (0.01, 0.001):
+        make_run_with(tmp_path / "book", lr=lr)
+    rows, axis = against(load(tmp_path / "book").rows)
+    assert axis == "lr"
+    assert set(rows["label"]) == {"LSTM"}
+    assert rows["lr"].tolist() == [0.001, 0.001, 0.01, 0.01]
+
+
+def test_length_is_the_axis_where_there_are_several_or_nothing_else_is_a_number(tmp_path: Path):
+    for length, lr in ((5, 0.1), (6, 0.2)):
+        summary = record.read_json((folder := make_run(tmp_path / "book", length)) / record.SUMMARY)
+        summary["config"]["lr"] = lr
+        record.write_json(folder / record.SUMMARY, summary)
+    for clip in (5.0, None, 0.5):  # null is no number
+        make_run_with(tmp_path / "clipped", clip=clip)
+    for seed in (1, 2):  # and of some numbers one more or less means nothing
+        folder = make_run(tmp_path / "data" / str(seed), 5)
+        summary = record.read_json(folder / record.SUMMARY)
+        summary["config"]["task"]["data_seed"] = seed
+        record.write_json(folder / record.SUMMARY, summary)
+        folder.rename(tmp_path / "data" / f"length=5,data_seed={seed}")
+    for name in ("book", "clipped", "data"):
+        rows, axis = against(load(tmp_path / name).rows)
+        assert axis == "length"
+        assert len(set(rows["label"])) > 1
+
+
+def test_a_number_that_some_models_do_not_have_can_be_the_axis():
+    table = [("leaky", 0.1), ("leaky", 0.5), ("srn", np.nan)]
+    rows = pd.DataFrame(table, columns=["model.name", "model.leak"]).assign(length=5)
+    assert swept(rows, ["model.leak"]) == "model.leak"
+    assert swept(rows[rows["model.leak"] != 0.5], ["model.leak"]) == "length"
+
+
+def test_two_models_of_one_title_are_told_apart(tmp_path: Path):
+    make_run(tmp_path / "book", 5, "srn", title="SRN")
+    make_run(tmp_path / "book", 5, "my_srn", title="SRN")
+    assert labels_of(load(tmp_path / "book")) == ["SRN (srn)", "SRN (my_srn)"]

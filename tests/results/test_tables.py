@@ -129,3 +129,23 @@ def test_a_score_has_as_many_digits_as_it_needs(mean: float, share: bool, text: 
     shown = {"test_error": share}
     table = tables.results(pd.DataFrame([row(10, 0, 0.5, test_error=mean)]), SETTINGS, shown)
     assert tables.markdown(table, shown).splitlines()[-1] == f"| srn | 10 | 1 | {text} | 3 s |"
+
+
+def test_a_table_says_how_it_is_read():
+    rows = pd.DataFrame([row(10, 0, 0.4, exact_over="all 7 inputs"), row(20, 0, 0.6, exact_over="all 9 inputs")])
+    text = tables.explained(rows, tables.results(rows, SETTINGS, SHOWN), SHOWN)
+    assert "*exact* weighs every input" in text
+    assert "all 7 inputs at length 10, all 9 inputs at length 20." in text
+    assert "trained from: 1." in text
+    assert "95 % confidence interval" in text
+    assert "*stopped*" not in text
+    assert "*train*" not in text
+    stopped = pd.DataFrame([row(10, 0, 0.4), row(10, 1, math.nan, diverged_at=3)])
+    shown = {"last_train_perplexity": False}
+    table = tables.results(stopped.assign(last_train_perplexity=2.0), SETTINGS, shown)
+    text = tables.explained(stopped, table, shown)
+    assert "*stopped* counts" in text
+    assert "*train*" in text
+    assert "*last*" in text
+    assert "*exact*" not in text
+    assert "percent" not in text

@@ -299,7 +299,8 @@ def test_floors_and_bits_are_those_of_knowing_nothing_or_a_digit(tmp_path: Path)
     about = own.about()
     assert about.pop("target_entropy_bits") == pytest.approx(entropy, rel=1e-12)
     assert about.pop("chance_accuracy") == pytest.approx(0.1, rel=1e-12)
-    assert about == {"exact_over": "all 3700 inputs"}
+    sizes = {"train_rows": 300, "dev_rows": 100, "test_rows": 100}
+    assert about == {**sizes, "exact_over": "all 3700 inputs"}
     assert own.floors() == {
         "accuracy": {"always the likeliest answer": pytest.approx(0.1)},
         "loss": {"knowing nothing": pytest.approx(2.794, abs=5e-4), "knowing one digit": math.log(10)},

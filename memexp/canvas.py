@@ -1,0 +1,38 @@
+"""matplotlib as memexp uses it: a figure looks the same wherever it is drawn, and nothing of the user's is changed.
+
+A notebook hands its own backend on to the commands that it starts (``MPLBACKEND``), and a user may have a matplotlibrc.
+Neither has a say here: figures are made and saved within `own_style`, without pyplot, and `Figure.savefig` chooses what
+it draws with by the file's format. Whoever imports memexp keeps the backend and the settings that he has.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+
+_backend = os.environ.pop("MPLBACKEND", None)  # with one that is not installed the import would fail
+_first = "matplotlib" not in sys.modules
+try:
+    import matplotlib
+finally:
+    if _backend is not None:
+        os.environ["MPLBACKEND"] = _backend
+if _first and _backend:
+    with contextlib.suppress(ValueError):
+        matplotlib.rcParams["backend"] = _backend
+
+from matplotlib.figure import Figure  # noqa: E402
+
+__all__ = ["Figure", "own_style"]
+
+_one_at_a_time = threading.RLock()  # matplotlib's settings are those of the whole process
+
+
+@contextlib.contextmanager
+def own_style() -> Iterator[None]:
+    """Let matplotlib have its defaults, within a ``with`` or as the decorator of what makes a figure."""
+    with _one_at_a_time, matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a cell is a dollar
+        yield
