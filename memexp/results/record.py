@@ -40,7 +40,9 @@ HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 #: Settings that do not change what a run computes; two configs that differ only in these are the same run.
 NOT_IDENTITY = ("device", "study", "datasets_dir", "outputs_dir", "images_dir", "report", "checkpoint_seconds")
 #: And those that two runs of the same setting may differ in: they are no columns to group by.
-NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms")
+NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms", "task.encoding")
+#: Settings of a task that came after there were records: what they change, the hash of the data says.
+IN_THE_HASH = ("encoding", "dev_chars")
 
 
 class History:
@@ -194,11 +196,11 @@ def remove_stale(folder: Path) -> None:
 def identity(config: dict[str, Any], fingerprint: str | None = None) -> dict[str, Any]:
     """Return what makes a run this run: its resolved config without `NOT_IDENTITY`, and its data's hash.
 
-    Where a class is (``_target_``) is no part of it: its name is.
+    Where a class is (``_target_``) is no part of it: its name is. Nor are the settings in `IN_THE_HASH`.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     for node in ("task", "model"):
-        kept[node] = {key: value for key, value in kept[node].items() if key != "_target_"}
+        kept[node] = {key: value for key, value in kept[node].items() if key not in ("_target_", *IN_THE_HASH)}
     whole = {"format": FORMAT, **kept}
     return whole if fingerprint is None else {**whole, "data": fingerprint}
 
