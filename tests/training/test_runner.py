@@ -933,7 +933,6 @@ def test_a_long_text_is_read_in_pieces_with_the_same_scores(
     cyclic.targets[1, 199] = (cyclic.targets[1, 199] + 1) % 4
     whole, right = scored.evaluate(rows), scored.right(Accuracy, cyclic)
     assert right.tolist()[0] == [True, False, True]
-    assert not right[1].any()
     monkeypatch.setattr("memexp.training.runner.WHOLE_STEPS", 215)
     monkeypatch.setattr("memexp.training.runner.ROWS_AT_ONCE", 2)
     for steps in (1, 7, 64, 500):

@@ -116,7 +116,7 @@ def numbers(text: str, vocabulary: Sequence[str]) -> np.ndarray:
     number = {character: k for k, character in enumerate(vocabulary)}
     if "\n" in number:
         number.setdefault(" ", number["\n"])  # verse without spaces
-    kind = next(kind for kind in (np.uint8, np.int16, np.int32) if len(vocabulary) <= np.iinfo(kind).max)
+    kind = next(kind for kind in (np.uint8, np.int16, np.int32) if len(vocabulary) <= np.iinfo(kind).max + 1)
     of = np.full(max(map(ord, number)) + 1, -1)  # code point -> number
     of[[ord(character) for character in number]] = [*number.values()]
     found = np.empty(len(text), kind)
