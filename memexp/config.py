@@ -124,8 +124,14 @@ def sources(config: DictConfig) -> dict[str, str]:
 
 
 def identity(config: DictConfig, fingerprint: str | None = None) -> dict[str, Any]:
-    """Return what makes a run of a checked config this run, see `memexp.results.record.identity`."""
+    """Return what makes a run of a checked config this run, see `memexp.results.record.identity`.
+
+    Settings that a task has got later (`memexp.tasks.task.Task.later`) are left out, so that older records are still
+    those of the same run: the fingerprint says what they change.
+    """
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    later = class_of(config.task, "task").later
+    settings["task"] = {key: value for key, value in settings["task"].items() if key not in later}
     return record.identity(settings, fingerprint, sources(config))
 
 

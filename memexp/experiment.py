@@ -233,7 +233,7 @@ def _train(this: Run, show_bar: bool) -> Runner:
             bar.update(runner.iteration)
         runner.train(
             task.batch,
-            task.rows("dev").to(runner.device),
+            task.chooser().to(runner.device),
             this.updates,
             history,
             eval_steps=config.eval_steps,

@@ -54,7 +54,9 @@ def ranged(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def settings_of(kind: type, given: Iterable[str], base: type | None = None) -> type:
+def settings_of(
+    kind: type, given: Iterable[str], base: type | None = None, later: Mapping[str, Any] | None = None
+) -> type:
     """Make the schema of the settings of a class: what its constructor takes, beside what memexp gives it.
 
     A dataclass declares its settings as fields, with `ranged` where there is a range; any other class as annotated
@@ -64,9 +66,10 @@ def settings_of(kind: type, given: Iterable[str], base: type | None = None) -> t
         kind: the class.
         given: the arguments that are no settings.
         base: a dataclass with settings that all such classes have.
+        later: settings that came after there were records, and what they are in a record that does not name them.
 
     Returns:
-        A dataclass for OmegaConf, in which no field has a value yet.
+        A dataclass for OmegaConf, in which no field but the later ones has a value yet.
     """
     metadata = {f.name: dict(f.metadata) for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
     declared: list[tuple[str, Any, Any]] = []
@@ -77,7 +80,7 @@ def settings_of(kind: type, given: Iterable[str], base: type | None = None) -> t
         own = metadata.get(name, {})
         if get_origin(hint) is Annotated:
             hint, own = get_args(hint)[:2]
-        declared.append((name, hint, dataclasses.field(default=MISSING, metadata=own)))
+        declared.append((name, hint, dataclasses.field(default=(later or {}).get(name, MISSING), metadata=own)))
     return dataclasses.make_dataclass(kind.__name__, declared, bases=(base or Named,))
 
 

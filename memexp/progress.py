@@ -57,8 +57,9 @@ def silence(on: bool) -> Iterator[None]:
 
 
 def bar(total: float, description: str, bar_format: str | None = None) -> Any:
-    """Open a bar on standard error; on anything but a terminal it shows nothing."""
-    return tqdm(total=total, desc=description, bar_format=bar_format, disable=None, leave=False, dynamic_ncols=True)
+    """Open a bar on standard error; on anything but a terminal, and in a sweep's runs, it shows nothing."""
+    hidden = True if _quiet else None  # None: on anything but a terminal
+    return tqdm(total=total, desc=description, bar_format=bar_format, disable=hidden, leave=False, dynamic_ncols=True)
 
 
 def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[int], None]:

@@ -12,6 +12,8 @@ from helpers import config_of
 from memexp.config import choices
 from memexp.errors import RecordError
 from memexp.experiment import build_model, build_task, run
+from memexp.results import record
+from memexp.training.runner import Runner
 
 
 def do(folder: Path, *overrides: str) -> tuple[dict[str, Any], dict[str, list[float]]]:
@@ -113,3 +115,31 @@ def test_a_folder_is_of_another_run_when_the_file_of_its_initial_weights_is_anot
     weights.write_text("1 3\n" * 6)
     with pytest.raises(RecordError, match="run was trained on other data or in another order; give another study"):
         do(tmp_path, "model=srn", *file)
+
+
+@pytest.mark.parametrize("failure", [MemoryError("too little"), SystemExit(1)], ids=repr)
+@pytest.mark.parametrize(
+    "task",
+    [
+        ("length=4", "seeds=2", "epochs=2"),
+        ("task=char_lm", "batch_size=4", "seeds=2", "epochs=1", "task.max_chars=900"),
+    ],
+    ids=["digits", "a text"],
+)
+def test_a_run_that_ended_before_its_summary_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: tuple[str, ...], failure: BaseException
+):
+    """All is there but the scores: the same command makes them, from the last checkpoint."""
+    config = config_of("model=gru", "model.hidden_size=3", *task, f"datasets_dir={tmp_path}/data")
+    whole, ended = tmp_path / "whole", tmp_path / "ended"
+    expected = run(config, whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "use_best", lambda self: (_ for _ in ()).throw(failure))
+        with pytest.raises(type(failure)):
+            run(config, ended)
+    assert (ended / record.BEST).exists()
+    assert not record.is_complete(ended)
+    monkeypatch.setattr(Runner, "_update", lambda *_: pytest.fail("trains again"))
+    assert run(config, ended)["seeds"] == expected["seeds"]
+    assert (ended / record.HISTORY).read_bytes() == (whole / record.HISTORY).read_bytes()
+    assert (ended / record.BEST).read_bytes() == (whole / record.BEST).read_bytes()

@@ -12,7 +12,7 @@ from time import perf_counter as wall_clock
 
 import torch
 
-from memexp.bench import contest, digit_sum, text
+from memexp.bench import contest, digit_sum, text, text_memory
 from memexp.bench.contest import LAYER_MODELS, MODELS
 from memexp.errors import ConfigError, RecordError
 from memexp.fields import ranged
@@ -21,6 +21,7 @@ from memexp.results import record, tables
 from memexp.training import machine
 
 OF_DIGIT_SUMS = ("lengths", "growth", "figure", "folders")  # options that mean nothing to text=true
+OF_MEMORY = ("text_memory", "sizes", "units", "output", "seeds", "models")  # those that mean something to text_memory
 
 
 @dataclass
@@ -42,8 +43,15 @@ class Options:
         default=False,
         about="measure character language models instead: 256 units, batch 32, 35 steps; srn, lstm and gru; seeds 1,5",
     )
+    text_memory: bool = ranged(
+        default=False, about="measure the memory instead that runs on long made-up texts take; gru, three seeds"
+    )
+    sizes: list[int] = ranged(1, default=[1, 5, 20], about="MB of these texts")
+    units: int = ranged(1, default=256, about="of the models that read them")
     output: str | None = ranged(
-        default=None, path=True, about="the table; null: images/bench.csv or, of text, bench_text.csv"
+        default=None,
+        path=True,
+        about="the table; null: images/bench.csv or, of text, bench_text.csv or bench_text_memory.csv",
     )
     growth: bool = ranged(default=False, about="also measure how the cost of srn, lstm and gru grows with the sizes")
     figure: str = ranged(
@@ -89,14 +97,22 @@ def bench(options: Options) -> None:
     Raises:
         MemexpError: a file cannot be written.
     """
-    for name in ("models", "lengths", "seeds"):
+    for name in ("models", "lengths", "seeds", "sizes"):
         if getattr(options, name) == []:
             raise ConfigError(f"{name}=[]: nothing to measure")
     if options.text:
         given = [name for name in OF_DIGIT_SUMS if getattr(options, name) != getattr(Options(), name)]
         if given:
             raise ConfigError(f"{', '.join(given)}: not with text=true, which has no such sizes; leave them out")
-    output = Path(options.output or ("images/bench_text.csv" if options.text else "images/bench.csv"))
+    if options.text_memory:
+        given = [name for name in vars(options) if getattr(options, name) != getattr(Options(), name)]
+        others = [name for name in given if name not in OF_MEMORY]
+        if others:
+            raise ConfigError(f"{', '.join(others)}: not with text_memory=true; leave them out")
+        if len(options.seeds or [3]) > 1 or options.models not in (Options().models, ["srn"], ["lstm"], ["gru"]):
+            raise ConfigError("text_memory=true measures one of srn, lstm, gru, and one number of seeds, as seeds=[3]")
+    name = "bench_text_memory" if options.text_memory else "bench_text" if options.text else "bench"
+    output = Path(options.output or f"images/{name}.csv")
     picture = Path(options.figure)
     if output.is_dir() or picture.suffix != ".png":
         raise ConfigError(f"output={output} must be a file, and figure={picture} a .png file")
@@ -106,7 +122,9 @@ def bench(options: Options) -> None:
         except OSError as error:
             raise RecordError(f"cannot write {path}: {error.strerror}; give another output= and figure=") from error
     machine.prepare()
-    if options.text:
+    if options.text_memory:
+        _bench_text_memory(options, output)
+    elif options.text:
         _bench_text(options, output)
     else:
         _bench_digit_sums(options, output, picture)
@@ -127,6 +145,14 @@ def _bench_text(options: Options, output: Path) -> None:
     contest.write_csv(output, rows)
     parity = contest.parity_lines(rows)
     print(f"torch {torch.__version__}, one thread\n\n{text.table(rows)}\n\n{parity}\n\nwritten: {output}")
+
+
+def _bench_text_memory(options: Options, output: Path) -> None:
+    model = "gru" if len(options.models) > 1 else options.models[0]
+    (seeds,) = options.seeds or [3]
+    rows = text_memory.compare(options.sizes, model, seeds, options.units)
+    contest.write_csv(output, rows)
+    print(f"torch {torch.__version__}, one thread\n\n{text_memory.table(rows)}\n\nwritten: {output}")
 
 
 def _bench_digit_sums(options: Options, output: Path, picture: Path) -> None:

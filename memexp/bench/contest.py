@@ -92,7 +92,7 @@ def runner_seconds(runner: Runner, task: Task) -> Callable[[int], float]:
         stamps: list[float] = []
         runner.train(
             task.batch,
-            task.rows("dev"),
+            task.chooser(),
             runner.iteration + updates + 2,
             NoHistory(),
             eval_steps=NEVER,

@@ -27,7 +27,8 @@ def text_task(seeds: int) -> CharLM:
     with tempfile.TemporaryDirectory() as folder:
         return CharLM(
             length=LENGTH, seeds=range(seeds), batch_size=BATCH_SIZE, folder=Path(folder), corpus="harbour",
-            max_chars=None, lower=False, strip_punctuation=False, keep_newlines=False, sampling="random", held_out=0.1,
+            encoding="utf-8", max_chars=None, lower=False, strip_punctuation=False, keep_newlines=False,
+            sampling="random", held_out=0.1, dev_chars=None,
             prefixes=[], pred_period=0, pred_chars=1,
         )  # fmt: skip
 

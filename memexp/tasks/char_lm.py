@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -122,12 +122,14 @@ class CharLM(Task):
 
     Args:
         corpus: see `memexp.tasks.text.corpus.read`.
+        encoding: see there.
         max_chars: use this many characters of the cleaned text; None for all.
         lower: fold case.
         strip_punctuation: keep letters and single spaces only.
         keep_newlines: a line of the text stays a line; else newlines become spaces.
         sampling: ``random`` or ``consecutive``.
         held_out: share of the text that is not trained on: half of it is dev, half test.
+        dev_chars: while a model trains, dev's first so many characters are scored; None for all.
         prefixes: what is to be continued while the model trains.
         pred_period: epochs between two such writings; 0 for none.
         pred_chars: characters written.
@@ -139,6 +141,7 @@ class CharLM(Task):
 
     metrics = (Perplexity,)
     last_splits = ("train", "dev")  # never test: how much of its text has a language model memorised?
+    later: ClassVar = {"encoding": corpus.UTF_8, "dev_chars": None}
     writes = True
 
     corpus: str
@@ -151,11 +154,13 @@ class CharLM(Task):
     prefixes: list[str]
     pred_period: int = ranged(0)
     pred_chars: int = ranged(1)
+    encoding: str
+    dev_chars: int | None = ranged(2)
 
     _epoch: tuple[int, Tensor] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        text = corpus.read(self.corpus, self.folder)
+        text = corpus.read(self.corpus, self.folder, self.encoding)
         text = corpus.clean(text, self.max_chars, self.lower, self.strip_punctuation, self.keep_newlines)
         self.vocabulary = corpus.vocabulary(text)
         begun = [typed(prefix, self.vocabulary) for prefix in self.prefixes]
@@ -164,7 +169,9 @@ class CharLM(Task):
         held = round(self.held_out * len(text) / 2)  # characters of dev and of test
         first, second = len(text) - 2 * held, len(text) - held
         self.texts = {"train": text[:first], "dev": text[first:second], "test": text[second:]}
-        self._codes = {split: encode(part, self.vocabulary) for split, part in self.texts.items()}
+        self._codes = {
+            split: torch.from_numpy(characters.numbers(part, self.vocabulary)) for split, part in self.texts.items()
+        }
         # One character more than inputs, for the last target; up to L - 1 are left out at the start of an epoch.
         L, B = self.length, self.batch_size
         self._sequences = (first - 1 - (L - 1)) // L
@@ -207,7 +214,7 @@ class CharLM(Task):
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = epoch, torch.stack([self._starts(seed, epoch) for seed in self.seeds])
         starts = self._epoch[1][:, place]  # [S, B]
-        codes = self._codes["train"][starts[..., None] + torch.arange(self.length + 1)]  # [S, B, L + 1]
+        codes = self._codes["train"][starts[..., None] + torch.arange(self.length + 1)].long()  # [S, B, L + 1]
         continues = self.sampling == "consecutive" and place > 0
         return Rows(codes[..., :-1], codes[..., 1:], continues=continues)
 
@@ -227,11 +234,11 @@ class CharLM(Task):
 
     def rows(self, split: str) -> Rows:
         """Return ``train``, ``dev`` or ``test`` in a few long rows, [N, L]: hardly any character lacks its past."""
-        codes = self._codes[split]
-        N = max(1, min(SCORED_ROWS, len(codes) // SHORTEST_ROW))
-        L = (len(codes) - 1) // N
-        starts = torch.arange(N)[:, None] * L + torch.arange(L)
-        return Rows(codes[starts], codes[starts + 1], source=f"{N} rows of {L} characters")
+        return _in_rows(self._codes[split])
+
+    def chooser(self) -> Rows:
+        """Return dev, or its first `dev_chars` characters: on a long text all of it would cost more than training."""
+        return _in_rows(self._codes["dev"][: self.dev_chars])
 
     def splits(self) -> dict[str, Rows]:
         """Return the three parts of the text."""
@@ -247,20 +254,25 @@ class CharLM(Task):
 
     def floors(self) -> dict[str, dict[str, float]]:
         """Return the bits per character that simple models need for the test text."""
-        simple = floors.floors(self.texts["train"] + self.texts["dev"], self.texts["test"], len(self.vocabulary))
+        seen, symbols = self.texts["train"] + self.texts["dev"], len(self.vocabulary)
+        simple = floors.kept(seen, self.texts["test"], symbols, self.folder)
         return {"bits": simple, "loss": {name: bits * math.log(2) for name, bits in simple.items()}}
 
     def about(self) -> dict[str, Any]:
-        """Return the vocabulary, and how long the parts of the text are."""
+        """Return the vocabulary, how long the parts of the text are, and how much of dev chose the weights."""
         sizes = {f"{split}_characters": len(part) for split, part in self.texts.items()}
-        return {"vocabulary": "".join(self.vocabulary), **sizes}
+        chose = len(self._codes["dev"][: self.dev_chars])
+        return {"vocabulary": "".join(self.vocabulary), **sizes, "choosing_characters": chose}
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the cleaned text and, of consecutive batches, a mark of their order (`ORDERS`).
+        """Return the SHA-256 of the cleaned text and marks: of the order of batches (`ORDERS`), of a part of dev.
 
-        A run whose batches would be others now is neither complete nor gone on with.
+        A run whose batches would be others now is neither complete nor gone on with; nor is one whose weights would be
+        chosen on another part of dev.
         """
-        return self._fingerprint + ORDERS[self.sampling]
+        chosen_on = self.about()["choosing_characters"]
+        part = f"/dev={chosen_on}" if chosen_on < len(self.texts["dev"]) else ""
+        return self._fingerprint + ORDERS[self.sampling] + part
 
     @classmethod
     def reading(cls, config: DictConfig, about: Mapping[str, Any]) -> TextReading:
@@ -272,7 +284,7 @@ class CharLM(Task):
 
     def distribution(self) -> Rows:
         """Return the test text, every row with the same weight."""
-        rows = super().distribution()
+        rows = super().distribution().to(torch.device("cpu"))
         reading = TextReading(self.vocabulary, self.length)
         long = bool((reading.token_places(rows.inputs) == LONGEST_WORD).any())
         beyond = f" (letter {LONGEST_WORD}: and all beyond)" if long else ""
@@ -280,7 +292,7 @@ class CharLM(Task):
 
     def example(self) -> Tensor:
         """Return how the test text begins."""
-        return self._codes["test"][:SHOWN]
+        return self._codes["test"][:SHOWN].long()
 
     def running_text(self) -> tuple[Tensor, dict[str, np.ndarray]]:
         """Return the test text, [L], at most `RUNNING_TEXT`, and its features (`characters.features`)."""
@@ -289,10 +301,12 @@ class CharLM(Task):
 
     @classmethod
     def rule(cls, config: DictConfig) -> str | None:
-        """Refuse a model that has seen what it is to predict, and prefixes that are no texts."""
+        """Refuse a model that has seen what it is to predict, prefixes that are no texts, and no encoding."""
         for prefix in config.task.prefixes:
             if not isinstance(prefix, str):
                 return f'task.prefixes: {prefix} is not a text; give \'task.prefixes=["one","another one"]\''
+        if not corpus.known(config.task.encoding):
+            return f"task.encoding={config.task.encoding}: Python knows no such encoding; give one as {corpus.COMMON}"
         if config.model.bidirectional:
             return "model.bidirectional=true: a language model that reads backwards has seen what it is to predict"
         return None
@@ -302,3 +316,11 @@ class CharLM(Task):
         epoch, place = divmod(iteration, self.updates_per_epoch)
         if self.pred_period and not place and (epoch % self.pred_period == 0 or iteration == updates):
             writing.note(model, self._prefixes, self.vocabulary, self.pred_chars, epoch, folder)
+
+
+def _in_rows(codes: Tensor) -> Rows:
+    """Lay a text in a few long rows, each going on where the one above it ends: [characters] -> [N, L]; no copies."""
+    N = max(1, min(SCORED_ROWS, len(codes) // SHORTEST_ROW))
+    L = (len(codes) - 1) // N
+    inputs, targets = (codes[first : first + N * L].view(N, L) for first in (0, 1))
+    return Rows(inputs, targets, source=f"{N} rows of {L} characters", in_pieces=True)

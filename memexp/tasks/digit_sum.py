@@ -119,7 +119,7 @@ class DigitSum(SampledTask):
         self._distractors = self.length - 2 if self.distractors == "all" else int(self.distractors)
         files = ensure_files(self.folder, self.length, self._distractors, self.data_seed)
         contents = {split: _read_bytes(path) for split, path in files.items()}
-        self._rows = {split: parse(contents[split], files[split], self.length) for split in contents}
+        self._rows = {split: parse(contents[split], files[split], self.length, self._distractors) for split in contents}
         self._fingerprint = hashlib.sha256(b"".join(contents[split] for split in sorted(contents))).hexdigest()
 
     @property
@@ -310,15 +310,21 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
-def parse(content: bytes, path: Path, length: int) -> Rows:
+def parse(content: bytes, path: Path, length: int, distractors: int) -> Rows:
     """Read the contents of a data file, in the book's format, and check every row.
+
+    Args:
+        content: of the file.
+        path: of the file, for the errors.
+        length: digits of a row.
+        distractors: how many digits after the second may be other than 0.
 
     Raises:
         DataError: names the file, the line, what stands there and what should.
     """
     remedy = f"correct it, or delete {path} to have it generated again"
     try:
-        lines = content.decode("utf-8").splitlines()
+        lines = content.decode("utf-8-sig").rstrip().splitlines()  # editors add a mark before, and blank lines behind
     except UnicodeDecodeError as error:
         number = content[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {number}: not UTF-8 text; {remedy}") from None
@@ -339,6 +345,11 @@ def parse(content: bytes, path: Path, length: int) -> Rows:
         total = int(digits[0]) + int(digits[1])
         if label.strip() != str(total):
             raise DataError(f"{where}: label {label[:20]!r}, but {digits[0]} + {digits[1]} = {total}; {remedy}")
+        others = sum(digit != "0" for digit in digits[2:])
+        if others > distractors:
+            raise DataError(
+                f"{where}: {others} digits after the second are not 0, but task.distractors is {distractors}; {remedy}"
+            )
         inputs.append([int(digit) for digit in digits])
         targets.append([total])
     return Rows(torch.tensor(inputs), torch.tensor(targets), source=path.name)

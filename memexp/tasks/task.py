@@ -37,6 +37,8 @@ class Rows:
         source: where the rows come from, for the record.
         continues: None where every row starts from the initial state; where rows go on from batch to batch it says
             whether these go on from those before (True) or begin (False).
+        in_pieces: whether a long row may be read and scored piece by piece, its state being carried: every time step
+            is an answer, and each counts by itself. Symbols may then be in a smaller type than torch's indices.
     """
 
     inputs: Tensor
@@ -44,15 +46,16 @@ class Rows:
     weights: Tensor | None = None
     source: str = ""
     continues: bool | None = None
+    in_pieces: bool = False
 
     def __len__(self) -> int:
         return self.targets.shape[-2]
 
     def to(self, device: torch.device) -> "Rows":
-        """Return the same rows on another device."""
-        if device == self.targets.device:
+        """Return the same rows on another device; symbols that were kept in a smaller type are indices there."""
+        if device == self.targets.device and not self.in_pieces:
             return self
-        return self._each(lambda tensor: tensor.to(device))
+        return self._each(lambda tensor: tensor.to(device, None if tensor.is_floating_point() else torch.long))
 
     def with_seed_axis(self) -> "Rows":
         """Return the rows with an axis [1, ...] in front if they had no seed axis."""
@@ -61,6 +64,11 @@ class Rows:
     def slice(self, start: int, stop: int) -> "Rows":
         """Return rows start..stop-1."""
         axis = self.targets.dim() - 2
+        return self._each(lambda tensor: tensor[(slice(None),) * axis + (slice(start, stop),)])
+
+    def steps(self, start: int, stop: int) -> "Rows":
+        """Return time steps start..stop-1 of rows in which every step is an answer."""
+        axis = self.targets.dim() - 1
         return self._each(lambda tensor: tensor[(slice(None),) * axis + (slice(start, stop),)])
 
     def take(self, places: Tensor) -> "Rows":
@@ -217,6 +225,8 @@ class Task(ABC):
     metrics: ClassVar[tuple[type[Mean], ...]] = (Accuracy,)  # the first one chooses the best weights on dev
     last_splits: ClassVar[tuple[str, ...]] = ()  # splits that the weights after the last update are scored on as well
     panels: ClassVar[tuple[str, ...]] = ()  # settings with panels of their own in figures: labels leave them out
+    later: ClassVar[Mapping[str, Any]] = {}  # settings that came after there were records, and their values in those;
+    # what they change, `fingerprint` must say
     writes: ClassVar[bool] = False  # whether an answer is the next symbol, so that a trained model can go on by itself
 
     # What is asked -------------------------------------------------------------------------------------------------
@@ -236,6 +246,10 @@ class Task(ABC):
     @abstractmethod
     def rows(self, split: str) -> Rows:
         """Return the fixed rows of ``train``, ``dev`` or ``test``."""
+
+    def chooser(self) -> Rows:
+        """Return the rows that are scored while a model trains, and choose its weights: dev, or a part of it."""
+        return self.rows("dev")
 
     @property
     def updates_per_epoch(self) -> int:
@@ -330,4 +344,4 @@ class Task(ABC):
 
 def settings(kind: type[Task]) -> type[Named]:
     """Return the schema of a task's settings."""
-    return settings_of(kind, ("length", "seeds", "batch_size", "folder"))
+    return settings_of(kind, ("length", "seeds", "batch_size", "folder"), later=kind.later)

@@ -20,6 +20,9 @@ from memexp.tasks.task import Rows
 from memexp.training import checkpoints
 
 ROWS_AT_ONCE = 256  # of one forward pass in evaluation: bounds the memory it takes
+#: And time steps, where a row may be read in pieces: the whole row if it has no more than the first number, else the
+#: second. (The order in which float32 numbers are added differs; short texts keep the scores of their records.)
+WHOLE_STEPS, STEPS_AT_ONCE = 400, 64
 UNREAD_UPDATES = 50  # updates whose answers may wait to be scored
 UNREAD_NUMBERS = 4_000_000  # and numbers in them
 
@@ -160,7 +163,8 @@ class Runner:
             self.seconds = spent_before + time.monotonic() - started
             progress(self.iteration)  # before the checkpoint: a run that goes on from it does not report this again
             stop = should_stop()
-            if checkpoint is not None and (last or stop or time.monotonic() - saved >= checkpoint_seconds):
+            ended = last or stop or not (self._unread or any(self._active()))  # the last: no seed is left
+            if checkpoint is not None and (ended or time.monotonic() - saved >= checkpoint_seconds):
                 self.save_checkpoint(checkpoint, history)
                 saved = time.monotonic()
             if stop:
@@ -265,15 +269,27 @@ class Runner:
         """Return loss and score of each seed on all rows, [S] each. Writes no history."""
         means = self._fresh_means()
         for part in self._parts(rows):
-            answered = self._answer(part)
-            for mean in means.values():
-                mean.update(*answered)
+            for answered in self._read(part):
+                for mean in means.values():
+                    mean.update(*answered)
         return {name: mean.compute() for name, mean in means.items()}
 
     def _parts(self, rows: Rows) -> Iterator[Rows]:
         rows = rows.with_seed_axis()
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            yield rows.slice(start, start + ROWS_AT_ONCE).to(self.device)
+            yield rows.slice(start, start + ROWS_AT_ONCE)
+
+    def _read(self, rows: Rows) -> Iterator[Answered]:
+        """Answer rows from their start: all at once, or long ones piece by piece where that is the same."""
+        steps = rows.targets.shape[-1]
+        if not rows.in_pieces or steps <= WHOLE_STEPS:
+            yield self._answer(rows.to(self.device))
+            return
+        states = None
+        for start in range(0, steps, STEPS_AT_ONCE):
+            piece = rows.steps(start, start + STEPS_AT_ONCE).to(self.device)
+            answers, states = self.model.answer(piece.inputs, states)  # type: ignore[operator]
+            yield answers, piece.targets, piece.weights
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
@@ -284,13 +300,12 @@ class Runner:
     @torch.no_grad()
     def right(self, metric: type[Mean], rows: Rows) -> Tensor:
         """Say which rows each seed gets right: all answers that count have the value 1 of a metric, [S, N]."""
-        return torch.cat(
-            [
-                SequenceAccuracy.weigh(metric.values(answers, targets), weights)[0].squeeze(-1) == 1
-                for answers, targets, weights in map(self._answer, self._parts(rows))
-            ],
-            1,
-        )
+
+        def of(answers: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+            return SequenceAccuracy.weigh(metric.values(answers, targets), weights)[0].squeeze(-1) == 1  # [S, B]
+
+        pieces = ([of(*piece) for piece in self._read(part)] for part in self._parts(rows))
+        return torch.cat([torch.stack(right).all(0) for right in pieces], 1)
 
     def use_best(self) -> None:
         """Put each seed's best weights into the model."""

@@ -12,6 +12,7 @@ import torch
 from helpers import config_of
 from omegaconf import OmegaConf
 
+from memexp import trained
 from memexp.errors import ConfigError
 from memexp.experiment import run
 from memexp.results import record
@@ -38,7 +39,14 @@ def task(folder: Path, text: str, **options: object) -> CharLM:
     path.write_text(text, encoding="utf-8")
     given = {"length": 5, "seeds": [0, 7], "batch_size": 3, "folder": folder, "corpus": str(path), "max_chars": None}
     cleaning = {"lower": False, "strip_punctuation": False, "keep_newlines": False, "sampling": "random"}
-    writing = {"held_out": 0.1, "prefixes": [], "pred_period": 40, "pred_chars": 50}
+    writing = {
+        "encoding": "utf-8",
+        "dev_chars": None,
+        "held_out": 0.1,
+        "prefixes": [],
+        "pred_period": 40,
+        "pred_chars": 50,
+    }
     return CharLM(**{**given, **cleaning, **writing, **options})
 
 
@@ -88,8 +96,7 @@ def test_the_record_says_what_simple_models_make_of_the_test_text(tmp_path: Path
     own = task(tmp_path, RANDOM)
     train, dev, test = own.texts.values()
     bits, loss = own.floors()["bits"], own.floors()["loss"]
-    for order, name in enumerate(("unigram", "bigram", "trigram"), 1):
-        assert bits[name] == ngram_bits(train + dev, test, order, 4)
+    assert [*bits.values()][:3] == ngram_bits(train + dev, test, 3, 4)
     assert list(own.floors()) == ["bits", "loss"]
     assert loss == {name: pytest.approx(each * math.log(2)) for name, each in bits.items()}
     bits = own.more_scores({f"{split}_loss": [math.log(8), 0.0] for split in own.texts})
@@ -119,6 +126,73 @@ def test_a_part_is_scored_in_a_few_long_rows(tmp_path: Path, length: int, rows: 
     torch.testing.assert_close(averaged.weights, torch.full(rows, 1 / (rows[0] * rows[1]), dtype=torch.float64))
     assert averaged.row_weights().tolist() == [pytest.approx(1 / rows[0])] * rows[0]
     assert averaged.source == f"{scored.source}, held out (letter 12: and all beyond)"
+
+
+def test_a_part_of_dev_chooses_and_the_record_says_how_much(tmp_path: Path):
+    own, whole = task(tmp_path, RANDOM, held_out=0.2, dev_chars=450), task(tmp_path, RANDOM, held_out=0.2)
+    assert own.chooser().inputs.shape == (2, 224)
+    dev = torch.tensor(["abcd".index(character) for character in own.texts["dev"][:450]])
+    assert own.chooser().inputs.flatten().tolist() == dev[:448].tolist()
+    assert own.chooser().targets.flatten().tolist() == dev[1:449].tolist()
+    assert torch.equal(whole.chooser().inputs, whole.rows("dev").inputs)
+    assert torch.equal(own.rows("dev").inputs, whole.rows("dev").inputs)
+    assert [each.about()["choosing_characters"] for each in (own, whole)] == [450, 600]
+    assert own.fingerprint() == f"{whole.fingerprint()}/dev=450"  # other weights are chosen
+    assert task(tmp_path, RANDOM, held_out=0.2, dev_chars=600).fingerprint() == whole.fingerprint()
+
+
+def test_the_final_scores_are_over_all_of_dev(tmp_path: Path):
+    (tmp_path / "own.txt").write_text(RANDOM)
+    settings = ("model=gru", "model.hidden_size=3", "seeds=[4]", "epochs=1", "task.dev_chars=100", "clip=null")
+    summary = run(config_of("task=char_lm", f"task.corpus={tmp_path}/own.txt", *settings), tmp_path / "run")
+    (seed,) = summary["seeds"]
+    history = record.read_history(tmp_path / "run")
+    dev = history[(history["split"] == "dev") & (history["name"] == "perplexity")]["value"]
+    assert seed["dev_perplexity"] != pytest.approx(dev.min(), rel=1e-4)
+    assert (summary["about"]["choosing_characters"], summary["about"]["dev_characters"]) == (100, 300)
+
+
+def test_codes_are_kept_in_a_byte_and_batches_are_indices(tmp_path: Path):
+    """Of two bytes where there are more characters than a byte has numbers."""
+    for length, kind in ((256, torch.uint8), (257, torch.int16)):
+        own = task(tmp_path, places(length) * 4, held_out=0.2)
+        rows = own.rows("train")
+        assert rows.inputs.dtype == kind
+        assert rows.inputs.data_ptr() + rows.inputs.element_size() == rows.targets.data_ptr()  # one text, held once
+        ready = [own.batch(0), rows.to(torch.device("cpu")), own.distribution()]
+        assert {each.dtype for some in ready for each in (some.inputs, some.targets)} == {torch.int64}
+        assert torch.equal(ready[1].inputs, rows.inputs.long())
+
+
+def test_records_without_the_later_settings_mean_what_was_then(tmp_path: Path):
+    """A run of before is complete, and can be loaded with its data."""
+    (tmp_path / "own.txt").write_text("abcde" * 100)
+    settings = ("batch_size=4", "length=10", "model=gru", "model.hidden_size=4", "seeds=1", "epochs=1")
+    config, folder = config_of("task=char_lm", f"task.corpus={tmp_path}/own.txt", *settings), tmp_path / "run"
+    summary = run(config, folder)
+    for key in ("encoding", "dev_chars"):
+        assert key not in record.read_json(folder / record.CONFIG)["task"]
+        del summary["config"]["task"][key]
+    record.write_json(folder / record.SUMMARY, summary)
+    assert run(config, folder) == summary
+    task = trained.load(folder).task()
+    assert (task.encoding, task.dev_chars) == ("utf-8", None)
+
+
+@pytest.mark.parametrize("encoding", ["gb18031", "hex"])
+def test_an_encoding_that_python_does_not_know_is_refused(encoding: str):
+    complaint = f"task.encoding={encoding}: Python knows no such encoding; give one as utf-8, utf-16, gb18030 or big5"
+    with pytest.raises(ConfigError, match=complaint):
+        config_of("task=char_lm", f"task.encoding={encoding}")
+
+
+def test_a_chinese_text_in_its_own_encoding_is_the_same_text(tmp_path: Path):
+    text = places(300)
+    own = task(tmp_path, text)
+    (tmp_path / "own.txt").write_bytes(text.encode("gb18030"))
+    (tmp_path / "other").mkdir()
+    other = task(tmp_path / "other", text, corpus=f"{tmp_path}/own.txt", encoding="gb18030")
+    assert other.fingerprint() == own.fingerprint()
 
 
 def test_the_fingerprint_is_that_of_the_cleaned_text(tmp_path: Path):
@@ -180,7 +254,7 @@ def test_characters_have_kinds_and_places(tmp_path: Path):
 
 def test_the_last_letters_of_a_very_long_word_share_a_place(tmp_path: Path):
     own = task(tmp_path, RANDOM)
-    assert reading_of(own).token_places(own.rows("test").inputs)[0, :14].tolist() == [*range(1, 13), 12, 12]
+    assert reading_of(own).token_places(own.distribution().inputs)[0, :14].tolist() == [*range(1, 13), 12, 12]
 
 
 def test_white_space_is_written_as_marks(tmp_path: Path):
@@ -257,7 +331,8 @@ def test_it_writes_every_so_many_epochs_and_at_the_end(
 
 def test_a_language_model_must_not_read_backwards():
     def complaint(bidirectional: bool) -> str | None:
-        return CharLM.rule(OmegaConf.create({"task": {"prefixes": []}, "model": {"bidirectional": bidirectional}}))
+        task = {"prefixes": [], "encoding": "utf-8"}
+        return CharLM.rule(OmegaConf.create({"task": task, "model": {"bidirectional": bidirectional}}))
 
     assert complaint(True).startswith("model.bidirectional=true: a language model that reads backwards has seen")
     assert complaint(False) is None

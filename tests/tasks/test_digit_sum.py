@@ -78,7 +78,7 @@ def test_files_differ_by_length_split_and_data_seed_only():
 
 
 def test_distractors_are_spread_over_positions_and_digits():
-    rows = parse(b"".join(generate(6, "train", 1, seed) for seed in range(20)), Path("x"), 6).inputs
+    rows = parse(b"".join(generate(6, "train", 1, seed) for seed in range(20)), Path("x"), 6, 1).inputs
     positions = rows[:, 2:].bool().sum(0) / len(rows)  # 0.9 / 4 each
     assert (positions - 0.225).abs().max() < 0.02
     digits = torch.bincount(rows[:, 2:].flatten(), minlength=10)[1:] / len(rows)
@@ -121,6 +121,9 @@ def test_other_settings_have_folders_of_their_own(tmp_path: Path):
         (b"", "is empty"),
         (b"1 2 0 0 0\t3\n\n1 2 0 0 0\t3\n", "line 2: no tab"),
         (b"1 2 0 0 0\t3\n\xff\xfe\n", "line 2: not UTF-8"),
+        ("1 2 0 0 0\t3\n".encode("utf-16"), "line 1: not UTF-8"),
+        (b"\xef\xbb\xbf \r\n", "is empty"),
+        (b"1 2 0 0 0\t3\n1 2 0 0 0\t\n", "line 2: no tab"),
         (
             "1 2 0 0 \N{ARABIC-INDIC DIGIT ONE}\t3\n".encode(),
             "line 1: '\N{ARABIC-INDIC DIGIT ONE}' is not a digit",
@@ -136,8 +139,37 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, content: bytes, c
     assert "\n" not in str(error.value)
 
 
-def test_windows_line_ends_are_read():
-    assert parse(b"1 2 0\t3\r\n9 9 1\t18\r\n", Path("x"), 3).targets.tolist() == [[3], [18]]
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\r\n\r\n", b" \n\t\n"])
+def test_what_editors_add_is_read(before: bytes, end: bytes, behind: bytes):
+    content = before + end.join([b"1 2 0\t3", b"9 9 1\t18"]) + end + behind
+    assert parse(content, Path("x"), 3, 1).targets.tolist() == [[3], [18]]
+
+
+def test_a_character_that_was_changed_is_found_or_is_another_distractor():
+    """Each character of a file in turn becomes each of some others: the file is refused, or one that is possible."""
+    content, complaints = b"1 2 0 4\t3\n9 9 0 0\t18\n", []
+    allowed = {(1, 2, 0, k) for k in range(10)} | {(9, 9, k, 0) for k in range(10)} | {(9, 9, 0, k) for k in range(10)}
+    for place, character in itertools.product(range(len(content)), b"0123456789 \t\nx"):
+        try:
+            rows = parse(content[:place] + bytes([character]) + content[place + 1 :], Path("x"), 4, 1)
+        except DataError as error:
+            complaints.append(str(error))
+        else:
+            assert rows.targets.tolist() == [[3], [18]]
+            assert {tuple(row) for row in rows.inputs.tolist()} <= allowed
+    assert len(complaints) > 0.8 * len(content) * 14
+    assert "\n" not in "".join(complaints)
+
+
+def test_more_distractors_than_the_setting_are_named():
+    content = b"1 2 0 4 0\t3\n9 9 1 0 7\t18\n"
+    with pytest.raises(
+        DataError, match=r"^x, line 2: 2 digits after the second are not 0, but task.distractors is 1; "
+    ):
+        parse(content, Path("x"), 5, 1)
+    assert len(parse(content, Path("x"), 5, 2)) == 2
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path):

@@ -4,7 +4,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,7 +107,14 @@ def text_task(folder: Path, text: str, **options: object) -> CharLM:
     path.write_text(text, encoding="utf-8")
     given = {"length": 5, "seeds": [0, 7], "batch_size": 3, "folder": folder, "corpus": str(path), "max_chars": None}
     cleaning = {"lower": False, "strip_punctuation": False, "keep_newlines": False, "sampling": "random"}
-    writing = {"held_out": 0.1, "prefixes": [], "pred_period": 0, "pred_chars": 50}
+    writing = {
+        "encoding": "utf-8",
+        "dev_chars": None,
+        "held_out": 0.1,
+        "prefixes": [],
+        "pred_period": 0,
+        "pred_chars": 50,
+    }
     return CharLM(**{**given, **cleaning, **writing, **options})
 
 
@@ -663,12 +670,17 @@ def test_a_seed_whose_loss_is_not_finite_stops_and_the_others_go_on(tmp_path: Pa
 
 
 def test_training_ends_when_no_seed_is_left(tmp_path: Path):
-    own = digit_sums(tmp_path, [0, 1])
+    """With a checkpoint, so that what follows can be done again without training."""
+    own, last = digit_sums(tmp_path, [0, 1]), tmp_path / "last.pt"
     broken = runner(own)
     broken.model.head_weight.data[:] = torch.nan
-    train(broken, own, 1000)
+    train(broken, own, 1000, checkpoint=last)
     assert broken.iteration == 50
     assert broken.diverged_at.tolist() == [1, 1]
+    again = runner(own)
+    again.load_checkpoint(last)
+    train(again, own, 1000, batch=lambda iteration: pytest.fail("trains again"), checkpoint=last)
+    assert (again.iteration, again.diverged_at.tolist()) == (50, [1, 1])
 
 
 # --- saving and going on ---
@@ -894,14 +906,70 @@ def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(tmp_path: Path, 
 def test_a_perplexity_is_over_all_characters(tmp_path: Path):
     own = text_task(tmp_path, RANDOM)
     scored = text_runner(own)
-    for rows in (own.rows("test"), own.distribution()):
-        scores = scored.evaluate(rows)
+    for given in (own.rows("test"), own.distribution()):
+        scores, rows = scored.evaluate(given), given.to(scored.device)
         nats = torch.stack([
             cross_entropy(logits.flatten(0, 1), rows.targets.flatten(), reduction="sum")
             for logits in scored.model(rows.inputs[None])
         ]).double() / rows.targets.numel()  # fmt: skip
         torch.testing.assert_close(scores["loss"], nats)
         torch.testing.assert_close(scores["perplexity"], nats.exp())
+
+
+@pytest.mark.parametrize("initial_state", ["zero", "learned", "input"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_long_text_is_read_in_pieces_with_the_same_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator, kind: str, initial_state: str
+):
+    """Stacked, with every initial state; also what is right, of two metrics, and rows by rows."""
+    own = text_task(tmp_path, RANDOM[:2600], held_out=0.5)
+    model = model_of(own, kind, embedding_size=3, widths=[5, 4], initial_state=initial_state).double()
+    for parameter in model.parameters():  # also initial states that begin as zero
+        parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    scored = runner_of(model, torch.optim.SGD(model.parameters(), lr=0.0), metrics=(Perplexity, Accuracy))
+    rows = own.rows("test")
+    assert tuple(rows.inputs.shape) == (3, 216)
+    cyclic = replace(rows, targets=model(rows.to(scored.device).inputs[None])[0].argmax(-1))  # as seed 0 answers
+    cyclic.targets[1, 199] = (cyclic.targets[1, 199] + 1) % 4
+    whole, right = scored.evaluate(rows), scored.right(Accuracy, cyclic)
+    assert right.tolist()[0] == [True, False, True]
+    monkeypatch.setattr("memexp.training.runner.WHOLE_STEPS", 215)
+    monkeypatch.setattr("memexp.training.runner.ROWS_AT_ONCE", 2)
+    for steps in (1, 7, 64, 500):
+        monkeypatch.setattr("memexp.training.runner.STEPS_AT_ONCE", steps)
+        for name, values in scored.evaluate(rows).items():
+            torch.testing.assert_close(values, whole[name], rtol=1e-12, atol=0)
+        assert torch.equal(scored.right(Accuracy, cyclic), right)
+
+
+def test_a_long_text_takes_no_more_memory(tmp_path: Path):
+    """The largest tensor of answers, in numbers, whatever the length of the text."""
+    largest = []
+    for copies in (8, 16):
+        own = text_task(tmp_path, RANDOM * copies, held_out=0.9)
+        scored, sizes = text_runner(own), []
+        scored.model.register_forward_hook(lambda *_, sizes=sizes: sizes.append(torch.inf))  # all at once
+        answer = scored.model.answer
+
+        def note(*given: Any, answer: Any = answer, sizes: list[float] = sizes) -> Any:
+            answers, states = answer(*given)
+            sizes.append(answers.numel())
+            return answers, states
+
+        scored.model.answer = note
+        scored.evaluate(own.rows("test"))
+        largest.append(max(sizes))
+    assert largest == [2 * 32 * 64 * 4] * 2
+
+
+def test_scoring_in_the_midst_of_an_epoch_leaves_the_carried_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("memexp.training.runner.WHOLE_STEPS", 10)
+    own = text_task(tmp_path, RANDOM[:1500], sampling="consecutive")
+    trained = {steps: text_runner(own, lr=0.5) for steps in (1, 100)}
+    for steps, each in trained.items():
+        train(each, own, 20, eval_steps=steps)
+    for one, other in zip(*map(weights_of, trained.values()), strict=True):
+        assert torch.equal(one, other)
 
 
 # --- what can be learnt ---

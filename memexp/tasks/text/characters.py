@@ -18,6 +18,7 @@ KINDS = ("first letter", "inner letter", "letter", "space", "newline", "digit", 
 WITHOUT_SPACES = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # Unicode names
 ENDS = ".!?。！？"  # of a sentence
 VOWELS = "aeiouAEIOU"
+TURNED_AT_ONCE = 1 << 20  # characters
 MARKS = {" ": "␣", "\n": "↵"}  # how white space is shown
 
 
@@ -104,8 +105,10 @@ def opening(vocabulary: Sequence[str]) -> str:
     return next((character for character in " \n" if character in vocabulary), vocabulary[0])
 
 
-def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
-    """Turn text into the numbers of its characters, [L]; a space is a newline to a vocabulary with newlines alone.
+def numbers(text: str, vocabulary: Sequence[str]) -> np.ndarray:
+    """Turn text into the numbers of its characters, [L], in the smallest type that torch has for them.
+
+    A space is a newline to a vocabulary with newlines alone. A long text is turned piece by piece, for memory.
 
     Raises:
         ConfigError: it has characters that the vocabulary does not have; they are named.
@@ -113,9 +116,23 @@ def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
     number = {character: k for k, character in enumerate(vocabulary)}
     if "\n" in number:
         number.setdefault(" ", number["\n"])  # verse without spaces
-    unknown = sorted(set(text) - number.keys())
-    if unknown:
-        known = "".join(vocabulary)
-        shown = known if len(known) <= 80 else f"{known[:80]}... ({len(known)} in all)"
-        raise ConfigError(f"the text {text!r} has characters the model does not know: {unknown}; it knows {shown!r}")
-    return torch.tensor([number[character] for character in text], dtype=torch.long)
+    kind = next(kind for kind in (np.uint8, np.int16, np.int32) if len(vocabulary) <= np.iinfo(kind).max + 1)
+    of = np.full(max(map(ord, number)) + 1, -1)  # code point -> number
+    of[[ord(character) for character in number]] = [*number.values()]
+    found = np.empty(len(text), kind)
+    for start in range(0, len(text), TURNED_AT_ONCE):
+        points = np.frombuffer(text[start : start + TURNED_AT_ONCE].encode("utf-32-le", "surrogatepass"), "<u4")
+        piece = np.where(points < len(of), of[np.minimum(points, len(of) - 1)], -1)
+        if (piece < 0).any():
+            unknown, known = sorted(set(text) - number.keys()), "".join(vocabulary)
+            shown = known if len(known) <= 80 else f"{known[:80]}... ({len(known)} in all)"
+            raise ConfigError(
+                f"the text {text!r} has characters the model does not know: {unknown}; it knows {shown!r}"
+            )
+        found[start : start + TURNED_AT_ONCE] = piece
+    return found
+
+
+def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
+    """Turn text into the numbers of its characters, [L], as `numbers` does, in the type of indices."""
+    return torch.from_numpy(numbers(text, vocabulary)).long()
