@@ -12,8 +12,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from joblib.externals.loky import reusable_executor
 
 from memexp import sweep
-from memexp.arguments import check_writable, explained, values
+from memexp.arguments import check_writable, values
 from memexp.errors import MemexpError
+from memexp.explain import explained
 
 
 class MemexpSweeper(BasicSweeper):

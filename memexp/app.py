@@ -13,9 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from memexp import CONF_DIR, __version__, progress, sweep
-from memexp.arguments import check_arguments, compose_run, composing, explained
+from memexp.arguments import check_arguments, compose_run, composing, expand_home
 from memexp.config import check
 from memexp.errors import MemexpError
+from memexp.explain import explained
 from memexp.files import shown
 from memexp.options import end_unread
 from memexp.sweep import Outcome, show_table, stopped_seeds, study_folder
@@ -95,6 +96,7 @@ def main() -> None:
 def _main() -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a script does not find modules where the user is, as python -m does
+    sys.argv = [sys.argv[0], *map(expand_home, sys.argv[1:])]
     flags = check_arguments(sys.argv[1:])
     if flags.version:
         print(f"memexp {__version__} (torch {metadata.version('torch')}, Python {platform.python_version()})")

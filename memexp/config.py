@@ -20,7 +20,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from memexp import CONF_DIR
 from memexp.errors import ConfigError
-from memexp.fields import Named, check_ranges, ranged
+from memexp.fields import Named, check_ranges, ranged, refuse_nothing
 from memexp.results import record
 from memexp.results.record import CLASSES, NOT_IDENTITY
 from memexp.sources import code_of
@@ -110,7 +110,7 @@ def typed(config: DictConfig) -> DictConfig:
 
     Raises:
         ConfigError: the seeds are not possible, or a class cannot be imported.
-        OmegaConfBaseException: a value of another type, or a key that does not exist; see `memexp.arguments.explain`.
+        OmegaConfBaseException: a value of another type, or a key that does not exist; see `memexp.explain.explain`.
     """
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     config.seeds = read_seeds(config.seeds)
@@ -144,6 +144,8 @@ def check(config: DictConfig) -> DictConfig:
     """
     config = typed(config)
     check_ranges(config)
+    for key in ("datasets_dir", "outputs_dir", "images_dir"):
+        refuse_nothing(key, config[key], optional=key == "images_dir")
     for rule in (*RULES, class_of(config.task, "task").rule):
         complaint = rule(config)
         if complaint:

@@ -92,6 +92,9 @@ class Named:
     name: str = MISSING
 
 
+NOTHING = ("none", "nil")  # what says so elsewhere
+
+
 def refuse_nothing(key: str, value: object, optional: bool = True) -> None:
     """Refuse what says "nothing" elsewhere: here ``null`` does, and ``None`` would be the name of a folder.
 
@@ -106,9 +109,9 @@ def refuse_nothing(key: str, value: object, optional: bool = True) -> None:
     if not isinstance(value, str):
         return
     said = value.strip().lower()
-    if optional and said in ("none", "nil"):
+    if optional and said in NOTHING:
         raise ConfigError(f"{key}={value}: nothing is written as null here; give {key}=null")
-    if not optional and said in ("none", "nil", "null", ""):
+    if not optional and said in (*NOTHING, "null", ""):
         raise ConfigError(f"{key}={value} is not possible; give a folder or a file, or leave {key} out")
 
 

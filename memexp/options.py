@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memexp import progress
-from memexp.arguments import explain
 from memexp.errors import ConfigError, MemexpError, nearest
+from memexp.explain import explain
 from memexp.fields import check_ranges, refuse_nothing
 from memexp.files import expanded
 

@@ -10,9 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from memexp import CONF_DIR, app
-from memexp.arguments import GROUPS, check_arguments, compose_job
+from memexp.arguments import check_arguments, compose_job
 from memexp.config import choices
 from memexp.errors import ConfigError, RecordError
+from memexp.explain import GROUPS
 from memexp.results.record import flatten
 
 
@@ -43,6 +44,12 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["gradient_norms=maybe"], r"gradient_norms=maybe is not true or false"),
         (["report=maybe"], r"report=maybe is not true or false"),
         (["seeds=0"], r"at least one seed is needed"),
+        (["clip=None"], r"^clip=None: nothing is written as null here; give clip=null$"),
+        (["images_dir=None"], r"^images_dir=None: nothing is written as null here; give images_dir=null$"),
+        (
+            ["outputs_dir=None"],
+            r"^outputs_dir=None is not possible; give a folder or a file, or leave outputs_dir out$",
+        ),
         (["seeds=[]"], r"seeds has none; give a number of seeds"),
         (["seeds=[3,7,3]"], r"3 is there more than once"),
         (["seeds=[1,-2]"], r"-2 is not a whole number from 0"),
@@ -258,3 +265,20 @@ def test_help_explains_in_our_words(help_text: str):
     for group in GROUPS:
         assert f"  {group}={'|'.join(choices(group))}\n" in help_text
     assert "Powered by Hydra" not in help_text
+
+
+@pytest.mark.parametrize(
+    ("argument", "meant"),
+    [
+        ("outputs_dir=~/my runs", 'outputs_dir="HOME/my runs"'),
+        ("outputs_dir=~", 'outputs_dir="HOME"'),
+        ("--config-dir=~/conf", "--config-dir=HOME/conf"),
+        ("task.corpus=a~b", "task.corpus=a~b"),
+        ("~clip", "~clip"),  # Hydra's way to remove a key, which is refused elsewhere
+        ("-m", "-m"),
+    ],
+)
+def test_the_home_folder_is_put_for_a_tilde(argument: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert expand_home(argument) == meant.replace("HOME", tmp_path.as_posix())

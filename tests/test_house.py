@@ -19,6 +19,7 @@ LAYERS = (
     ("experiment",),
     ("options",),
     ("arguments",),
+    ("explain",),
     ("contract", "training"),
     ("config",),
     ("models",),

@@ -15,8 +15,8 @@ from hydra.errors import MissingConfigException
 from hydra_plugins.memexp_slurm import SlurmLauncher, queued, wait
 from hydra_plugins.memexp_sweeper import _outcome
 from memexp import CONF_DIR
-from memexp.arguments import explain
 from memexp.errors import MemexpError
+from memexp.explain import explain
 from memexp.sweep import Outcome
 
 
