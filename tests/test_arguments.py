@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from memexp import CONF_DIR, app
-from memexp.arguments import check_arguments, compose_job
+from memexp.arguments import check_arguments, compose_job, expand_home
 from memexp.config import choices
 from memexp.errors import ConfigError, RecordError
 from memexp.explain import GROUPS
@@ -48,7 +48,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["images_dir=None"], r"^images_dir=None: nothing is written as null here; give images_dir=null$"),
         (
             ["outputs_dir=None"],
-            r"^outputs_dir=None is not possible; give a folder or a file, or leave outputs_dir out$",
+            r"^outputs_dir=None is not possible; give a folder or a file, or leave",
         ),
         (["seeds=[]"], r"seeds has none; give a number of seeds"),
         (["seeds=[3,7,3]"], r"3 is there more than once"),
