@@ -26,7 +26,7 @@ from memexp.models import cells
 from memexp.models.networks import Direction, SequenceModel
 from memexp.options import run_command
 from memexp.results import record
-from memexp.results.study import find_study, label, label_settings, once, study_or_usual
+from memexp.results.study import find_study, label, label_settings, study_or_usual
 from memexp.tasks.metrics import CrossEntropy
 from memexp.trained import TrainedRun
 
@@ -60,7 +60,7 @@ def export_study(folder: Path, seeds: list[int] | None, complaints: Complaints) 
     for line in found.missing:
         complaints.add(f"left out: {folder.name}/{line}")
     runs = []
-    for name in [] if found.rows.empty else once(found.rows, found.settings)["run"].unique():
+    for name in [] if found.rows.empty else found.rows["run"].unique():
         try:
             runs.append(export_run(trained.load(folder / name), seeds, complaints))
         except MemexpError as error:

@@ -1,5 +1,6 @@
 """What of a study's runs goes into the page, and what is said of the rest."""
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from memexp import CONF_DIR, experiment
 from memexp.errors import Complaints, RecordError
 from memexp.explorer import export as explorer
 from memexp.results import record
+from memexp.sources import code_of
 from memexp.training import checkpoints
 
 Explore = Callable[..., tuple[str, list[str]]]
@@ -242,6 +244,9 @@ def test_a_cell_that_the_page_cannot_compute_is_said_in_a_line(
         for file in (record.SUMMARY, record.CONFIG):
             path = folder / "outputs" / "small" / module / file
             path.write_text(path.read_text().replace("memexp.models.cells.SRN", target))
+        identity = record.read_json(path)
+        identity["model"]["source"] = code_of(getattr(importlib.import_module(module), name))
+        record.write_json(path, identity)
     code, lines = explore("study=small", "output=page.html")
     assert code == "1"
     assert sorted(lines) == [
