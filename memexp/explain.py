@@ -93,7 +93,7 @@ def _said(inner: str, key: str, error: BaseException) -> str:
     wrong_type = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", inner)
     if wrong_type:
         value, kind = wrong_type.groups()
-        if value.lower() in NOTHING:
+        if value.lower() in NOTHING and not key.endswith("]"):  # in a list there is no null
             return f"{key}={value}: nothing is written as null here; give {key}=null"
         return f"{key}={value} is not {_KINDS.get(kind, kind)}"
     if "is not a ListConfig" in inner:

@@ -225,9 +225,10 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> None:
         studies: the folders that belong to a study, see `study_folder`: no file is written into any other.
     """
     from memexp.results import tables
+    from memexp.results.collect import collect
 
     for study in sorted({shown(folder.parent) for folder in folders}):
-        found = record.collect([folder for folder in folders if shown(folder.parent) == study])
+        found = collect([folder for folder in folders if shown(folder.parent) == study])
         if found.rows.empty:
             continue
         table = tables.results(found.rows, found.settings, found.shown)
@@ -269,9 +270,10 @@ def draw(jobs: Sequence[Job]) -> bool:
 
 def write_results(study: Path) -> Path:
     """Write ``results.csv``: all complete runs of a study, a row for each setting and seed."""
+    from memexp.results.collect import collect
     from memexp.results.study import once
 
-    found = record.collect(record.run_folders(study))
+    found = collect(record.run_folders(study))
     path = study / "results.csv"
     record.write_text(path, once(found.rows, found.settings).to_csv(index=False, lineterminator="\n"))
     return path

@@ -16,6 +16,7 @@ from memexp.errors import ConfigError, RecordError, some
 from memexp.experiment import build_model, build_task
 from memexp.models.networks import SequenceModel
 from memexp.results import record
+from memexp.results.collect import collect
 from memexp.results.study import find_study, once, study_or_usual
 from memexp.tasks.task import Interface, Reading, Task
 from memexp.training import checkpoints
@@ -229,7 +230,7 @@ def find_run(
     Raises:
         RecordError: there is none, or more than one.
     """
-    found = record.collect(record.run_folders(study))
+    found = collect(record.run_folders(study))
     rows = found.rows if found.rows.empty else once(found.rows, found.settings).drop_duplicates("run")
     if len(rows) and accept is not None:
         accepted = {target: _accepted(target, accept) for target in set(rows["task._target_"])}

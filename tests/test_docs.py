@@ -16,6 +16,7 @@ from helpers import CommandLine
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from memexp.results import record
+from memexp.results.collect import collect
 from memexp.results.tables import interval
 
 HOME = Path(__file__).parent.parent
@@ -282,7 +283,7 @@ def test_the_scores_by_initialisation_are_those_of_the_committed_tables():
 )
 def test_the_scores_of_adding_and_copying_are_those_of_the_committed_tables(task: str, rows: dict[str, str]):
     results = pd.read_csv(HOME / f"images/{task}/results.csv").set_index(["model.name", "model.initialiser"])
-    floors = record.collect(record.run_folders(HOME / f"outputs/reference/{task}")).floors
+    floors = collect(record.run_folders(HOME / f"outputs/reference/{task}")).floors
     shown = {name: cells for name, *cells in table("docs/findings.md", "| | simple answer | SRN |")}
     for name, score in rows.items():
         share, (simple, *models) = name.endswith("%"), shown[name]
@@ -325,7 +326,7 @@ def test_the_speeds_on_text_are_those_of_the_committed_table():
 
 def test_the_perplexities_are_those_of_the_records():
     """The first column is of the histories: what was counted over the last epoch, while it was trained on."""
-    rows = record.collect(record.run_folders(HOME / "outputs/reference/tutorials")).rows
+    rows = collect(record.run_folders(HOME / "outputs/reference/tutorials")).rows
     runs = [("srn", "sgd"), ("lstm", "sgd"), ("gru", "sgd"), ("gru", "adam"), ("lstm", "adam")]
     shown_rows = table("docs/texts.md", "| cell, training |")
     for (model, optimizer), (_, *shown) in zip(runs, shown_rows, strict=True):
@@ -341,7 +342,7 @@ def test_the_perplexities_are_those_of_the_records():
 
 
 def test_the_bits_of_the_whole_book_are_those_of_the_records():
-    found = record.collect(record.run_folders(HOME / "outputs/reference/time_machine"))
+    found = collect(record.run_folders(HOME / "outputs/reference/time_machine"))
     rows = found.rows
     shown = dict(table("docs/texts.md", "| model | bits per character"))
     for name in ("SRN", "LSTM", "GRU"):

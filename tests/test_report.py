@@ -12,6 +12,7 @@ from helpers import CommandLine
 from memexp import report
 from memexp.errors import Complaints
 from memexp.results import record
+from memexp.results.collect import collect
 
 pytestmark = pytest.mark.slow
 
@@ -41,12 +42,12 @@ def test_every_figure_of_the_chapter_is_there(chapter: Path):
 
 def test_numbers_are_those_of_the_records(chapter: Path):
     text = (chapter / "images/chapter6/report.md").read_text()
-    rows = record.collect(record.run_folders(chapter / "outputs/chapter6")).rows
+    rows = collect(record.run_folders(chapter / "outputs/chapter6")).rows
     own = rows[(rows["model.name"] == "gru") & (rows["length"] == 35)]["exact_accuracy"]
     section = text[text.index("## Exercise 6.4") :]
     row = next(line for line in section.splitlines() if line.startswith("| GRU, %"))
     assert re.search(rf"\| {100 * own.mean():.1f} \[[\d.]+, [\d.]+\] \|$", row)  # the last column is length 35
-    gradients = record.collect(record.run_folders(chapter / "outputs/gradient_explosion")).rows
+    gradients = collect(record.run_folders(chapter / "outputs/gradient_explosion")).rows
     free = gradients[gradients["clip"].isna()]
     history = pd.read_csv(chapter / "outputs/gradient_explosion" / free["run"].iloc[0] / record.HISTORY)
     largest = history[history["name"] == "gradient_norm.U"].groupby("seed")["value"].max()

@@ -18,6 +18,7 @@ from memexp.errors import ConfigError, RecordError
 from memexp.fields import ranged
 from memexp.options import run_command
 from memexp.results import record, tables
+from memexp.results.collect import collect
 from memexp.training import machine
 
 OF_DIGIT_SUMS = ("lengths", "growth", "figure", "folders")  # options that mean nothing to text=true
@@ -82,7 +83,7 @@ def collection(folders: int) -> str:
             record.write_json(folder / record.CONFIG, config)
             record.write_json(folder / record.SUMMARY, summary)
         times = [wall_clock()]
-        found = record.collect(record.run_folders(Path(home)))
+        found = collect(record.run_folders(Path(home)))
         times.append(wall_clock())
         tables.results(found.rows, found.settings, found.shown)
         times.append(wall_clock())

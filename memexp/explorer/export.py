@@ -26,6 +26,7 @@ from memexp.models import cells
 from memexp.models.networks import Direction, SequenceModel
 from memexp.options import run_command
 from memexp.results import record
+from memexp.results.collect import Collected, collect
 from memexp.results.study import find_study, label, label_settings, study_or_usual
 from memexp.tasks.metrics import CrossEntropy
 from memexp.trained import TrainedRun
@@ -56,7 +57,7 @@ class Options:
 
 def export_study(folder: Path, seeds: list[int] | None, complaints: Complaints) -> list[dict[str, Any]]:
     """Collect a study's complete runs as the page reads them; what has to be left out is complained of."""
-    found = record.collect(record.run_folders(folder))
+    found = collect(record.run_folders(folder))
     for line in found.missing:
         complaints.add(f"left out: {folder.name}/{line}")
     runs = []
@@ -181,7 +182,7 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _label(runs: list[dict[str, Any]], found: record.Collected) -> None:
+def _label(runs: list[dict[str, Any]], found: Collected) -> None:
     """Label runs as the figures do, by model and by what else differs among those of their task."""
     rows = found.rows[found.rows["run"].isin([run["name"] for run in runs])]
     several = rows["task.name"].nunique() > 1

@@ -11,6 +11,7 @@ import pandas as pd
 
 from memexp.errors import Complaints, ConfigError, RecordError, nearest
 from memexp.results import record, tables
+from memexp.results.collect import collect
 
 Histories = Mapping[tuple[str, str], pd.DataFrame]
 """(study, run) -> history."""
@@ -25,7 +26,7 @@ NO_AMOUNTS = ("task.data_seed",)  # numbers of which one more or less means noth
 
 @dataclass(frozen=True)
 class Study:
-    """The complete runs of one study or of several: `memexp.results.record.Collected`, with labels.
+    """The complete runs of one study or of several: `memexp.results.collect.Collected`, with labels.
 
     Attributes:
         rows: as there, with the ``study``, a ``label`` that names the model and what else differs, the ``axis`` that
@@ -108,7 +109,7 @@ def load_study(folder: Path, complaints: Complaints) -> Study:
     Raises:
         RecordError: no run is complete.
     """
-    found = record.collect(record.run_folders(folder))
+    found = collect(record.run_folders(folder))
     for line in found.missing:
         complaints.add(f"missing: {folder.name}/{line}")
     if found.rows.empty:

@@ -64,7 +64,7 @@ def results(rows: pd.DataFrame, settings: Sequence[str], shown: Mapping[str, boo
     """Summarise runs and seeds: a row for each setting, with mean and interval of each score over its seeds.
 
     Args:
-        rows: as `memexp.results.record.collect` returns; the same seed of the same setting counts once.
+        rows: as `memexp.results.collect.collect` returns; the same seed of the same setting counts once.
         settings: the columns that are settings.
         shown: the columns of the scores that are summarised, and whether each is a share.
 

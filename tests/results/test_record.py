@@ -213,100 +213,12 @@ def test_run_folders_are_in_natural_order(tmp_path: Path):
     assert [f.name for f in record.run_folders(tmp_path)] == [f"length={n},model=lstm" for n in (5, 10, 100)]
 
 
-def test_collect_makes_a_row_for_each_run_and_seed(tmp_path: Path):
-    make_run(tmp_path, 5)
-    make_run(tmp_path, 10, "srn", [seed_row(4, None, diverged_at=7)])
-    found = record.collect(record.run_folders(tmp_path))
-    table = found.rows
-    assert found.missing == []
-    assert table[["length", "model.name", "seed", "lr", "task.sampling"]].values.tolist() == [
-        [5, "lstm", 0, 0.1, "fixed"],
-        [5, "lstm", 1, 0.1, "fixed"],
-        [10, "srn", 4, 0.1, "fixed"],
-    ]
-    assert table["exact_accuracy"].tolist()[:2] == [0.5, 0.7]
-    assert table["exact_accuracy"].isna().tolist() == [False, False, True]
-    assert table["run"].tolist()[2] == "length=10,model=srn"
-
-
 def test_scores_are_shown_by_split_without_the_seeds_that_stopped():
     seeds = [seed_row(0), seed_row(1, 0.7), seed_row(2, None)]
     shown = {f"{split}_accuracy": True for split in ("dev", "test", "exact")}
     assert record.shown_scores(seeds, shown) == ["dev 60.0 %", "test 55.0 %", "exact 60.0 % (2 of 3 seeds)"]
     seeds = [{"seed": 0, "dev_loss": 1.0, "dev_perplexity": p, "dev_bits": 1.4} for p in (2.0, 4.5, None)]
     assert record.shown_scores(seeds, {"dev_perplexity": False}) == ["dev perplexity 3.25 (2 of 3 seeds)"]
-
-
-def test_collect_lists_what_is_missing_with_the_reason(tmp_path: Path):
-    make_run(tmp_path, 5)
-    (make_run(tmp_path, 10) / record.SUMMARY).unlink()
-    failed = make_run(tmp_path, 15)
-    (failed / record.SUMMARY).unlink()
-    (failed / record.FAILURE).write_text("the disk is full\n")
-    (make_run(tmp_path, 20) / record.SUMMARY).write_text("{")
-    (make_run(tmp_path, 25) / record.SUMMARY).write_text('{"seeds": 3}')
-    (make_run(tmp_path, 30) / record.SUMMARY).write_text('{"seeds": 3, "format": 2}')
-    found = record.collect(record.run_folders(tmp_path))
-    missing = found.missing
-    assert found.rows["length"].tolist() == [5, 5]
-    assert [line.split(": ")[0] for line in missing] == [f"length={n},model=lstm" for n in (10, 15, 20, 25, 30)]
-    assert missing[0].endswith(": not finished")
-    assert missing[1].endswith(": the disk is full")
-    assert "summary.json is damaged" in missing[2]
-    assert "was written by memexp 0.1; carry it over with: python -m memexp.migrate " in missing[3]
-    assert "summary.json is damaged (KeyError: 'config')" in missing[4]
-
-
-def test_collected_says_what_its_columns_are(tmp_path: Path):
-    """A setting is what stands in a config and may make a run another one; a score is shown if its task says so."""
-    make_run(tmp_path, 5)
-    own = {"_target_": "own.Copy", "name": "copy", "delay": 3}
-    seeds = [{"seed": 0, "diverged_at": None, "test_error": 0.25, "test_loss": 2.0, "test_copied": 0.5}]
-    about = {"alphabet": "abc", "loudness": 7}
-    floors = {"error": {"silence": 0.5, "noise": 1.5}, "loss": {"silence": 3.0}}
-    shown = {"test_copied": True, "test_error": False}
-    make_run(tmp_path, 10, "srn", seeds, own, about=about, floors=floors, shown=shown)
-    found = record.collect(record.run_folders(tmp_path))
-    assert found.settings == [
-        "length",
-        "task.name",
-        "task.sampling",
-        "model.name",
-        "model.hidden_size",
-        "lr",
-        "clip",
-        "task.delay",
-    ]
-    assert {"alphabet", "loudness", "run", "study", "task._target_", "title", "test_error"} <= set(found.rows)
-    assert found.rows["loudness"].tolist()[2:] == [7]
-    assert found.panels == {"digit_sum": ("task.sampling",), "copy": ()}
-    digit_sums = {"dev_accuracy": True, "test_accuracy": True, "exact_accuracy": True}
-    assert [*found.shown.items()] == [*digit_sums.items(), ("test_copied", True), ("test_error", False)]
-    assert found.floors.to_numpy().tolist() == [
-        ["length=5,model=lstm", "accuracy", "always the likeliest answer", 0.1],
-        ["length=5,model=lstm", "loss", "knowing nothing", 2.5],
-        ["length=10,model=srn,task=copy", "error", "silence", 0.5],
-        ["length=10,model=srn,task=copy", "error", "noise", 1.5],
-        ["length=10,model=srn,task=copy", "loss", "silence", 3.0],
-    ]
-    assert list(found.floors) == ["run", "metric", "name", "value"]
-
-
-def test_nothing_collected_has_its_columns_all_the_same(tmp_path: Path):
-    found = record.collect(record.run_folders(tmp_path))
-    assert (found.rows.empty, found.settings, found.shown, found.panels, found.missing) == (True, [], {}, {}, [])
-    assert list(found.floors) == ["run", "metric", "name", "value"]
-
-
-def test_a_damaged_run_leaves_nothing_behind(tmp_path: Path):
-    """Neither its floors nor its settings nor its scores are among those of the others."""
-    make_run(tmp_path, 5)
-    make_run(tmp_path, 10, task={"name": "copy", "delay": 3}, shown=3)
-    found = record.collect(record.run_folders(tmp_path))
-    assert len(found.missing) == 1
-    assert "summary.json is damaged (TypeError" in found.missing[0]
-    assert set(found.rows["run"]) == set(found.floors["run"]) == {"length=5,model=lstm"}
-    assert "task.delay" not in found.settings
 
 
 def test_scores_have_names_for_people():
