@@ -26,8 +26,9 @@ LAYERS = (
     ("figures",),
     ("results",),
     ("fields",),
+    ("fonts",),
     ("files", "progress", "sources", "canvas"),
-    ("errors",),
+    ("errors", "words"),
     ("memexp",),  # the version, and where conf/ is
 )
 
