@@ -193,8 +193,8 @@ def gate_statistics(material: Material) -> str:
     for training, model in command.before_and_after_training(run, run.seeds[0]).items():
         means, _ = averages.averages(model, rows, ["forget_gate"], run.reading)
         by_kind = means.groupby("kind").apply(lambda own: np.average(own["mean"], weights=own["probability"]))
-        when = named({"before": "before training"}.get(training, training))
-        parts.append(f"{when} {tr(', ').join(f'{named(str(kind))} {value:.2f}' for kind, value in by_kind.items())}")
+        kinds = tr(", ").join(f"{named(str(kind))} {value:.2f}" for kind, value in by_kind.items())
+        parts.append(tr(f"before training {kinds}") if training == "before" else tr(f"after {kinds}"))
     return tr(
         f"The forget gate's mean over all units and {named(rows.source)}, by what is read: {tr('; ').join(parts)}. "
         "One hand-picked row shows what one unit can do, these means what the layer does."
@@ -258,7 +258,7 @@ ENTRIES = (
         "Figure 6.12", "accuracy of the LSTM",
         "The LSTM's accuracy is higher than the SRN's and falls more slowly: it remembers longer.",
         lambda m: accuracy_figure(m, "SRN", "LSTM"),
-        lambda m: f"{accuracies(m, 'SRN', 'LSTM', pairs=[('LSTM', 'SRN')])} " + tr(
+        lambda m: accuracies(m, 'SRN', 'LSTM', pairs=[('LSTM', 'SRN')]) + tr(' ') + tr(
             "This is the comparison on 300 sorted rows; for the same rows shuffled, and for new ones, see "
             "experiment=shuffled and experiment=fresh."
         ),

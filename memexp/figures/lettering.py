@@ -17,7 +17,7 @@ FONT = 7.5  # size of small text
 FAINT = ("␣", "↵")  # tokens that the others stand out from
 EM = 8 / 15  # width of a column, on average, by the height of a character
 WIDE = "\u2e80-\ua4ff\uac00-\ud7af\uf900-\ufaff\uff00-\uff60"  # characters that lines may be broken between
-PIECE = re.compile(rf"\s+|[（《“]*(?:[{WIDE}]|[^\s{WIDE}]+)[，。、；：？！）》”]*")
+PIECE = re.compile(rf"\s+|[（《“]*(?:[{WIDE}](?: [\d.]+)?|[^\s{WIDE}]+)(?: %)?[，。、；：？！）》”]*")
 
 
 def font_for(text: str) -> dict[str, Any]:
