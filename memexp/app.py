@@ -20,6 +20,7 @@ from memexp.explain import explained
 from memexp.files import shown
 from memexp.options import end_unread
 from memexp.sweep import Outcome, show_table, stopped_seeds, study_folder
+from memexp.words import language
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ def job(config: DictConfig) -> Outcome:
                 raise
             sys.exit(130)
     if not in_sweep:
-        show_table([folder], {study_folder(checked)})
+        with language(checked.lang):
+            show_table([folder], {study_folder(checked)})
         if stopped:
             sys.exit(1)
     return Outcome()

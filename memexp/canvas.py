@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 _backend = os.environ.pop("MPLBACKEND", None)  # with one that is not installed the import would fail
 _first = "matplotlib" not in sys.modules
@@ -22,11 +23,13 @@ if _first and _backend:
     with contextlib.suppress(ValueError):
         matplotlib.rcParams["backend"] = _backend
 
+from matplotlib import font_manager  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-__all__ = ["Figure", "own_style"]
+__all__ = ["Figure", "font_manager", "own_style", "second_font"]
 
 _one_at_a_time = threading.RLock()  # matplotlib's settings are those of the whole process
+_second = ContextVar[str | None]("second font", default=None)
 
 
 @contextlib.contextmanager
@@ -35,4 +38,16 @@ def own_style() -> Iterator[None]:
     with _one_at_a_time, matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a cell is a dollar
+        if family := _second.get():
+            matplotlib.rcParams["font.family"] = ["sans-serif", family]
         yield
+
+
+@contextlib.contextmanager
+def second_font(family: str | None) -> Iterator[None]:
+    """Let figures that are made within a ``with`` take what the usual font lacks from another family."""
+    before = _second.set(family)
+    try:
+        yield
+    finally:
+        _second.reset(before)

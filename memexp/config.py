@@ -24,6 +24,7 @@ from memexp.fields import Named, check_ranges, ranged, refuse_nothing
 from memexp.results import record
 from memexp.results.record import CLASSES, NOT_IDENTITY
 from memexp.sources import code_of
+from memexp.words import LANGUAGES
 
 INITIALISERS = (
     "xavier", "xavier_zero_bias", "zeros", "orthogonal", "torch", "chrono", "truncated_normal", "xavier_4",
@@ -71,6 +72,7 @@ class Config:
     datasets_dir: str
     outputs_dir: str
     images_dir: str | None
+    lang: str = ranged(one_of=LANGUAGES)
     report: bool
 
 

@@ -21,10 +21,12 @@ from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.fields import ranged
 from memexp.figures import curves
 from memexp.files import save, slug, write
+from memexp.fonts import speaking
 from memexp.options import run_command
 from memexp.progress import duration
 from memexp.results import tables
 from memexp.results.study import Histories, find_study, load_study, read_histories
+from memexp.words import LANGUAGES, labelled, language_now, named, tr
 
 if TYPE_CHECKING:
     from memexp.trained import TrainedRun
@@ -44,6 +46,7 @@ class Options:
 
     study: str = ranged(default="chapter6", about="the study of experiment=chapter6")
     speed: bool = ranged(default=True, about="measure the speed of the layers too (half a minute)")
+    lang: str = ranged(one_of=LANGUAGES, default="en", about="language of the report: en, or zh (Chinese)")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     images_dir: str = ranged(default="images", path=True, about="where the report goes")
 
@@ -91,7 +94,7 @@ def table(rows: dict[str, dict[str, str]]) -> str:
 
 def bracket(low: float, high: float) -> str:
     """Write an interval of shares in percent, if there is one: one seed has none."""
-    return f"[{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else "(one seed)"
+    return f"[{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else tr("(one seed)")
 
 
 def accuracies(material: Material, *labels: str, pairs: Sequence[tuple[str, str]] = ()) -> str:
@@ -100,7 +103,7 @@ def accuracies(material: Material, *labels: str, pairs: Sequence[tuple[str, str]
     for label in labels:
         by_length = material.of(label).groupby("length")["exact_accuracy"]
         scores = {str(length): tables.interval(group.tolist()) for length, group in by_length}
-        rows[f"{label}, %"] = {
+        rows[tr(f"{labelled(label)}, %")] = {
             length: f"{100 * m:.1f} {bracket(low, high)}" for length, (m, low, high) in scores.items()
         }
     for one, other in pairs:
@@ -108,30 +111,31 @@ def accuracies(material: Material, *labels: str, pairs: Sequence[tuple[str, str]
         if compared.empty:  # a single seed says nothing
             continue
         signs = [1 if row == one else -1 for row in compared["one"]]
-        rows[f"{one} less {other}, points"] = {
-            str(length): f"{100 * sign * difference:+.1f} (p = {p:.2g})"
+        rows[tr(f"{labelled(one)} less {labelled(other)}, points")] = {
+            str(length): tr(f"{100 * sign * difference:+.1f} (p = {p:.2g})")
             for length, sign, difference, p in zip(
                 compared["length"], signs, compared["exact_difference"], compared["p_holm"], strict=True
             )
         }
-    note = "\n\np: Mann and Whitney over seeds, Holm-corrected for the lengths of the row." if pairs else ""
-    return f"Exact accuracy at each length.\n\n{table(rows)}{note}"
+    note = tr("p: Mann and Whitney over seeds, Holm-corrected for the lengths of the row.")
+    return f"{tr('Exact accuracy at each length.')}\n\n{table(rows)}" + (f"\n\n{note}" if pairs else "")
 
 
 def losses(material: Material, label: str) -> str:
     """Write a table of what becomes of the train and dev loss."""
-    rows: dict[str, dict[str, str]] = {"train, at the end": {}, "dev, at its lowest": {}, "dev, at the end": {}}
+    names = tr("train, at the end"), tr("dev, at its lowest"), tr("dev, at the end")
+    rows: dict[str, dict[str, str]] = {name: {} for name in names}
     for run in material.of(label).drop_duplicates("run").sort_values("length").to_dict("records"):
         history = material.histories[run["study"], run["run"]]
         loss = history[history["name"] == "loss"].groupby(["split", "iteration"])["value"].mean()
         values = loss["train"].iloc[-1], loss["dev"].min(), loss["dev"].iloc[-1]
         for row, value in zip(rows.values(), values, strict=True):
             row[str(run["length"])] = f"{value:.2f}"
-    return (
-        f"Mean loss over seeds, in nats, at each length.\n\n{table(rows)}\n\nWhere dev rises while train goes to 0 "
-        "the model overfits its training rows; that is not forgetting. With new rows at every update "
-        "(experiment=fresh) there is nothing to overfit."
+    note = tr(
+        "Where dev rises while train goes to 0 the model overfits its training rows; that is not forgetting. With new "
+        "rows at every update (experiment=fresh) there is nothing to overfit."
     )
+    return f"{tr('Mean loss over seeds, in nats, at each length.')}\n\n{table(rows)}\n\n{note}"
 
 
 def explosion(material: Material, clipped: bool) -> str:
@@ -146,16 +150,17 @@ def explosion(material: Material, clipped: bool) -> str:
         late = before[before["iteration"] > before["iteration"].max() // 2].groupby("seed")["value"].median()
         mean, low, high = tables.interval(rows.loc[rows["run"] == run["run"], "test_accuracy"].tolist())
         lows.append(low if np.isfinite(low) else mean)
-        how = f"Clipped to {run['clip']:g}, {HOW[run['clip_by']]}" if clipped else "Not clipped"
+        how = tr(f"Clipped to {run['clip']:g}, {tr(HOW[run['clip_by']])}") if clipped else tr("Not clipped")
+        whose = tr("the norm of U's gradient, before clipping,") if clipped else tr("the norm of U's gradient")
         parts.append(
-            f"- {how}: the norm of U's gradient{', before clipping,' if clipped else ''} reaches "
-            f"{largest.min():.3g} to {largest.max():.3g} "
-            f"within {common.EXPLODING_UPDATES} updates (smallest and largest of {len(largest)} seeds), and has a "
-            f"median of {np.median(late):.2g} in the second half of training; test accuracy {100 * mean:.1f} % "
-            f"{bracket(low, high)}"
-        )
-    guessing = "; no mean is above it by more than its interval" if max(lows) <= 0.1 else ""
-    return "\n".join(["", "", *parts, "", f"10 % is what always answering 9 scores{guessing}."])
+            tr(f"- {how}: {whose} reaches {largest.min():.3g} to {largest.max():.3g} within {common.EXPLODING_UPDATES} "
+               f"updates (smallest and largest of {len(largest)} seeds), and has a median of {np.median(late):.2g} in "
+               f"the second half of training; test accuracy {100 * mean:.1f} % {bracket(low, high)}")
+        )  # fmt: skip
+    guessing = tr("10 % is what always answering 9 scores.")
+    if max(lows) <= 0.1:
+        guessing = tr("10 % is what always answering 9 scores; no mean is above it by more than its interval.")
+    return "\n".join(["", "", *parts, "", guessing])
 
 
 def gated_run(material: Material) -> "TrainedRun":
@@ -172,9 +177,9 @@ def gate_sheet(material: Material) -> Path:
 
     run = gated_run(material)
     options = command.Options(length=10, seed=run.seeds[0], images_dir=str(material.images))
-    about = f"LSTM trained on length 10, seed {options.seed} ({run.study})"
     sequence = run.reading.example()
     assert sequence is not None
+    about = command.about(run, options.seed)
     return command.show_sequence(run, sequence, about, options, material.images / "gates") / "sheet.png"
 
 
@@ -188,11 +193,11 @@ def gate_statistics(material: Material) -> str:
     for training, model in command.before_and_after_training(run, run.seeds[0]).items():
         means, _ = averages.averages(model, rows, ["forget_gate"], run.reading)
         by_kind = means.groupby("kind").apply(lambda own: np.average(own["mean"], weights=own["probability"]))
-        when = {"before": "before training"}.get(training, training)
-        parts.append(f"{when} {', '.join(f'{kind} {value:.2f}' for kind, value in by_kind.items())}")
-    return (
-        f"The forget gate's mean over all units and {rows.source}, by what is read: "
-        f"{'; '.join(parts)}. One hand-picked row shows what one unit can do, these means what the layer does."
+        kinds = tr(", ").join(f"{named(str(kind))} {value:.2f}" for kind, value in by_kind.items())
+        parts.append(tr(f"before training {kinds}") if training == "before" else tr(f"after {kinds}"))
+    return tr(
+        f"The forget gate's mean over all units and {named(rows.source)}, by what is read: {tr('; ').join(parts)}. "
+        "One hand-picked row shows what one unit can do, these means what the layer does."
     )
 
 
@@ -219,7 +224,7 @@ def accuracy_figure(material: Material, *labels: str) -> Figure:
 
 def loss_figure(material: Material, label: str) -> Figure:
     """Draw the loss curves of a model."""
-    return digit_sum.draw_loss(material.of(label), material.histories, label)
+    return digit_sum.draw_loss(material.of(label), material.histories, labelled(label))
 
 
 ENTRIES = (
@@ -253,8 +258,10 @@ ENTRIES = (
         "Figure 6.12", "accuracy of the LSTM",
         "The LSTM's accuracy is higher than the SRN's and falls more slowly: it remembers longer.",
         lambda m: accuracy_figure(m, "SRN", "LSTM"),
-        lambda m: f"{accuracies(m, 'SRN', 'LSTM', pairs=[('LSTM', 'SRN')])} This is the comparison on 300 sorted "
-        "rows; for the same rows shuffled, and for new ones, see experiment=shuffled and experiment=fresh.",
+        lambda m: accuracies(m, 'SRN', 'LSTM', pairs=[('LSTM', 'SRN')]) + tr(' ') + tr(
+            "This is the comparison on 300 sorted rows; for the same rows shuffled, and for new ones, see "
+            "experiment=shuffled and experiment=fresh."
+        ),
     ),
     Entry(
         "Figure 6.13", "gates and cell state of the LSTM",
@@ -278,9 +285,10 @@ ENTRIES = (
         "Exercise 6.3", "bidirectional layers",
         "Asks for a bidirectional network in the same study.",
         lambda m: accuracy_figure(m, "SRN", "LSTM", "SRN, bidirectional", "LSTM, bidirectional"),
-        lambda m: f"{accuracies(m, 'SRN', 'LSTM', 'SRN, bidirectional', 'LSTM, bidirectional')}\n\nThe cell that reads "
-        "backwards meets the two digits last, so nothing has to be remembered for long: this task says nothing about "
-        "the memory of a bidirectional network.",
+        lambda m: f"{accuracies(m, 'SRN', 'LSTM', 'SRN, bidirectional', 'LSTM, bidirectional')}\n\n" + tr(
+            "The cell that reads backwards meets the two digits last, so nothing has to be remembered for long: this "
+            "task says nothing about the memory of a bidirectional network."
+        ),
     ),
     Entry(
         "Exercise 6.4", "GRU",
@@ -312,9 +320,9 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
     rows = material.rows
     runs = pd.concat([rows, material.gradients]).drop_duplicates(["study", "run"])
     seconds = float(runs["seconds"].sum())
-    yield "# Chapter 6, measured"
-    yield (
-        f"{len(runs)} runs of {rows['seed'].nunique()} seeds each, whose times add up to {duration(seconds)}. "
+    yield f"# {tr('Chapter 6, measured')}"
+    yield tr(
+        f"{len(runs)} runs of {rows['seed'].nunique()} seeds each, whose times add up to {named(duration(seconds))}. "
         "Accuracies are means over seeds with the 95 % interval, and exact, over every possible input, where nothing "
         "else is said. Made by `python -m memexp experiment=chapter6`, or again from its records by "
         "`python -m memexp.report`."
@@ -322,8 +330,9 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
     for entry in ENTRIES:
         if entry.measured is speed and not with_speed:
             continue
-        yield f"## {entry.number}: {entry.title}"
-        yield f"**The book.** {entry.book}"
+        heading = f"{named(entry.number)}{tr(': ')}{tr(entry.title)}"
+        yield f"## {heading}"
+        yield tr(f"**The book.** {tr(entry.book)}")
         try:
             if entry.draw is not None:
                 drawn = entry.draw(material)
@@ -332,13 +341,13 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
                     path = drawn
                 else:
                     save(drawn, path.with_suffix(""))
-                yield f"![{entry.number}: {entry.title}]({path.relative_to(material.images).as_posix()})"
+                yield f"![{heading}]({path.relative_to(material.images).as_posix()})"
             measured = entry.measured(material)
-            yield f"**Measured.**{'' if measured[0].isspace() else ' '}{measured}"
+            yield f"{tr('**Measured.**')}{'' if measured[0].isspace() else ' '}{measured}"
         except (MemexpError, KeyError, IndexError) as error:
             reason = str(error) if isinstance(error, MemexpError) else "runs of it, or their histories, are missing"
             complaints.add(f"{entry.number} left out: {reason}")
-            yield f"**Measured.** Nothing: {reason}."
+            yield tr(f"**Measured.** Nothing: {reason}.")
 
 
 def as_html(report: str, folder: Path) -> str:
@@ -350,8 +359,8 @@ def as_html(report: str, folder: Path) -> str:
 
     body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(report, extensions=["tables", "fenced_code"]))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-    head += "<title>Chapter 6, measured</title>"
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+    head += f"<title>{tr('Chapter 6, measured')}</title>"
+    return f'<!doctype html>\n<html lang="{language_now()}"><head>{head}</head><body>{body}</body></html>\n'
 
 
 def write_report(study: str, outputs: Path, images: Path, complaints: Complaints, with_speed: bool = True) -> str:
@@ -371,7 +380,8 @@ def make(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something had to be left out."""
     complaints = Complaints()
     folders = Path(options.outputs_dir), Path(options.images_dir)
-    print(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
+    with speaking(options.lang):
+        print(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
     return 1 if complaints.count else 0
 
 

@@ -21,6 +21,7 @@ from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.files import shown
 from memexp.progress import say
 from memexp.results import record
+from memexp.words import language, tr
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Job:
     length: int = 0
     study: Path = Path()  # the folder of its study
     images: Path | None = None  # where the figures of its study go
+    lang: str = "en"  # and their language
     report: bool = False  # write the report on its study too
     complete: bool = False
     error: str = ""  # why it cannot be run, or did not get through
@@ -82,7 +84,7 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
     job.study = study_folder(config)
     if config.images_dir is not None and job.folder.resolve().parent == job.study:
         job.images = Path(config.images_dir)
-    job.report = config.report
+    job.report, job.lang = config.report, config.lang
     if owner is not job.overrides:
         raise ConfigError(f"{job.folder} is another run's folder already; sweep this key with a study= of its own")
     if job.folder.exists() and not job.folder.is_dir():
@@ -143,11 +145,13 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     possible = [job for job in jobs if not job.error]  # the others may point to the folder of another run
     # The longest sequences first: the short ones then fill the cores evenly at the end.
     left = sorted((job for job in possible if not job.complete), key=lambda job: -job.length)
+    _find_fonts(possible)
     _announce(jobs, left)
     interrupted = bool(left) and _launch(left, launch)
     complete = [job for job in possible if record.is_complete(job.folder)]
-    show_table([job.folder for job in complete], {job.study for job in complete})
-    undrawn = [job for job in complete if job.images and not (job.images / job.folder.parent.name).exists()]
+    with language(next((job.lang for job in complete), "en")):
+        show_table([job.folder for job in complete], {job.study for job in complete})
+    undrawn = [job for job in complete if job.images and not _is_drawn(job.images / job.folder.parent.name, job.lang)]
     drawn = interrupted or draw(complete if left else undrawn)
     for job in complete:
         job.error = job.error or stopped_seeds(job.folder)
@@ -157,6 +161,26 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
         return 130
     _name_unfinished(unfinished, len(jobs))
     return 1 if unfinished or not drawn else 0
+
+
+def _is_drawn(images: Path, lang: str) -> bool:
+    """Say whether the figures of a study are there, in the language that is asked for."""
+    with language(lang):
+        heading = tr("## How to read it")
+    pages = [page.read_text(encoding="utf-8", errors="replace") for page in images.rglob("results.md")]
+    return images.exists() and all(heading in page for page in pages)
+
+
+def _find_fonts(jobs: Sequence[Job]) -> None:
+    """Refuse figures in a language that no font here can write, before hours are spent.
+
+    Raises:
+        ConfigError: in one line, how to get a font.
+    """
+    for lang in {job.lang for job in jobs if job.images} - {"en"}:
+        from memexp.fonts import family_for  # slow to import, as is all that draws
+
+        family_for(lang)
 
 
 def _announce(jobs: list[Job], left: list[Job]) -> None:
@@ -232,7 +256,7 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> None:
         if found.rows.empty:
             continue
         table = tables.results(found.rows, found.settings, found.shown)
-        say(f"\n{tables.shown_text(table, found.shown)}\n(mean over seeds and its 95 % interval)\n")
+        say(f"\n{tables.shown_text(table, found.shown)}\n{tr('(mean over seeds and its 95 % interval)')}\n")
         if study.resolve() not in studies:
             say(f"no table of {study} is kept: it is not the folder of a study, outputs_dir/study")
             continue
@@ -247,20 +271,25 @@ def draw(jobs: Sequence[Job]) -> bool:
     if not any(job.images for job in jobs):
         return True
     from memexp.analysis.command import analyse  # slow to import, as is all that draws
+    from memexp.fonts import speaking
 
     well = True
-    for study, images in sorted({(shown(job.folder.parent), job.images) for job in jobs if job.images}):
+    drawn = sorted({(shown(job.folder.parent), job.images, job.lang) for job in jobs if job.images})
+    for study, images, lang in drawn:
         try:
             complaints = Complaints(quiet=True)  # a run of this sweep that failed is named below
-            for _ in analyse([study.name], study.parent, images, complaints):
-                pass
+            with speaking(lang):
+                for _ in analyse([study.name], study.parent, images, complaints):
+                    pass
             less = f"; left out: {complaints.count} (python -m memexp.analysis says why)" if complaints.count else ""
             say(f"figures and tables: {images / study.name}{less}")
             if any(job.report for job in jobs if job.folder.parent.name == study.name):
                 from memexp.report import write_report
 
                 aloud = Complaints()
-                say(f"report: {write_report(study.name, study.parent, images, aloud)}")
+                with speaking(lang):
+                    written = write_report(study.name, study.parent, images, aloud)
+                say(f"report: {written}")
                 well = well and not aloud.count
         except MemexpError as error:
             say(str(error))

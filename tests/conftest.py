@@ -4,13 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import Command, CommandLine
 
+from memexp import fonts, words
+from memexp.errors import ConfigError
 from memexp.results import record
 from memexp.training import machine
 
@@ -39,6 +41,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(20)
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let figures and tables be in Chinese; a text that the catalogue lacks fails.
+
+    Where no font has the characters the test is skipped, but where MEMEXP_REQUIRE_FONT=1 is set: there it fails.
+    """
+
+    def fail(text: str) -> str:
+        pytest.fail(f"no entry in the catalogue: {text!r}")
+
+    monkeypatch.setattr(words, "without_entry", fail)
+    try:
+        fonts.family_for("zh")
+    except ConfigError as error:
+        if os.environ.get("MEMEXP_REQUIRE_FONT") == "1":
+            raise
+        pytest.skip(str(error))
+    with fonts.speaking("zh"):
+        yield
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import matplotlib
 import pytest
 from helpers import make_run
 
-from memexp.canvas import own_style
+from memexp.canvas import own_style, second_font
 
 INLINE = "module://matplotlib_inline.backend_inline"
 HOSTILE = """
@@ -38,6 +38,16 @@ def test_the_defaults_hold_within_and_the_users_settings_after():
         assert inside == {"font.size": 10, "text.usetex": False, "axes.grid": False}
         assert matplotlib.rcParams["font.size"] == 3
         assert matplotlib.rcParams["text.usetex"]
+
+
+def test_a_second_family_is_only_within():
+    with second_font("memexp test"):
+        with own_style():
+            assert matplotlib.rcParams["font.family"] == ["sans-serif", "memexp test"]
+        with second_font(None), own_style():
+            assert matplotlib.rcParams["font.family"] == ["sans-serif"]
+    with own_style():
+        assert matplotlib.rcParams["font.family"] == ["sans-serif"]
 
 
 @pytest.mark.slow

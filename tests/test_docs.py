@@ -141,6 +141,26 @@ def test_both_languages_show_the_same_pictures_and_numbers(name: str):
     assert decimals[0] == decimals[1]
 
 
+def broken_phrases(text: str) -> list[str]:
+    """List where Chinese is torn apart: a line break or a space, which a newline is shown as, within a phrase."""
+    han, point = "[\u4e00-\u9fff]", "[，。；：、！？（）]"
+    breaks = r".*[^，。；：！？、）”|>\s]\n(?=[ \t]*(?![-|>#!]|\d+\.|```)\S)"
+    spaces = rf"{han}[ \t]+{han}|{point}[ \t]+{han}|{han}[ \t]+{point}"
+    return [found.group() for pattern in (breaks, spaces) for found in re.finditer(pattern, text)]
+
+
+def test_this_test_sees_phrases_that_are_broken():
+    assert broken_phrases("一个词\n语。") == ["一个词\n"]
+    assert broken_phrases("一个 词语， 还有") == ["个 词", "， 还"]
+    assert broken_phrases("一个 `key` 词，\n还有 LSTM 的。\n\n下一段\n\n- 一项\n- 两项\n| 表 | 格 |\n| - | - |") == []
+
+
+@pytest.mark.parametrize("name", [*map(chinese, DOCUMENTS)])
+def test_chinese_is_broken_only_at_punctuation(name: str):
+    """Markdown shows a line break as a space."""
+    assert broken_phrases(prose(name)) == []
+
+
 @pytest.mark.parametrize("name", [*DOCUMENTS, *map(chinese, DOCUMENTS), *ENGLISH_ONLY])
 def test_what_a_document_shows_and_links_to_is_there(name: str):
     for target in targets(name):

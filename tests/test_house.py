@@ -27,8 +27,9 @@ LAYERS = (
     ("figures",),
     ("results",),
     ("fields",),
+    ("fonts",),
     ("files", "progress", "sources", "canvas"),
-    ("errors",),
+    ("errors", "words"),
     ("memexp",),  # the version, and where conf/ is
 )
 

@@ -10,6 +10,7 @@ from memexp.canvas import Figure, own_style
 from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.results.study import Histories, Study
+from memexp.words import labelled, tr
 
 __all__ = ["COMPARISON", "comparison", "drawings"]
 
@@ -34,11 +35,11 @@ def draw_bits(study: Study, histories: Histories) -> Figure:
         curves.loss_curves(loss.assign(value=loss["value"] / math.log(2)), ax)
         curves.floors(study.floors_of(run["study"], run["run"], "bits"), ax)
         bits = rows.loc[(rows["study"] == run["study"]) & (rows["run"] == run["run"]), "test_bits"].mean()
-        entitled(ax, f"{run['label']}\n{run['study']}: {bits:.2f} bits on test", 9)
+        entitled(ax, tr(f"{labelled(run['label'])}\n{run['study']}: {bits:.2f} bits on test"), 9)
     for ax in axes[:, 0]:
-        ax.set_ylabel("bits per character")
+        ax.set_ylabel(tr("bits per character"))
     for ax in axes[-1]:
-        ax.set_xlabel("updates")
+        ax.set_xlabel(tr("updates"))
     curves.hide_rest(axes, len(runs))
-    curves.finish(figure, "Mean over seeds, 95 % interval, each seed;\ndashed: simple models on the test text")
+    curves.finish(figure, tr("Mean over seeds, 95 % interval, each seed;\ndashed: simple models on the test text"))
     return figure

@@ -16,9 +16,11 @@ from memexp.analysis import common
 from memexp.errors import Complaints, ConfigError
 from memexp.fields import ranged
 from memexp.files import Collection
+from memexp.fonts import speaking
 from memexp.options import run_command
 from memexp.results import tables
 from memexp.results.study import Histories, Study, find_study, join, load_study, read_histories, study_names
+from memexp.words import LANGUAGES, tr
 
 CRITERION = 0.95
 
@@ -31,6 +33,7 @@ class Options:
         default=None, about="the folder below outputs_dir, or several side by side, as book,fresh; null: each alone"
     )
     criterion: float = ranged(0, default=CRITERION, about="dev accuracy whose first time is drawn in updates_until")
+    lang: str = ranged(one_of=LANGUAGES, default="en", about="language of figures and results.md: en, or zh (Chinese)")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     images_dir: str = ranged(default="images", path=True, about="where the figures go")
 
@@ -107,16 +110,17 @@ def as_page(study: Study, table: pd.DataFrame, meanings: Mapping[str, str]) -> s
     parts = [
         f"# {' + '.join(dict.fromkeys(study.rows['study']))}",
         tables.markdown(table, study.shown).strip(),
-        "## How to read it",
+        tr("## How to read it"),
         tables.explained(study.rows, table, study.shown).strip(),
-        "## The tables beside it",
-        "- `results.csv`: the same with more digits; *NAME_low* and *NAME_high* are the ends of *NAME*'s interval, "
-        "and shares are from 0 to 1.\n- `seeds.csv`: a row for each run and seed, with all its settings and scores.",
-    ]
+        tr("## The tables beside it"),
+        tr("- `results.csv`: the same with more digits; *NAME_low* and *NAME_high* are the ends of *NAME*'s interval, "
+           "and shares are from 0 to 1.")
+        + "\n" + tr("- `seeds.csv`: a row for each run and seed, with all its settings and scores."),
+    ]  # fmt: skip
     if meanings:
-        columns = "\n".join(f"| {column} | {meaning} |" for column, meaning in meanings.items())
-        parts[-1] += "\n- `comparison.csv`: a row for every two models that can be compared. Its columns:"
-        parts.append(f"| column | what it is |\n| --- | --- |\n{columns}")
+        columns = "\n".join(f"| {column} | {tr(meaning)} |" for column, meaning in meanings.items())
+        parts[-1] += "\n" + tr("- `comparison.csv`: a row for every two models that can be compared. Its columns:")
+        parts.append(f"| {tr('column')} | {tr('what it is')} |\n| --- | --- |\n{columns}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -124,9 +128,10 @@ def analyse_all(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something had to be left out."""
     outputs, images, complaints = Path(options.outputs_dir), Path(options.images_dir), Complaints()
     names = options.study or study_names(outputs) or ["book"]
-    for group in [names] if options.study else [[name] for name in names]:
-        for line in analyse(group, outputs, images, complaints, options.criterion):
-            print(line)
+    with speaking(options.lang):
+        for group in [names] if options.study else [[name] for name in names]:
+            for line in analyse(group, outputs, images, complaints, options.criterion):
+                print(line)
     return 1 if complaints.count else 0
 
 

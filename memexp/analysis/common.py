@@ -17,6 +17,7 @@ from memexp.figures import curves
 from memexp.figures.lettering import entitled, fitted
 from memexp.results import statistics
 from memexp.results.study import Histories, Study, against, pairs
+from memexp.words import labelled, named, tr
 
 EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
 
@@ -98,9 +99,9 @@ def draw_scores(study: Study) -> Figure:
         curves.score_against(rows, column, ax, looks, axis, bounds=(0.0, 1.0 if share else math.inf))
         curves.score_axis(ax, share)
         curves.floors(study.floors_of_score(column), ax, share)
-        entitled(ax, column.replace("_", " "))
+        entitled(ax, named(column.replace("_", " ")))
     curves.hide_rest(axes, len(study.shown))
-    curves.finish(figure, "Each seed, and their mean with its 95 % interval; dashed: what simple answers reach")
+    curves.finish(figure, tr("Each seed, and their mean with its 95 % interval; dashed: what simple answers reach"))
     return figure
 
 
@@ -127,15 +128,15 @@ def draw_curves(study: Study, histories: Histories) -> Figure:
             history = histories[run["study"], run["run"]]
             curves.loss_curves(history[history["name"] == "loss"], ax)
             curves.floors(study.floors_of(run["study"], run["run"], "loss"), ax)
-            entitled(ax, f"{run['label']}, length {run['length']}")
-            ax.set(xlabel="updates", ylabel="loss")
+            entitled(ax, tr(f"{labelled(run['label'])}, length {run['length']}"))
+            ax.set(xlabel=tr("updates"), ylabel=tr("loss"))
     losses = pd.concat([histories[run].query("name == 'loss'") for run in zip(runs["study"], runs["run"], strict=True)])
     positive = losses.loc[(losses["value"] > 0) & np.isfinite(losses["value"]), "value"]
     smallest, largest = positive.agg(["min", "max"])
     if largest > MAGNITUDES * smallest:
         axes[0, 0].set(yscale="log", ylim=(0.7 * smallest, 1.5 * largest))  # the others share it
         axes[0, 0].yaxis.set_major_formatter(curves.POWERS)
-    curves.finish(figure, "Mean over seeds, 95 % interval, each seed;\ndashed: what simple answers reach")
+    curves.finish(figure, tr("Mean over seeds, 95 % interval, each seed;\ndashed: what simple answers reach"))
     return figure
 
 
@@ -162,7 +163,7 @@ def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Fig
     names = list(dict.fromkeys(name for table in noted.values() for name in table["parameter"]))
     figure, axes = curves.new_figure(len(noted), len(names), height=2.3, share_x=False)
     for ax, parameter in zip(axes[0], names, strict=True):
-        entitled(ax, f"gradient of {parameter}")
+        entitled(ax, tr(f"gradient of {parameter}"))
     for line, (name, table) in zip(axes, noted.items(), strict=True):
         clipped = (table["when"] == "after clipping").any()
         table = table[table["iteration"] <= (CLIPPED_UPDATES if clipped else EXPLODING_UPDATES)]
@@ -172,10 +173,11 @@ def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Fig
                 ax.set_visible(False)
             else:
                 curves.gradient_norms(own, ax)
-        line[0].set_ylabel(fitted(f"{name}{'' if clipped else ', not clipped'}\nL2 norm", 2.3, 8), fontsize=8)
+        label = labelled(name) if clipped else tr(f"{labelled(name)}, not clipped")
+        line[0].set_ylabel(fitted(f"{label}\n{tr('L2 norm')}", 2.3, 8), fontsize=8)
     for ax in axes[-1]:
-        ax.set_xlabel("updates")
-    curves.finish(figure, f"length {length}: each seed, and their median")
+        ax.set_xlabel(tr("updates"))
+    curves.finish(figure, tr(f"length {length}: each seed, and their median"))
     return figure
 
 

@@ -14,6 +14,7 @@ from memexp.figures.lettering import entitled, fitted
 from memexp.files import slug
 from memexp.results import statistics
 from memexp.results.study import Histories, Study, against, pairs, read_right
+from memexp.words import labelled, named, tr
 
 PANEL_HEIGHT = 2.6  # inches that a panel's name may be long at the y axis
 COMPARISON = {  # column of comparison.csv -> what it is
@@ -58,7 +59,8 @@ def drawings(study: Study, known: pd.DataFrame, histories: Histories, criterion:
             words = [str(name), *panel["study"].unique()[alone:], *panel["task.sampling"].unique()]
             file = slug("loss", *words)
             same = sum(known == file or known.startswith(f"{file}__") for known in found)  # as of LSTM and Lstm
-            found[f"{file}__{same + 1}" if same else file] = partial(draw_loss, runs, histories, f"{name}, {title}")
+            shown = f"{labelled(str(name))}, {in_words(title)}"
+            found[f"{file}__{same + 1}" if same else file] = partial(draw_loss, runs, histories, shown)
     return found
 
 
@@ -96,9 +98,9 @@ def draw_accuracy(rows: pd.DataFrame, axis: str = "length", looks: curves.Looks 
     dev = ", ".join(filter(None, [counted(rows, "dev", " rows"), "chose the weights"]))
     test = counted(rows, "test", " rows")
     accuracies = {
-        "dev_accuracy": f"dev ({dev})",
-        "test_accuracy": f"test ({test})" if test else "test",
-        "exact_accuracy": "exact",
+        "dev_accuracy": named(f"dev ({dev})"),
+        "test_accuracy": named(f"test ({test})" if test else "test"),
+        "exact_accuracy": named("exact"),
     }
     numbers = rows[axis].dropna().tolist()
     figure, axes = curves.new_figure(len(parts), len(accuracies))
@@ -110,14 +112,20 @@ def draw_accuracy(rows: pd.DataFrame, axis: str = "length", looks: curves.Looks 
             ax.label_outer()
             if place == 0:
                 entitled(ax, name)
-        line[0].set_ylabel(fitted(f"{in_two_lines(title)}\naccuracy", PANEL_HEIGHT, 9), fontsize=9)
+        line[0].set_ylabel(fitted(f"{in_two_lines(title)}\n{tr('accuracy')}", PANEL_HEIGHT, 9), fontsize=9)
     curves.finish(figure)
     return figure
 
 
+def in_words(panel: str) -> str:
+    """Write the name of a panel in the language that is used."""
+    study, colon, trained_on = panel.partition(": ")
+    return f"{study}{colon}{named(trained_on)}"
+
+
 def in_two_lines(panel: str) -> str:
     """Write the name of a panel in two lines: the study, and what was trained on."""
-    return panel.replace(": ", "\n")
+    return in_words(panel).replace(": ", "\n")
 
 
 @own_style()
@@ -128,9 +136,9 @@ def draw_overview(rows: pd.DataFrame) -> Figure:
     figure, axes = curves.new_figure(len(parts), 1, width=3.2 + 0.75 * rows["length"].nunique(), height=height)
     for ax, (title, panel) in zip(axes.flat, parts, strict=True):
         curves.accuracy_table(panel, "exact_accuracy", ax)
-        entitled(ax, title)
+        entitled(ax, in_words(title))
         ax.label_outer()
-    curves.finish(figure, "Exact accuracy in percent:\nmean over seeds ± half its 95 % interval")
+    curves.finish(figure, tr("Exact accuracy in percent:\nmean over seeds ± half its 95 % interval"))
     return figure
 
 
@@ -142,7 +150,7 @@ def draw_bits(rows: pd.DataFrame, axis: str = "length") -> Figure:
     for ax, (title, panel) in zip(axes.flat, parts, strict=True):
         bits = float(panel["target_entropy_bits"].iloc[0])
         curves.bits_against(panel, ax, bits, bits - math.log2(10), looks, axis)
-        entitled(ax, title)
+        entitled(ax, in_words(title))
     curves.finish(figure)
     return figure
 
@@ -156,13 +164,14 @@ def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
     for ax, run in zip(axes.flat, runs.to_dict("records"), strict=False):
         history = histories[run["study"], run["run"]]
         curves.loss_curves(history[history["name"] == "loss"], ax)
-        ax.set_title(f"length {run['length']}", fontsize=10)
+        ax.set_title(tr(f"length {run['length']}"), fontsize=10)
     for ax in axes[:, 0]:
-        ax.set_ylabel("cross-entropy (nats)")
+        ax.set_ylabel(tr("cross-entropy (nats)"))
     for ax in axes[-1]:
-        ax.set_xlabel("updates")
+        ax.set_xlabel(tr("updates"))
     curves.hide_rest(axes, len(runs))
-    curves.finish(figure, f"{title}\nmean over {len(set(history['seed']))} seeds, 95 % interval, and each seed")
+    mean = tr(f"mean over {len(set(history['seed']))} seeds, 95 % interval, and each seed")
+    curves.finish(figure, f"{title}\n{mean}")
     return figure
 
 
@@ -181,11 +190,11 @@ def draw_updates_until(rows: pd.DataFrame, histories: Histories, criterion: floa
             ]
             if times:
                 curves.share_that_got_there(pd.concat(times), ax, until, looks)
-            ax.set_title(f"length {length}", fontsize=10)
-            ax.set_xlabel("updates")
+            ax.set_title(tr(f"length {length}"), fontsize=10)
+            ax.set_xlabel(tr("updates"))
             ax.label_outer()
-        line[0].set_ylabel(fitted(f"{in_two_lines(title)}\nshare of seeds", PANEL_HEIGHT, 8), fontsize=8)
-    curves.finish(figure, f"Share of seeds whose dev accuracy has reached {curves.percent(criterion)}")
+        line[0].set_ylabel(fitted(f"{in_two_lines(title)}\n{tr('share of seeds')}", PANEL_HEIGHT, 8), fontsize=8)
+    curves.finish(figure, tr(f"Share of seeds whose dev accuracy has reached {curves.percent(criterion)}"))
     return figure
 
 
@@ -198,6 +207,7 @@ def draw_reporting(rows: pd.DataFrame, histories: Histories) -> Figure:
     rows, axis = against(rows)
     parts = [(title, name, own) for title, panel in panels(rows) for name, own in panel.groupby("label", sort=False)]
     columns = min(4, len(parts))
+    ways = {column: tr(way) for column, way in REPORTING.items()}
     figure, axes = curves.new_figure(math.ceil(len(parts) / columns), columns, width=4.2)
     for ax, (title, name, own) in zip(axes.flat, parts, strict=False):
         last = pd.concat(
@@ -208,12 +218,13 @@ def draw_reporting(rows: pd.DataFrame, histories: Histories) -> Figure:
         )
         table = own.merge(last, on=["run", "seed"])
         table["published"] = table[["dev_accuracy", "test_accuracy"]].max(axis=1)
-        curves.reporting_against(table, REPORTING, "exact_accuracy", ax, axis, rows[axis].dropna().tolist())
-        entitled(ax, f"{name}\n{title}", 9)
-        ax.set_ylabel("above exact accuracy\n(percentage points)")
+        curves.reporting_against(table, ways, "exact_accuracy", ax, axis, rows[axis].dropna().tolist())
+        entitled(ax, f"{labelled(str(name))}\n{in_words(title)}", 9)
+        ax.set_ylabel(tr("above exact accuracy\n(percentage points)"))
         ax.label_outer()
     curves.hide_rest(axes, len(parts))
-    curves.finish(figure, "How far each way of reporting lies above the truth: mean over seeds and 95 % interval")
+    truth = tr("How far each way of reporting lies above the truth: mean over seeds and 95 % interval")
+    curves.finish(figure, truth)
     return figure
 
 

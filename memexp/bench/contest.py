@@ -25,6 +25,7 @@ from memexp.models.networks import MakeCell, SequenceModel
 from memexp.results.record import History
 from memexp.tasks.task import Rows, Task
 from memexp.training.runner import Runner
+from memexp.words import columns, tr
 
 MODELS: dict[str, MakeCell] = {
     "srn": SRN,
@@ -130,11 +131,13 @@ def has_torch_layer(make_cell: MakeCell) -> bool:
 
 def aligned(lines: Sequence[Sequence[str]], sides: str) -> str:
     """Set words in columns, each flush left (<) or right (>)."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(f"{text:{side}{width}}" for text, side, width in zip(line, sides, widths, strict=True))
-        for line in lines
-    )
+    widths = [max(map(columns, column)) for column in zip(*lines, strict=True)]
+
+    def padded(text: str, side: str, width: int) -> str:
+        space = " " * (width - columns(text))
+        return text + space if side == "<" else space + text
+
+    return "\n".join("  ".join(map(padded, line, sides, widths)) for line in lines)
 
 
 def parity_lines(records: Sequence[Record]) -> str:
@@ -146,10 +149,10 @@ def parity_lines(records: Sequence[Record]) -> str:
             alone.append(name)
         else:
             outputs, gradients = (max(r[f"{what}_difference"] for r in rows) for what in ("output", "gradient"))
-            of = f"{name}, length {length}" if length else name
-            compared.append(f"{of}: outputs {outputs:.1e}, gradients {gradients:.1e}")
-    head = ["largest difference of memexp from torch's layer (float64, every seed):"] if compared else []
-    tail = [f"torch has no layer for {', '.join(dict.fromkeys(alone))}"] if alone else []
+            of = tr(f"{name}, length {length}") if length else name
+            compared.append(tr(f"{of}: outputs {outputs:.1e}, gradients {gradients:.1e}"))
+    head = [tr("largest difference of memexp from torch's layer (float64, every seed):")] if compared else []
+    tail = [tr(f"torch has no layer for {', '.join(dict.fromkeys(alone))}")] if alone else []
     return "\n".join([*head, *compared, *tail])
 
 

@@ -24,6 +24,7 @@ from memexp.bench.contest import LAYER, LAYER_MODELS, LOOP, MEMEXP, MODELS, Cont
 from memexp.models.networks import MakeCell, SequenceModel
 from memexp.tasks.digit_sum import CLASSES, DIGITS, DigitSum
 from memexp.training import machine
+from memexp.words import named, tr
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -199,9 +200,9 @@ def growth_figure(measured: Sequence[Record]) -> "Figure":
 def table(rows: Sequence[Record]) -> str:
     """Format what `compare` returns for the terminal."""
     head = "model length contestant seeds ms/update/seed x_plain_loop x_torch's of_bound"
-    lines = [[title.replace("_", " ") for title in head.split()]]
+    lines = [[named(title.replace("_", " ")) for title in head.split()]]
     for r in rows:
-        what = [str(r[column]) for column in ("model", "length", "contestant", "seeds")]
+        what = [named(str(r[column])) for column in ("model", "length", "contestant", "seeds")]
         times = [r[f"times_faster_than_{other}"] for other in ("loop", "layer")]
         faster = ["-" if factor is None else f"{factor:.1f}" for factor in times]
         ms, share = r["ms_per_update_and_seed"], r["share_of_bound"]
@@ -214,4 +215,4 @@ def quick_look(length: int = 35, seeds: Sequence[int] = (1, 10), rounds: int = 5
     machine.prepare()
     peak = peak_flops()
     rows = [row for name in LAYER_MODELS for row in compare(name, length, seeds, rounds, updates, peak)]
-    return f"torch {torch.__version__}, one thread\n\n{table(rows)}\n\n{contest.parity_lines(rows)}"
+    return f"{tr(f'torch {torch.__version__}, one thread')}\n\n{table(rows)}\n\n{contest.parity_lines(rows)}"

@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter
 from memexp.canvas import own_style
 from memexp.figures.heatmaps import LOOK, is_gate, title_of
 from memexp.figures.lettering import FONT, titled
+from memexp.words import named, tr
 
 
 def means_by_place(
@@ -39,14 +40,15 @@ def means_by_place(
             {"linestyle": "--", "zorder": 3} if training == "before" else {}
         )  # neither hides the other
         mean = by_unit.mean(axis=1)
-        ax.plot(by_unit.index, mean, color=look["color"], label=f"{training} training", **front)
+        ax.plot(by_unit.index, mean, color=look["color"], label=named(f"{training} training"), **front)
         if singled_out:
             alone = weighted_mean(own[own["kind"] == singled_out], [place])
-            ax.plot(alone.index, alone, color=look["color"], linestyle=":", label=f"{training}, {singled_out}s")
+            name = tr(f"{named(training)}, {named(singled_out)}s")
+            ax.plot(alone.index, alone, color=look["color"], linestyle=":", label=name)
     last = int(means[place].max())
     ax.set_xlim(0.5, last + 0.5)
     ax.set_xticks(_few_steps(last))
-    ax.set_xlabel(place.replace("_", " "))
+    ax.set_xlabel(named(place.replace("_", " ")))
     return _size_axis(means, ax)
 
 
@@ -74,11 +76,12 @@ def means_by_kind(means: pd.DataFrame, ax: Axes, kinds: Sequence[str] | None = N
         alpha = 0.7 if by_unit.shape[1] <= 64 else 0.25  # so many points would hide the bar
         style = {"linestyle": "", "markersize": 2.5, "markeredgewidth": 0.5, "alpha": alpha, **look}
         ax.plot(places.ravel(), by_unit.ravel(), **style)
-        bars = {"color": look["color"], "linewidth": 2, "label": f"{training} training"}
+        bars = {"color": look["color"], "linewidth": 2, "label": named(f"{training} training")}
         ax.hlines(by_unit.mean(1), places[:, 0] - 0.03, places[:, -1] + 0.03, **bars)
-    ax.set_xticks(range(len(kinds)), kinds)
+    names = [named(kind) for kind in kinds]
+    ax.set_xticks(range(len(kinds)), names)
     if len(kinds) > 4:  # they would touch
-        ax.set_xticks(range(len(kinds)), kinds, rotation=25, ha="right", rotation_mode="anchor")
+        ax.set_xticks(range(len(kinds)), names, rotation=25, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.5, len(kinds) - 0.5)
     return _size_axis(means, ax)
 
@@ -118,9 +121,10 @@ def saturation_by_unit(saturation: pd.DataFrame, ax: Axes) -> Axes:
             style = {"linestyle": "", "markersize": 3, **look}
             ax.plot(own["unit"], over, **style)
             ax.plot(own["unit"], -under, **style)
-    size = "" if is_gate(str(saturation["part"].iloc[0])) else "size "
-    for height, text, place in ((1.15, f"{size}over 0.9", 0), (-1.15, f"{size}under 0.1", 1)):
-        share = f"{text}: {means['before'][place]:.0%} of all values before, {means['after'][place]:.0%} after"
+    gate = is_gate(str(saturation["part"].iloc[0]))
+    above, below = (tr("over 0.9"), tr("under 0.1")) if gate else (tr("size over 0.9"), tr("size under 0.1"))
+    for height, text, place in ((1.15, above, 0), (-1.15, below, 1)):
+        share = tr(f"{text}: {means['before'][place]:.0%} of all values before, {means['after'][place]:.0%} after")
         ax.text(0.5, height, share, transform=ax.get_yaxis_transform(), ha="center",
                 va="bottom" if height > 0 else "top", fontsize=FONT)  # fmt: skip
     ax.axhline(0, color="0.35", linewidth=0.8)
@@ -128,8 +132,8 @@ def saturation_by_unit(saturation: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_yticks([-1, -0.5, 0, 0.5, 1])
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.0%}"))
     ax.set_xlim(-1, saturation["unit"].max() + 1)
-    ax.set_ylabel("← under 0.1   over 0.9 →", fontsize=FONT + 1)
-    ax.set_xlabel("hidden unit")
+    ax.set_ylabel(tr("← under 0.1   over 0.9 →"), fontsize=FONT + 1)
+    ax.set_xlabel(tr("hidden unit"))
     return ax
 
 
@@ -148,9 +152,10 @@ def averages(
     """
     parts = list(dict.fromkeys(means["part"]))
     figure = Figure(figsize=(12, 2.3 * len(parts) + 1.1), layout="constrained")
-    panels = {f"by {place.replace('_', ' ')}": 1.2, "by kind of token": 1, "saturation, unit by unit": 1.2}
+    by_place = tr(f"by {named(place.replace('_', ' '))}")
+    panels = {by_place: 1.2, tr("by kind of token"): 1, tr("saturation, unit by unit"): 1.2}
     if not (means[place] > 0).any():
-        panels.pop(next(iter(panels)))
+        panels.pop(by_place)
     axes = figure.subplots(len(parts), len(panels), squeeze=False, width_ratios=list(panels.values()))
     for number, (name, line) in enumerate(zip(parts, axes, strict=True)):
         if len(panels) == 3:

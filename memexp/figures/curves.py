@@ -24,6 +24,8 @@ from scipy.optimize import isotonic_regression
 from memexp.figures.lettering import fitted, font_for, inches_wide, legible, made_legible, titled
 from memexp.results.statistics import share_reached
 from memexp.results.tables import interval
+from memexp.words import columns as columns_of
+from memexp.words import labelled, named, tr
 
 Looks = dict[str, dict[str, Any]]
 """Label -> colour, marker and line. The figures of a study share theirs, so that a label looks the same in all."""
@@ -110,17 +112,14 @@ def new_figure(
     return figure, axes
 
 
-DIGITS_LONG = "length of the sequence (digits)"
-
-
 def digits_long(axis: str) -> str | None:
     """Say of the axis of digits what a length is."""
-    return DIGITS_LONG if axis == "length" else None
+    return tr("length of the sequence (digits)") if axis == "length" else None
 
 
 def axis_label(setting: str) -> str:
     """Name a setting on an axis: ``model.hidden_size`` -> hidden size."""
-    return setting.rpartition(".")[2].replace("_", " ")
+    return named(setting.rpartition(".")[2].replace("_", " "))
 
 
 def number_axis(ax: Axes, numbers: Sequence[float], labels: int = 1) -> Callable[[float, int], float]:
@@ -191,7 +190,7 @@ def score_against(
         own, look = rows[rows["label"] == label], looks[label]
         if own["number"].isna().all():
             mean, low, high = interval(own[score].tolist(), bounds=bounds)
-            ax.axhline(mean, label=label, linewidth=1.6, **{**look, "marker": ""})
+            ax.axhline(mean, label=labelled(label), linewidth=1.6, **{**look, "marker": ""})
             if np.isfinite(low):
                 ax.axhspan(low, high, color=look["color"], alpha=0.15, linewidth=0)
             continue
@@ -203,7 +202,7 @@ def score_against(
             ax.plot([place] * len(values), values, markersize=3.5, markeredgewidth=0, **dots)
         lows, highs = np.maximum(lows, bounds[0]), np.minimum(highs, bounds[1])
         errors = [means - lows, highs - means]
-        ax.errorbar(places, means, errors, label=label, capsize=3, linewidth=1.6, markersize=6, **look)
+        ax.errorbar(places, means, errors, label=labelled(label), capsize=3, linewidth=1.6, markersize=6, **look)
     ax.set_xlabel(x_label or axis_label(axis))
     return ax
 
@@ -230,8 +229,8 @@ def accuracy_against(
     score_axis(ax, share=True)
     ax.axhline(chance, **FLOOR)
     ax.annotate(
-        f"always the likeliest answer: {percent(chance)}", (0.02, chance), (0, -3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", fontsize=7.5, color="0.35", va="top",
+        tr(f"always the likeliest answer: {percent(chance)}"), (0.02, chance), (0, -3),
+        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7.5, color="0.35", va="top",
     )  # fmt: skip
     return ax
 
@@ -253,12 +252,12 @@ def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
         spread = f" ± {50 * (high - low):.0f}" if np.isfinite(low) else ""
         texts.loc[label, length] = f"{100 * mean:.0f}{spread}"
     sns.heatmap(
-        means, annot=texts, fmt="", vmin=0, vmax=100, cmap="viridis", cbar=False, linewidths=1, ax=ax,
-        annot_kws={"fontsize": 8.5},
+        means.rename(index=labelled), annot=texts, fmt="", vmin=0, vmax=100, cmap="viridis", cbar=False, linewidths=1,
+        ax=ax, annot_kws={"fontsize": 8.5},
     )  # fmt: skip
     ax.grid(False)
     ax.tick_params(length=0)
-    ax.set_xlabel(DIGITS_LONG)
+    ax.set_xlabel(digits_long("length") or "")
     ax.set_ylabel("")
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     return ax
@@ -269,13 +268,13 @@ def bits_against(
 ) -> Axes:
     """Draw the retained bits, H(S) - cross-entropy, against length, with what knowing 0, 1 and 2 digits gives."""
     score_against(rows, "retained_bits", ax, looks, axis, x_label=digits_long(axis))
-    for bits, text in ((0.0, "nothing"), (one_digit_bits, "one digit"), (all_bits, "both digits")):
+    for bits, text in ((0.0, tr("nothing")), (one_digit_bits, tr("one digit")), (all_bits, tr("both digits"))):
         ax.axhline(bits, **FLOOR)
         ax.annotate(
             f"{text}: {bits:.2f}", (1.01, bits), xycoords=("axes fraction", "data"), fontsize=7.5, color="0.35",
             va="center",
         )  # fmt: skip
-    ax.set_ylabel("retained bits (exact)")
+    ax.set_ylabel(tr("retained bits (exact)"))
     return ax
 
 
@@ -295,7 +294,7 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
         means, lows, highs = np.array([interval(row.tolist(), bounds=(0, np.inf)) for row in table.to_numpy()]).T
         ax.fill_between(table.index, lows, highs, color=look["color"], alpha=0.2, linewidth=0)
         line = {"color": look["color"], "linestyle": look["linestyle"]}
-        ax.plot(table.index, means, linewidth=1.6, label=split, **line)
+        ax.plot(table.index, means, linewidth=1.6, label=named(split), **line)
     if history.empty:
         return ax
     ax.set_xlim(0, max(1, history["iteration"].max()))
@@ -317,7 +316,7 @@ def floors(values: dict[str, float], ax: Axes, share: bool = False) -> Axes:
         ax.axhline(value, **FLOOR)
         place = ("axes fraction", "data")
         text = percent(round(value, 3)) if share else f"{value:.2f}" if value >= 1 else f"{value:.3g}"
-        ax.annotate(f"{name} {text}", (1.02, height), xycoords=place, fontsize=7.5, color="0.35", va="center")
+        ax.annotate(f"{named(name)} {text}", (1.02, height), xycoords=place, fontsize=7.5, color="0.35", va="center")
     return ax
 
 
@@ -346,7 +345,7 @@ def gradient_norms(history: pd.DataFrame, ax: Axes) -> Axes:
             color=look["color"],
             linewidth=1.8,
             linestyle=look["linestyle"],
-            label=when,
+            label=named(when),
         )
     if history.empty:
         return ax
@@ -376,11 +375,11 @@ def share_that_got_there(rows: pd.DataFrame, ax: Axes, until: int, looks: Looks)
         own, look = rows[rows["label"] == label], looks[label]
         x, share = share_reached(own["updates"].tolist(), own["reached"].tolist(), until)
         line = {"color": look["color"], "linestyle": look["linestyle"]}
-        ax.step(x, share, where="post", linewidth=width, label=label, **line)
+        ax.step(x, share, where="post", linewidth=width, label=labelled(label), **line)
         never = int((~own["reached"]).sum())
         if never:
             ax.plot(until, share[-1], clip_on=False, **look)
-            ends.append((float(share[-1]), f"{never} of {len(own)} never", look["color"]))
+            ends.append((float(share[-1]), tr(f"{never} of {len(own)} never"), look["color"]))
     ends.sort(key=lambda end: end[0])
     apart = min(NEVER_APART, 0.97 / max(1, len(ends)))  # smaller where there are very many
     heights: list[float] = []
@@ -494,7 +493,7 @@ def finish(figure: Figure, title: str = "") -> None:
                 handles.setdefault(f" {label}" if label.startswith("_") else label, handle)
     if handles:
         texts = [fitted(legible(label, font_for(label)), figure.get_figwidth() - 0.6, 10) for label in handles]
-        longest = max(len(line) for text in texts for line in text.splitlines())
+        longest = max(columns_of(line) for text in texts for line in text.splitlines())
         columns = max(1, min(len(texts), int(figure.get_figwidth() * 11 / (longest + 8))))
         lines = math.ceil(len(texts) / columns) * (1 + max(text.count("\n") for text in texts))
         figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (lines - 1))

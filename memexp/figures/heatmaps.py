@@ -15,6 +15,7 @@ from matplotlib.image import AxesImage
 
 from memexp.canvas import own_style
 from memexp.figures.lettering import FAINT, FONT, font_for, legible, titled
+from memexp.words import named, tr
 
 TOKEN_WIDTH = 0.11  # inches that a digit or a character below a heatmap needs
 MOST_TOKENS = 100  # more tokens than these are not all written below a heatmap
@@ -32,7 +33,7 @@ def is_gate(name: str) -> bool:
 
 def title_of(name: str) -> str:
     """Turn the name of a part into words: ``input_gate`` -> ``Input gate``."""
-    *where, what = name.replace("_", " ").split(".")
+    *where, what = map(named, name.replace("_", " ").split("."))
     return f"{', '.join(where)}: {what}".capitalize() if where else what.capitalize()
 
 
@@ -89,8 +90,8 @@ def heatmap(
     ax.set_yticks(range(0, D, every), [str(unit) for unit in order[::every]], fontsize=FONT - 1)
     _name_tokens(tokens, token, ax)
     ax.set_title(title_of(name), fontsize=10)
-    ax.set_ylabel("hidden unit", fontsize=FONT + 1)
-    _colour_bar(picture, "0 closed, 1 open" if is_gate(name) else "value", ax)
+    ax.set_ylabel(tr("hidden unit"), fontsize=FONT + 1)
+    _colour_bar(picture, tr("0 closed, 1 open") if is_gate(name) else tr("value"), ax)
     return ax
 
 
@@ -112,7 +113,7 @@ def _name_tokens(tokens: Sequence[object], token: str, ax: Axes) -> None:
             **font,
         )
     ax.tick_params(length=2, pad=2)
-    ax.set_xlabel(f"{token} at each time step", fontsize=FONT + 1)
+    ax.set_xlabel(tr(f"{named(token)} at each time step"), fontsize=FONT + 1)
 
 
 def costs(bits: np.ndarray, tokens: Sequence[object], ax: Axes, token: str = "character") -> Axes:
@@ -122,8 +123,8 @@ def costs(bits: np.ndarray, tokens: Sequence[object], ax: Axes, token: str = "ch
     ax.set_xlim(-0.5, len(bits) - 0.5)
     _name_tokens(tokens, token, ax)
     ax.tick_params(labelsize=FONT)
-    ax.set_title(f"Bits per {token}", fontsize=10)
-    ax.set_ylabel("bits", fontsize=FONT + 1)
+    ax.set_title(tr(f"Bits per {named(token)}"), fontsize=10)
+    ax.set_ylabel(tr("bits"), fontsize=FONT + 1)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

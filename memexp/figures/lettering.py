@@ -1,67 +1,36 @@
 """Writing on figures: any character of any text, in a font that has it; titles that fit their figure."""
 
-import functools
+import re
 import textwrap
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib import font_manager
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from memexp.fonts import family_with, glyphs_of
+from memexp.words import columns
+
 FONT = 7.5  # size of small text
 FAINT = ("␣", "↵")  # tokens that the others stand out from
-EM = 8 / 15  # width of a character, on average, by its height
-
-
-@functools.cache
-def _glyphs(path: str) -> frozenset[str]:
-    """List the characters that a font file can draw."""
-    return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
-
-
-def _usual_glyphs() -> frozenset[str]:
-    return _glyphs(font_manager.findfont(font_manager.FontProperties()))
-
-
-@functools.cache
-def _other_font(missing: frozenset[str]) -> str | None:
-    """Choose the installed font that has the most of some characters; None if none has any."""
-
-    def looks_odd(path: str) -> bool:
-        return any(word in path.lower() for word in ("bold", "black", "italic", "oblique", "serif", "lastresort"))
-
-    most, chosen = 0, None
-    for path in sorted(font_manager.findSystemFonts(), key=lambda path: (looks_odd(path), path)):
-        try:
-            has = len(missing & _glyphs(path))
-        except (OSError, RuntimeError):  # a font that matplotlib cannot read
-            continue
-        if has > most:
-            most, chosen = has, path
-    if chosen is None:
-        return None
-    name = f"memexp {font_manager.get_font(chosen).family_name}"
-    for weight in (400, 700):  # under a name of our own: matplotlib's list of fonts can be older than the font, or
-        entry = font_manager.FontEntry(fname=chosen, name=name, weight=weight)  # give it a weight it then warns about
-        font_manager.fontManager.ttflist.append(entry)
-    return name
+EM = 8 / 15  # width of a column, on average, by the height of a character
+WIDE = "\u2e80-\ua4ff\uac00-\ud7af\uf900-\ufaff\uff00-\uff60"  # characters that lines may be broken between
+PIECE = re.compile(rf"\s+|[（《“]*(?:[{WIDE}](?: [\d.]+)?|[^\s{WIDE}]+)(?: %)?[，。、；：？！）》”]*")
 
 
 def font_for(text: str) -> dict[str, Any]:
-    """Return what a `matplotlib.text.Text` needs to draw a text: nothing, or a second font for what the usual lacks."""
-    missing = frozenset(text) - _usual_glyphs() - {"\n"}
-    other = _other_font(missing) if missing else None
-    return {"fontfamily": ["sans-serif", other]} if other else {}
+    """Return what a `matplotlib.text.Text` needs to draw a text: nothing, or one more font for what the usual lack."""
+    usual = matplotlib.rcParams["font.family"]
+    missing = frozenset(text) - glyphs_of(*usual) - {"\n"}
+    other = family_with(missing) if missing else None
+    return {"fontfamily": [*usual, other]} if other else {}
 
 
 def legible(text: str, font: Mapping[str, Any]) -> str:
     """Replace every character that no font has by its code point: a box would say nothing."""
-    glyphs = _usual_glyphs() | {"\n"}
-    for name in font.get("fontfamily", ())[1:]:
-        glyphs |= _glyphs(font_manager.findfont(name))
+    glyphs = glyphs_of(*font.get("fontfamily", matplotlib.rcParams["font.family"])) | {"\n"}
     return "".join(c if c in glyphs else f"{ord(c):04x}" for c in text)
 
 
@@ -102,6 +71,12 @@ def made_legible(figure: Figure) -> Figure:
 
 
 def wrapped(line: str, width: int) -> str:
-    """Wrap a line; Chinese and other wide characters count twice."""
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in line)
-    return textwrap.fill(line, max(1, width * len(line) // max(1, len(line) + wide)))
+    """Wrap a line to so many columns: between words, and beside wide characters, but not before what ends a phrase."""
+    if columns(line) == len(line):
+        return textwrap.fill(line, max(1, width))
+    lines = [""]
+    for piece in PIECE.findall(line):
+        if lines[-1] and columns(f"{lines[-1]}{piece}".rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece if lines[-1] else piece.lstrip()
+    return "\n".join(map(str.rstrip, lines))

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from memexp.canvas import own_style
 from memexp.figures.heatmaps import LOOK, title_of
 from memexp.figures.lettering import FAINT, FONT, font_for, legible, titled, wrapped
+from memexp.words import named, tr
 
 LINE, LINES = 72, 3  # characters of a text in a line, and how many lines of it are shown
 PALE = ListedColormap(matplotlib.colormaps["RdBu_r"](np.linspace(0.18, 0.82, 256)))  # text on it is legible
@@ -48,7 +49,7 @@ def units_by_feature(table: pd.DataFrame, title: str) -> Figure:
         ax.set_ylabel("|r|", fontsize=FONT + 1)
     for ax in axes.flat[max(0, len(parts) - columns) : len(parts)]:
         ax.tick_params(labelbottom=True)
-        ax.set_xticks(range(len(features)), features, rotation=40, ha="right", rotation_mode="anchor")
+        ax.set_xticks(range(len(features)), map(named, features), rotation=40, ha="right", rotation_mode="anchor")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=FONT + 1.5)
     return titled(figure, title)
@@ -65,7 +66,7 @@ def _units_of_part(own: pd.DataFrame, before: pd.Series, ax: Axes) -> None:
         sizes = by_unit.abs().to_numpy()  # [features, D]
         places = shift + np.arange(len(features))[:, None] + np.linspace(-0.15, 0.15, sizes.shape[1])
         style = {"linestyle": "", "markersize": 2.2, "markeredgewidth": 0.4, "alpha": 0.6, **look}
-        ax.plot(places.ravel(), sizes.ravel(), label=f"a unit {training} training", **style)
+        ax.plot(places.ravel(), sizes.ravel(), label=named(f"a unit {training} training"), **style)
         chance = own[own["training"] == training].groupby("feature")["threshold"].first().loc[features]
         middles = shift + np.arange(len(features))
         ax.hlines(chance, middles - 0.18, middles + 0.18, color="black", linewidth=1.2, zorder=3)
@@ -75,7 +76,7 @@ def _units_of_part(own: pd.DataFrame, before: pd.Series, ax: Axes) -> None:
                     where = (places[k, best], sizes[k, best])
                     style = {"textcoords": "offset points", "ha": "center", "fontsize": FONT - 1}
                     ax.annotate(str(by_unit.columns[best]), where, (0, 3), **style)
-    ax.plot([], [], color="black", linewidth=1.2, label="chance")
+    ax.plot([], [], color="black", linewidth=1.2, label=tr("chance"))
     ax.set_ylim(0, 1.08)
     ax.set_xlim(-0.5, len(features) - 0.5)
     ax.tick_params(labelsize=FONT + 0.5)
@@ -119,7 +120,7 @@ def units_in_text(values: np.ndarray, names: Sequence[str], tokens: Sequence[str
         ax.set_title(wrapped(name, int(figure.get_figwidth() * 13)), fontsize=9, loc="left")
         ax.set_axis_off()
     bar = figure.colorbar(picture, ax=list(axes), location="bottom", shrink=0.4, aspect=40, pad=0.02, extend="both")
-    bar.set_label("standard deviations below and above the unit's own mean", fontsize=FONT)
+    bar.set_label(tr("standard deviations below and above the unit's own mean"), fontsize=FONT)
     bar.ax.tick_params(labelsize=FONT)
     return titled(figure, title)
 

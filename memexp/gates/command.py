@@ -24,12 +24,14 @@ from memexp.figures import averages as average_figures
 from memexp.figures import heatmaps
 from memexp.figures import units as unit_figures
 from memexp.files import save, write, write_table
+from memexp.fonts import speaking
 from memexp.gates import averages, units
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
 from memexp.tasks.task import Task
 from memexp.trained import TrainedRun
 from memexp.training import machine
+from memexp.words import LANGUAGES, named, tr
 
 MOST_UNITS = 6  # that are shown over a passage of the text
 
@@ -59,6 +61,7 @@ class Options:
     datasets_dir: str | None = ranged(
         default=None, path=True, about="where the data for averages and units are; null: where the run had them"
     )
+    lang: str = ranged(one_of=LANGUAGES, default="en", about="language of the figures: en, or zh (Chinese)")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     images_dir: str = ranged(default="images", path=True, about="where the figures go")
 
@@ -100,7 +103,7 @@ def show_sequence(run: TrainedRun, sequence: Tensor, about: str, options: Option
             name: heatmaps.units_by_time(state[::-1] if "backwards." in name else state)
             for name, state in states.items()
         }
-        note = "\nunits sorted by when their hidden state changes most"
+        note = "\n" + tr("units sorted by when their hidden state changes most")
     verdict = reading.describe(sequence, predictions)
     print(f"{about}: {verdict}")
     title = f"{about}\n{reading.write(sequence)}\n{verdict}{note}"
@@ -125,8 +128,8 @@ def show_averages(run: TrainedRun, task: Task, about: str, options: Options, fol
     print(f"averaging over {rows.source}, before and after training ...", flush=True)
     models = before_and_after_training(run, options.seed)
     means, saturation = averages.before_and_after(models, rows, options.names or None, reading)
-    title = f"{about}: average over {rows.source}, before and after training\n"
-    title += "lines and bars: mean over units; bands: 80 % of the units; points and columns: single units"
+    title = tr(f"{about}: average over {named(rows.source)}, before and after training") + "\n"
+    title += tr("lines and bars: mean over units; bands: 80 % of the units; points and columns: single units")
     figure = average_figures.averages(means, saturation, title, reading.place, reading.singled_out, reading.kinds)
     save(figure, folder / "averages")
     write_table(folder / "averages.csv", means, "%.6g")
@@ -155,10 +158,13 @@ def show_units(run: TrainedRun, task: Task, about: str, options: Options, folder
         return
     best = units.best(table)
     print(*units.in_words(best), sep="\n")
-    title = f"{about}\nwhich units follow what, over {len(tokens) - units.BURN_IN:,} characters that were held out\n"
-    title += "points: units, the best with its number if it is above chance and above all before training\n"
-    title += "chance: if no unit followed anything, some would be above it for some feature in 5 % of all texts"
-    save(unit_figures.units_by_feature(table, title), folder / "units")
+    title = [
+        about,
+        tr(f"which units follow what, over {len(tokens) - units.BURN_IN:,} characters that were held out"),
+        tr("points: units, the best with its number if it is above chance and above all before training"),
+        tr("chance: if no unit followed anything, some would be above it for some feature in 5 % of all texts"),
+    ]
+    save(unit_figures.units_by_feature(table, "\n".join(title)), folder / "units")
     write_table(folder / "units.csv", table, "%.6g")
     files = ["units.csv, units.png, .pdf"]
     shown = units.by_unit(best).head(MOST_UNITS)
@@ -167,9 +173,13 @@ def show_units(run: TrainedRun, task: Task, about: str, options: Options, folder
         start = _start_of_line(labels)
         of_units = zip(shown["part"], shown["unit"], strict=True)
         values = np.stack([traces["after"][part][units.BURN_IN :, unit] for part, unit in of_units], 1)
-        title = f"{about}\nunits that follow something better than chance and than any before training"
-        names = ("unit " + shown["unit"].astype(str) + " of " + shown["part"] + ": " + shown["follows"]).tolist()
-        figure = unit_figures.units_in_text(units.standardise(values)[start:], names, labels[start:], title)
+        title = [about, tr("units that follow something better than chance and than any before training")]
+        names = [
+            tr(f"unit {unit} of {part}: {follows}")
+            for unit, part, follows in zip(shown["unit"], shown["part"], shown["follows"], strict=True)
+        ]
+        activity = units.standardise(values)[start:]
+        figure = unit_figures.units_in_text(activity, names, labels[start:], "\n".join(title))
         save(figure, folder / "units_in_text")
         files.append("units_in_text.png, .pdf")
     print(f"written: {folder}/{', '.join(files)}")
@@ -179,6 +189,11 @@ def _start_of_line(labels: Sequence[str]) -> int:
     """Find where the first line begins in the first half of a text, or else the first word, or else the text."""
     half = list(labels[: len(labels) // 2])
     return next((half.index(mark) + 1 for mark in ("↵", "␣") if mark in half), 0)
+
+
+def about(run: TrainedRun, seed: int) -> str:
+    """Say which model a figure is of."""
+    return tr(f"{run.summary['title']} trained on {named(run.summary['trained_on'])}, seed {seed} ({run.study})")
 
 
 def load_task(run: TrainedRun, options: Options, hint: str = "") -> Task:
@@ -203,6 +218,11 @@ def show(options: Options) -> int:
     Raises:
         MemexpError: in one line, what came, what is allowed and what to do.
     """
+    with speaking(options.lang):
+        return _show(options)
+
+
+def _show(options: Options) -> int:
     machine.prepare()
     run = trained.load(trained.choose(options, options.length, "book"))
     best = run.record_of(options.seed)["best_iteration"]
@@ -222,10 +242,9 @@ def show(options: Options) -> int:
             "before and after are the same",
             file=sys.stderr,
         )
-    title = run.summary["title"]
-    about = f"{title} trained on {run.summary['trained_on']}, seed {options.seed} ({run.study})"
+    title = about(run, options.seed)
     folder = Path(options.images_dir) / run.study / "gates" / f"{run.name},seed={options.seed}"
-    show_sequence(run, sequence, about, options, folder)
+    show_sequence(run, sequence, title, options, folder)
     has_text = run.kind.running_text is not Task.running_text
     more = [name for name, asked in (("averages", options.averages), ("units", options.units and has_text)) if asked]
     if more and task is None:
@@ -235,9 +254,9 @@ def show(options: Options) -> int:
             print(f"memexp.gates: {' and '.join(more)} left out: {error}", file=sys.stderr)
             return 1
     if task is not None and "averages" in more:
-        show_averages(run, task, about, options, folder)
+        show_averages(run, task, title, options, folder)
     if task is not None and "units" in more:
-        show_units(run, task, about, options, folder)
+        show_units(run, task, title, options, folder)
     return 0
 
 

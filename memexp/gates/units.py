@@ -20,6 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy import fft
 
+from memexp.words import named, tr
+
 BURN_IN = 100  # time steps that are left out: the state starts from zero
 SHORTEST_SHIFT = 100  # time steps; below it a shifted feature still resembles itself
 SHORTEST_TEXT = BURN_IN + 4 * SHORTEST_SHIFT  # so that half of all shifts are not short
@@ -195,5 +197,6 @@ def by_unit(chosen: pd.DataFrame) -> pd.DataFrame:
         ``part``, ``unit`` and ``follows``, the features with their r.
     """
     rows = chosen[chosen["stands_out"]].sort_values("r", key=np.abs, ascending=False, kind="stable")
-    follows = [f"{feature} (r = {r:.2f})" for feature, r in zip(rows["feature"], rows["r"], strict=True)]
-    return rows.assign(follows=follows).groupby(["part", "unit"], sort=False)["follows"].agg(", ".join).reset_index()
+    follows = [tr(f"{named(feature)} (r = {r:.2f})") for feature, r in zip(rows["feature"], rows["r"], strict=True)]
+    of_unit = rows.assign(follows=follows).groupby(["part", "unit"], sort=False)["follows"]
+    return of_unit.agg(tr(", ").join).reset_index()

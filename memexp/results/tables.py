@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from memexp.results.record import score_name
+from memexp.words import named, tr
 
 SIZES = ("hidden_sizes", "parameters", "state_size")
 
@@ -103,13 +104,14 @@ def _as_text(table: pd.DataFrame, shown: Mapping[str, bool]) -> pd.DataFrame:
         columns=[*names, "hidden_sizes", "state_size", "seconds", *extra], errors="ignore"
     )
     text = text.astype(object).where(text.notna(), "")  # a setting that this model does not have
+    text = text.rename(columns=named)
     for name, share in zip(names, shown.values(), strict=True):
-        text[f"{name} %" if share else name] = [
+        text[f"{named(name)} %" if share else named(name)] = [
             _with_interval(mean, low, high, share)
             for mean, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
         ]
-    text["time"] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
-    return text if table["stopped"].any() else text.drop(columns="stopped")
+    text[named("time")] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
+    return text if table["stopped"].any() else text.drop(columns=named("stopped"))
 
 
 def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
@@ -123,7 +125,8 @@ def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
 
 def shown_text(table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
     """Format a table of `results` for the terminal."""
-    return _as_text(table, shown).to_string(index=False)
+    with pd.option_context("display.unicode.east_asian_width", True):
+        return _as_text(table, shown).to_string(index=False)
 
 
 def markdown(table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
@@ -142,22 +145,26 @@ def explained(rows: pd.DataFrame, table: pd.DataFrame, shown: Mapping[str, bool]
         shown: as for `results`.
     """
     counts = sorted(set(table["seeds"]))
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    seeds = f"{counts[0]}" if len(counts) == 1 else tr(f"{counts[0]} to {counts[-1]}")
     lines = [
-        "Each row is a setting: *model*, *length*, and the keys in which runs differ. A key is empty where a run does "
-        "not have it, or where it is null.",
-        f"*seeds* is the number of random starts that a setting was trained from: {seeds}.",
-        "A score is the mean over the seeds. Its 95 % confidence interval is in square brackets (Student's t over "
-        "seeds, cut off at what a score can be); a single seed has none.",
-    ]
+        tr("Each row is a setting: *model*, *length*, and the keys in which runs differ. A key is empty where a run "
+           "does not have it, or where it is null."),
+        tr(f"*seeds* is the number of random starts that a setting was trained from: {seeds}."),
+        tr("A score is the mean over the seeds. Its 95 % confidence interval is in square brackets (Student's t over "
+           "seeds, cut off at what a score can be); a single seed has none."),
+    ]  # fmt: skip
     if any(shown.values()):
-        lines.append("% stands for a share in percent; where no score is named, it is the accuracy.")
-    lines += [text + _exact_over(rows) * (begin == "exact_") for begin, text in SPLITS.items() if _any(shown, begin)]
+        lines.append(tr("% stands for a share in percent; where no score is named, it is the accuracy."))
+    for begin, text in SPLITS.items():
+        if _any(shown, begin):
+            lines.append(tr(text) + (_exact_over(rows) if begin == "exact_" else ""))
     if table["stopped"].any():
-        lines.append("*stopped* counts the seeds whose loss was not finite at some update; the scores leave them out.")
+        lines.append(
+            tr("*stopped* counts the seeds whose loss was not finite at some update; the scores leave them out.")
+        )
     if "parameters" in table:
-        lines.append("*parameters* is the number of weights of one seed.")
-    lines.append("*time* is what all seeds took together.")
+        lines.append(tr("*parameters* is the number of weights of one seed."))
+    lines.append(tr("*time* is what all seeds took together."))
     return "".join(f"- {line}\n" for line in lines)
 
 
@@ -168,8 +175,11 @@ def _any(shown: Mapping[str, bool], begin: str) -> bool:
 def _exact_over(rows: pd.DataFrame) -> str:
     """Say what the exact scores are over, as far as the records do."""
     if "exact_over" not in rows:
-        return "."
+        return tr(".")
     known = rows.dropna(subset=["exact_over"]).sort_values("length")
     by_length = known.groupby("length")["exact_over"].unique()
-    parts = [f"{' or '.join(map(str, over))} at length {length}" for length, over in by_length.items()]
-    return f": {', '.join(parts)}." if parts else "."
+    parts = [
+        tr(f"{tr(' or ').join(named(str(rows)) for rows in over)} at length {length}")
+        for length, over in by_length.items()
+    ]
+    return tr(f": {tr(', ').join(parts)}.") if parts else tr(".")

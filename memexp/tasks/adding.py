@@ -25,6 +25,7 @@ from memexp.fields import ranged
 from memexp.tasks.metrics import Mean, SquaredError
 from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import SEPARATORS, Interface, Reading, Rows
+from memexp.words import tr
 
 DEV_ROWS, TEST_ROWS = 500, 2560  # the latter as in 1997
 TOLERANCE = 0.04  # an answer that is nearer to the sum counts as right, as in 1997
@@ -81,8 +82,8 @@ class AddingReading(Reading):
     def describe(self, sequence: Tensor, predictions: np.ndarray) -> str:
         """Say what the model answers, and what is true."""
         answer, truth = float(predictions[-1, 0]), float((sequence[:, 0] * sequence[:, 1]).sum())
-        verdict = "right" if abs(answer - truth) < TOLERANCE else f"off by {abs(answer - truth):.3f}"
-        return f"answer {answer:.3f}; truth {truth:.3f} ({verdict})"
+        verdict = tr("right") if abs(answer - truth) < TOLERANCE else tr(f"off by {abs(answer - truth):.3f}")
+        return tr(f"answer {answer:.3f}; truth {truth:.3f} ({verdict})")
 
     def token_kinds(self, inputs: Tensor) -> Tensor:
         """Say which numbers are marked: inputs [N, L, 2] -> places in `kinds`, [N, L]."""

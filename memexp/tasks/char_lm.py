@@ -31,6 +31,7 @@ from memexp.tasks.metrics import Perplexity
 from memexp.tasks.task import Interface, Reading, Rows, Task, generator
 from memexp.tasks.text import characters, corpus, floors, writing
 from memexp.tasks.text.characters import encode, opening, typed
+from memexp.words import tr
 
 SCORED_ROWS, SHORTEST_ROW = 32, 200  # a text is scored in so many rows side by side, unless they would be shorter
 SHOWN = 60  # characters of the test text that are looked at if nothing else is asked for
@@ -91,8 +92,8 @@ class TextReading(Reading):
             for label, code in zip(self.labels(likeliest), likeliest.tolist(), strict=True)
         )
         bits = self.costs(sequence, predictions)
-        mean = "" if bits is None else f"; {np.nanmean(bits):.2f} bits per character"
-        return f"next: {expected}{mean}"
+        following = tr(f"next: {expected}")
+        return following if bits is None else tr(f"{following}; {np.nanmean(bits):.2f} bits per character")
 
     def costs(self, sequence: Tensor, predictions: np.ndarray) -> np.ndarray | None:
         """Return the bits that each character costs, given those before it: [L], not a number for the first.

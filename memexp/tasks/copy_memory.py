@@ -28,6 +28,7 @@ from memexp.fields import ranged
 from memexp.tasks.metrics import Accuracy, SequenceAccuracy
 from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import Interface, Reading, Rows, symbols_typed
+from memexp.words import tr
 
 DEV_ROWS, TEST_ROWS = 500, 2000
 BLANK, CUE = "_", ">"
@@ -90,12 +91,13 @@ class CopyReading(Reading):
         K = len(self.outputs)
         cues = (sequence == K + 1).nonzero().flatten().tolist()
         if not cues:
-            return f"no cue ({CUE}), so nothing is asked"
+            return tr(f"no cue ({CUE}), so nothing is asked")
         told = [self.outputs[code] for code in predictions[cues[0] :].argmax(-1).tolist()]
         items = [self.outputs[code] for code in sequence[: cues[0]].tolist() if code < K]
         told = told[: len(items)]
-        verdict = "right" if told == items else f"{sum(a == b for a, b in zip(told, items, strict=False))} right"
-        return f"recalls {''.join(told)}; truth {''.join(items)} ({verdict})"
+        right = sum(a == b for a, b in zip(told, items, strict=False))
+        verdict = tr("right") if told == items else tr(f"{right} right")
+        return tr(f"recalls {''.join(told)}; truth {''.join(items)} ({verdict})")
 
     def remark(self, sequence: Tensor) -> str | None:
         """Say that the wait or the number of items is another one, if it is."""

@@ -31,6 +31,7 @@ from memexp.fields import ranged
 from memexp.files import write_atomically
 from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import Interface, Reading, Rows, generator, symbols_typed
+from memexp.words import tr
 
 DIGITS = 10
 CLASSES = 2 * (DIGITS - 1) + 1
@@ -88,8 +89,9 @@ class DigitReading(Reading):
         """Say what the model answers, how sure it is, and what is true, given the probabilities of all sums, [1, K]."""
         probabilities = predictions[-1]
         answer, truth = int(probabilities.argmax()), int(sequence[:2].sum())
-        verdict = "(right)" if answer == truth else f"with probability {probabilities[truth]:.3f} (wrong)"
-        return f"answer {answer} with probability {probabilities[answer]:.3f}; truth {truth} {verdict}"
+        right = tr("(right)")
+        verdict = right if answer == truth else tr(f"with probability {probabilities[truth]:.3f} (wrong)")
+        return tr(f"answer {answer} with probability {probabilities[answer]:.3f}; truth {truth} {verdict}")
 
     def remark(self, sequence: Tensor) -> str | None:
         """Say that the sequence has another length, if it has."""

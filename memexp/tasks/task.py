@@ -23,6 +23,7 @@ from torch import Generator, Tensor
 from memexp.errors import ConfigError
 from memexp.fields import Named, settings_of
 from memexp.tasks.metrics import Accuracy, CrossEntropy, Loss, Mean
+from memexp.words import tr
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Reading:
 
     def describe(self, sequence: Tensor, predictions: np.ndarray) -> str:
         """Say in a line what a model answers, given what its answers say (`Loss.predictions`), [A, K]."""
-        return f"last answer {' '.join(f'{number:.3g}' for number in predictions[-1])}"
+        return tr(f"last answer {' '.join(f'{number:.3g}' for number in predictions[-1])}")
 
     def remark(self, sequence: Tensor) -> str | None:
         """Say in a line how a sequence differs from those that were trained on, if it does."""

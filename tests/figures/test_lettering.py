@@ -7,6 +7,7 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ft2font import FT2Font
 
+from memexp import fonts as installed
 from memexp.figures import heatmaps, lettering
 from memexp.figures import units as unit_figures
 
@@ -15,22 +16,23 @@ from memexp.figures import units as unit_figures
 def fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]], None]]:
     """Let these font files be there, with these characters beyond the usual font's."""
     listed = list(font_manager.fontManager.ttflist)
-    usual = lettering._usual_glyphs()
+    usual = installed.glyphs_of("sans-serif")
     path = font_manager.findfont(font_manager.FontProperties())
 
     def install(files: dict[str, str]) -> None:
         links = {name: f"/{place}/{name}" for place, name in enumerate(files)}
         glyphs = {links[name]: frozenset(text) for name, text in files.items()}
         monkeypatch.setattr(font_manager, "findSystemFonts", lambda: list(links.values()))
-        monkeypatch.setattr(lettering, "_glyphs", lambda own: glyphs.get(own, usual))
+        for name in ("charmap", "glyphs"):
+            monkeypatch.setattr(installed, name, lambda own: glyphs.get(own, usual))
         monkeypatch.setattr(font_manager, "get_font", lambda own: FT2Font(path))
-        monkeypatch.setattr(font_manager, "findfont", lambda name, **_: next(
-            (e.fname for e in font_manager.fontManager.ttflist if e.name == name), path
+        monkeypatch.setattr(font_manager, "findfont", lambda font, **_: next(
+            (e.fname for e in font_manager.fontManager.ttflist if [e.name] == font.get_family()), path
         ))  # fmt: skip
 
-    lettering._other_font.cache_clear()
+    installed.family_with.cache_clear()
     yield install
-    lettering._other_font.cache_clear()
+    installed.family_with.cache_clear()
     font_manager.fontManager.ttflist[:] = listed
 
 
@@ -66,3 +68,9 @@ def test_wide_characters_count_twice_where_a_line_iswrapped():
     assert lettering.wrapped("a" * 30, 40) == "a" * 30
     assert lettering.wrapped("a" * 36 + "分分", 40) == "a" * 36 + "分分"
     assert lettering.wrapped("", 40) == ""
+
+
+def test_chinese_breaks_anywhere_but_before_what_ends_a_phrase():
+    assert lettering.wrapped("各个种子，以及均值与 95 % 置信区间", 10) == "各个种子，\n以及均值\n与 95 % 置\n信区间"
+    assert lettering.wrapped("甲乙丙丁，戊", 8) == "甲乙丙\n丁，戊"  # the comma would begin a line
+    assert lettering.wrapped("SRN，xavier，裁剪 0.01", 16) == "SRN，xavier，裁\n剪 0.01"
