@@ -243,8 +243,9 @@ def test_the_committed_tables_are_those_of_the_committed_records(committed: Path
     study = join([load_study(find_study(outputs, name), complaints) for name in committed.parent.name.split("+")])
     expected = tables.results(study.rows, study.settings, study.shown)
     assert not complaints.count
-    assert committed.read_text() == expected.to_csv(index=False, float_format=tables.four_digits)
-    assert committed.with_suffix(".md").read_text() == tables.markdown(expected, study.shown)
+    as_written = expected.to_csv(index=False, lineterminator="\n", float_format=tables.four_digits)
+    assert committed.read_text(encoding="utf-8") == as_written
+    assert committed.with_suffix(".md").read_text(encoding="utf-8") == tables.markdown(expected, study.shown)
 
 
 @pytest.mark.parametrize(
