@@ -218,10 +218,14 @@ def _does_nothing(config: DictConfig) -> str | None:
 
 
 def _zeros(config: DictConfig) -> str | None:
-    layers = len(config.model.hidden_size) if isinstance(config.model.hidden_size, ListConfig) else 1
-    if config.model.initialiser != "zeros" or layers == 1:
+    given = config.model.hidden_size
+    stacked = isinstance(given, ListConfig) and len(given) > 1
+    if config.model.initialiser != "zeros" or not stacked or config.model.initial_state == "input":
         return None
-    return "model.initialiser=zeros: stacked layers that are all zero have no gradient and would never learn"
+    return (
+        f"model.initialiser=zeros and model.hidden_size={list(given)} do not go together: a layer that is all zero "
+        "passes nothing on, so the one above it would never learn; give one layer, or another initialiser"
+    )
 
 
 RULES: tuple[Callable[[DictConfig], str | None], ...] = (

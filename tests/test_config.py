@@ -243,12 +243,24 @@ def test_a_task_brings_what_suits_it_and_the_command_line_wins():
     [
         (["clip_by=value"], "clip_by=value does nothing without clip"),
         (["task.shuffle=true", "task.sampling=fresh"], "task.shuffle=true does nothing with task.sampling=fresh"),
-        (["model.initialiser=zeros", "model.hidden_size=[4,4]"], "would never learn"),
+        (
+            ["model.initialiser=zeros", "model.hidden_size=[4,3]"],
+            r"^model.initialiser=zeros and model.hidden_size=\[4, 3\] .* would never learn; give one layer, or another",
+        ),
+        (["model.initialiser=zeros", "model.hidden_size=[4,3]", "model.initial_state=learned"], "would never learn"),
     ],
 )
 def test_what_does_nothing_is_refused(arguments: list[str], complaint: str):
     with pytest.raises(ConfigError, match=complaint):
         config_of(*arguments)
+
+
+@pytest.mark.parametrize(
+    "options", [["model.hidden_size=[4]"], ["model.hidden_size=[4,3]", "model.initial_state=input"]]
+)
+def test_zeros_that_learn_are_not_refused(options: list[str]):
+    """That they do is tested beside the initialisers."""
+    assert config_of("model.initialiser=zeros", *options).model.initialiser == "zeros"
 
 
 # --- the YAML files and what the classes declare ---

@@ -15,8 +15,10 @@ import yaml
 from helpers import CommandLine
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from memexp.results import record
+from memexp.errors import Complaints
+from memexp.results import record, tables
 from memexp.results.collect import collect
+from memexp.results.study import find_study, join, load_study
 from memexp.results.tables import interval
 
 HOME = Path(__file__).parent.parent
@@ -284,7 +286,7 @@ def test_the_scores_by_initialisation_are_those_of_the_committed_tables():
         ["model.name", *settings, "task.sampling", "length"]
     )
     lstm = [("xavier", 0.0), ("zeros", 0.0), ("torch", 0.0), ("xavier", 1.0), ("chrono", 0.0)]
-    srn = [("xavier", 0.0), ("torch", 0.0), ("orthogonal", 0.0)]
+    srn = [("xavier", 0.0), ("zeros", 0.0), ("torch", 0.0), ("orthogonal", 0.0)]
     models = [("lstm", *begin) for begin in lstm] + [("srn", *begin) for begin in srn]
     columns = [(sampling, length) for sampling in ("fixed", "fresh") for length in (10, 20, 35)]
     for model, (_, *shown) in zip(models, table("docs/findings.md", "| initialisation | 300 rows"), strict=True):
@@ -292,6 +294,34 @@ def test_the_scores_by_initialisation_are_those_of_the_committed_tables():
             row = results.loc[(*model, *column)]
             expected = [100 * row["exact"], 100 * (row["exact"] - row["exact_low"])]
             assert numbers(text) == pytest.approx(expected, abs=0.51)
+
+
+def test_the_scores_from_zero_are_those_of_the_committed_table():
+    results = pd.read_csv(HOME / "images/initialisation/results.csv").set_index(
+        ["model.name", "model.initialiser", "task.sampling", "length"]
+    )
+    columns = [(model, "zeros", sampling) for sampling in ("fixed", "fresh") for model in MODELS[:2]]
+    rows = table("docs/findings.md", "| length | SRN from zero, 300 rows |")
+    assert [int(row[0]) for row in rows] == [10, 15, 20, 25, 30, 35]
+    for length, *shown in rows:
+        for column, text in zip(columns, shown, strict=True):
+            row = results.loc[(*column, int(length))]
+            expected = [100 * row[score] for score in ("exact", "exact_low", "exact_high")]
+            assert numbers(text) == pytest.approx(expected, abs=0.0501)
+
+
+@pytest.mark.parametrize(
+    "committed", sorted((HOME / "images").glob("*/results.csv")), ids=lambda path: path.parent.name
+)
+def test_the_committed_tables_are_those_of_the_committed_records(committed: Path):
+    """As `python -m memexp.analysis outputs_dir=outputs/reference` writes them."""
+    complaints, outputs = Complaints(), HOME / "outputs/reference"
+    study = join([load_study(find_study(outputs, name), complaints) for name in committed.parent.name.split("+")])
+    expected = tables.results(study.rows, study.settings, study.shown)
+    assert not complaints.count
+    as_written = expected.to_csv(index=False, lineterminator="\n", float_format=tables.four_digits)
+    assert committed.read_text(encoding="utf-8") == as_written
+    assert tables.markdown(expected, study.shown) in committed.with_suffix(".md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

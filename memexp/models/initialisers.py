@@ -31,7 +31,8 @@ Scheme = Callable[[str, tuple[int, ...], LayerSizes, Generator], Tensor]
 
 BIASES = ("bias", "extra_bias")
 RECURRENT_ROLES = ("input_weight", "recurrent_weight", *BIASES)
-ROLES = ("embedding", *RECURRENT_ROLES, "start_weight", "head_weight", "head_bias")
+HEAD_ROLES = ("head_weight", "head_bias")
+ROLES = ("embedding", *RECURRENT_ROLES, "start_weight", *HEAD_ROLES)
 
 
 def uniform(shape: tuple[int, ...], bound: float, generator: Generator) -> Tensor:
@@ -62,11 +63,6 @@ def xavier_zero_bias(role: str, shape: tuple[int, ...], sizes: LayerSizes, gener
     return torch.zeros(shape) if role in BIASES else xavier(role, shape, sizes, generator)
 
 
-def zeros(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
-    """Start the recurrent layer at zero, as one PyTorch re-telling does; embedding and head as in the book."""
-    return torch.zeros(shape) if role in RECURRENT_ROLES else xavier(role, shape, sizes, generator)
-
-
 def orthogonal(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """As the book, but each gate's recurrent matrix is orthogonal (Saxe et al. 2014): it keeps the norm of h."""
     if role != "recurrent_weight":
@@ -84,6 +80,16 @@ def torch_default(role: str, shape: tuple[int, ...], sizes: LayerSizes, generato
     bound = 1 / math.sqrt(sizes.hidden_size)
     draw = uniform(shape, bound, generator)
     return draw + uniform(shape, bound, generator) if role == "bias" else draw
+
+
+def zeros(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
+    """Start as one PyTorch re-telling does, SRN and LSTM alike: the recurrent layer at zero, the head as nn.Linear.
+
+    The embedding is the book's.
+    """
+    if role in RECURRENT_ROLES:
+        return torch.zeros(shape)
+    return (torch_default if role in HEAD_ROLES else xavier)(role, shape, sizes, generator)
 
 
 def _joint(draw: Callable[[tuple[int, ...], int, int, Generator], Tensor]) -> Scheme:

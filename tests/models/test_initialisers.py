@@ -8,7 +8,8 @@ from torch import Generator, nn
 
 from memexp.errors import ConfigError
 from memexp.models.cells import SRN, MinGRU
-from memexp.models.initialisers import RECURRENT_ROLES, SCHEMES, LayerSizes, chrono_biases, read_matrix
+from memexp.models.initialisers import HEAD_ROLES, RECURRENT_ROLES, SCHEMES, LayerSizes, chrono_biases, read_matrix
+from memexp.models.networks import SequenceModel
 
 LSTM = KINDS["LSTM"]
 SHAPES = {
@@ -49,7 +50,7 @@ def test_xavier_bounds_are_those_of_each_gates_own_matrix(role: str, bound: floa
     assert_uniform(draw("xavier", role), bound)
 
 
-@pytest.mark.parametrize("scheme", sorted(SCHEMES.keys() - {"torch"}))
+@pytest.mark.parametrize("scheme", sorted(SCHEMES.keys() - {"torch", "zeros"}))
 def test_what_is_not_a_cells_own_is_as_in_the_book(scheme: str):
     for role in SHAPES.keys() - {*RECURRENT_ROLES}:
         assert torch.equal(draw(scheme, role), draw("xavier", role))
@@ -60,11 +61,6 @@ def test_xavier_zero_bias_differs_from_xavier_in_the_gates_biases_alone():
     assert not draw("xavier_zero_bias", "bias").any()
     for role in ("input_weight", "recurrent_weight"):
         assert torch.equal(draw("xavier_zero_bias", role), draw("xavier", role))
-
-
-def test_zeros_is_the_recurrent_layer_alone():
-    for role in RECURRENT_ROLES:
-        assert not draw("zeros", role).any()
 
 
 def test_orthogonal_recurrent_matrices():
@@ -94,6 +90,54 @@ def test_torch_scheme_has_the_moments_of_torchs_layers():
         if role != "embedding":  # the largest of normal numbers says little
             assert float(ours.abs().max()) == pytest.approx(float(theirs.detach().abs().max()), rel=0.2)
     assert float(draw("torch", "head_bias").abs().max()) == pytest.approx(1 / math.sqrt(60), rel=0.2)
+
+
+def test_zeros_is_the_recurrent_layer_alone_with_the_head_of_nn_linear():
+    for role in RECURRENT_ROLES:
+        assert not draw("zeros", role).any()
+    for role in ("embedding", "start_weight"):
+        assert torch.equal(draw("zeros", role), draw("xavier", role))
+    assert_uniform(draw("zeros", "head_weight"), 1 / math.sqrt(60))
+    for role in HEAD_ROLES:
+        assert torch.equal(draw("zeros", role), draw("torch", role))
+
+
+@pytest.mark.parametrize("cell", KINDS)
+def test_a_layer_that_is_all_zero_learns_and_its_units_differ(cell: str):
+    """h = 0 leaves U without a gradient at first, but not W and b; the head tells the units apart."""
+    model = classifier(KINDS[cell], [0, 1], initialiser="zeros")
+    losses, first = train(model)
+    assert first >= {"layers.0.0.cell.W", "layers.0.0.cell.b"}
+    assert not first & {"embedding", "head_weight", "layers.0.0.cell.U"}
+    assert losses[-1] < 0.8 * losses[0]
+    own = model.cell.W.detach().flatten(0, 2)  # [S G M, D]
+    assert len(own.unique(dim=1).T) == own.shape[1] == 6
+
+
+@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("initial_state", ["zero", "learned", "input"])
+def test_stacked_layers_that_are_all_zero_never_see_the_input_unless_they_start_from_it(cell: str, initial_state: str):
+    model = classifier(KINDS[cell], [0, 1], widths=[5, 6], initial_state=initial_state, initialiser="zeros")
+    train(model)
+    with torch.no_grad():
+        answers = model(torch.arange(10).view(1, 10, 1).expand(-1, -1, 3))
+    assert torch.equal(answers, answers[:, :1].expand_as(answers)) == (initial_state != "input")
+
+
+def train(model: SequenceModel, updates: int = 40) -> tuple[list[float], set[str]]:
+    """Train on sums of the first two of three digits; return the losses, and what the first update has gradients of."""
+    inputs = torch.randint(10, (1, 64, 3), generator=Generator().manual_seed(3))
+    targets = ((inputs[0, :, 0] + inputs[0, :, 1]) % 7).repeat(2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    losses, first = [], set()
+    for _ in range(updates):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(inputs).flatten(0, 2), targets)
+        loss.backward()
+        losses.append(loss.item())
+        first = first or {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+        optimizer.step()
+    return losses, first
 
 
 def test_chrono_biases_are_logs_of_uniform_numbers():
