@@ -130,7 +130,7 @@ def test_a_sweep_runs_both_models_and_closes_with_one_table(memexp: CommandLine,
 
 def test_a_run_that_cannot_be_does_not_harm_the_others(memexp: CommandLine, tmp_path: Path):
     (tmp_path / "datasets" / "6").mkdir(parents=True)
-    (tmp_path / "datasets" / "6" / "dev.txt").write_text("1 2 3 4 5 6\t3\n1 2 3 4 5\t3\n")
+    (tmp_path / "datasets" / "6" / "dev.txt").write_text("1 2 3 0 0 0\t3\n1 2 3 0 0\t3\n")
     result = memexp("-m", "length=4,2,ten,6", "model=srn,gruu", *TINY, "hydra/launcher=basic")
     assert result.returncode == 1
     assert "Traceback" not in result.stdout + result.stderr
@@ -199,7 +199,7 @@ def test_a_folder_that_an_older_version_wrote_is_not_touched(memexp: CommandLine
 
 def test_changed_data_files_are_noticed(memexp: CommandLine, tmp_path: Path):
     assert memexp("length=4", *TINY).returncode == 0
-    (tmp_path / "datasets" / "4" / "dev.txt").write_text("1 2 3 4\t3\n")
+    (tmp_path / "datasets" / "4" / "dev.txt").write_text("1 2 3 0\t3\n")
     result = memexp("length=4", *TINY)
     assert result.returncode == 1
     assert "was trained on other data or in another order" in result.stderr

@@ -324,7 +324,7 @@ def parse(content: bytes, path: Path, length: int, distractors: int) -> Rows:
     Raises:
         DataError: names the file, the line, what stands there and what should.
     """
-    remedy = f"correct it, or delete {path} to have it generated again"
+    remedy = f"correct it, or move {path} away to have it generated"
     try:
         lines = content.decode("utf-8-sig").rstrip().splitlines()  # editors add a mark before, and blank lines behind
     except UnicodeDecodeError as error:
@@ -350,7 +350,8 @@ def parse(content: bytes, path: Path, length: int, distractors: int) -> Rows:
         others = sum(digit != "0" for digit in digits[2:])
         if others > distractors:
             raise DataError(
-                f"{where}: {others} digits after the second are not 0, but task.distractors is {distractors}; {remedy}"
+                f"{where}: {others} digits after the second are not 0, but task.distractors is {distractors}; if that is "
+                f"meant, give task.distractors={others}"
             )
         inputs.append([int(digit) for digit in digits])
         targets.append([total])

@@ -294,9 +294,11 @@ def test_several_tasks_in_one_study_have_a_folder_each(tmp_path: Path):
         assert list(analyse([study], outputs, tmp_path / "images", Complaints()))
     images = tmp_path / "images"
     assert {path.name for path in (images / "both").iterdir()} == {"copy", "echo", ".analysis"}
-    for name in ("results.csv", "results.md", "scores.png", "curves.png"):
-        for task in ("copy", "echo"):
+    for task in ("copy", "echo"):
+        for name in ("results.csv", "scores.png", "curves.png"):
             assert (images / "both" / task / name).read_bytes() == (images / "copies" / name).read_bytes()
+        page, alone = ((images / folder / "results.md").read_text() for folder in (f"both/{task}", "copies"))
+        assert page.partition("\n")[2] == alone.partition("\n")[2]  # but for the study in the first line
     assert set(pd.read_csv(images / "both" / "copy" / "seeds.csv")["task.name"]) == {"copy"}
 
 
