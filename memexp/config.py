@@ -121,7 +121,7 @@ def typed(config: DictConfig) -> DictConfig:
 
 def sources(config: DictConfig) -> dict[str, str]:
     """Return the code of the classes of a user's own that a config names: ``task``, ``model`` -> name and hash."""
-    found = {node: code_of(class_of(config[node], node)) for node in CLASSES}
+    found = {node: code_of(class_of(config[node], node), config[node]._target_) for node in CLASSES}
     return {node: code for node, code in found.items() if code is not None}
 
 

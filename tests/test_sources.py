@@ -36,15 +36,37 @@ class Base(Cell):
     title = "base"
 
 
+SETTINGS = {"leak": 0.5}
+SETTINGS["leak"] = 0.6
+SETTINGS.update(gain=3)
+
+
 class Own(Base):
+    'A class.'
+
     def step(self, x, state):
+        from ownlate import LATE  # a note
+
+        SETTINGS, LATE
         return mixture(gain() * x, starred(state)), ownconstants.DEEP, math.pi, UNKNOWN
 
 
 class Other(Cell):
     title = "other"
+
+
+def make(leak):
+    class Made(Cell):
+        own = leak
+
+    return Made
+
+
+Made = make(0.1)
+Own.gain = 7
 """,
     "ownhelpers.py": "LEAK = 0.9\nALONE = 7\n\n\ndef mix(a, b):\n    return LEAK * a + (1 - LEAK) * b\n",
+    "ownlate.py": "LATE = 1\n",
     "ownconstants.py": "DEEP = 5\n",
     "ownstars.py": "def starred(state):\n    return state\n",
 }
@@ -67,7 +89,7 @@ def code(name: str = "Own") -> str | None:
         sys.modules.pop(file.removesuffix(".py"), None)
     importlib.invalidate_caches()
     sources._statements.cache_clear()
-    return sources.code_of(getattr(importlib.import_module("owncells"), name))
+    return sources.code_of(getattr(importlib.import_module("owncells"), name), f"owncells.{name}")
 
 
 def change(path: Path, old: str, new: str) -> None:
@@ -86,6 +108,14 @@ def change(path: Path, old: str, new: str) -> None:
         ("ownhelpers.py", "0.9", "0.8", True),  # in another module, under another name here
         ("ownconstants.py", "5", "6", True),  # all of a module that is used by its name
         ("ownstars.py", "return state", "return [state]", True),
+        ("ownlate.py", "1", "2", True),  # imported in a method
+        ("owncells.py", '"leak": 0.5', '"leak": 0.4', True),
+        ("owncells.py", '["leak"] = 0.6', '["leak"] = 0.4', True),  # changed after it was bound
+        ("owncells.py", "gain=3", "gain=4", True),
+        ("owncells.py", "Own.gain = 7", "Own.gain = 8", True),
+        ("owncells.py", "# a note", "# another\f\x1c\u2028", False),
+        ("owncells.py", "'A class.'", "'The class.'", False),
+        ("owncells.py", "gain() * x", "(gain()  *  x)", False),
         ("owncells.py", "UNUSED = 3", "UNUSED = 4", False),
         ("owncells.py", '"other"', '"another"', False),
         ("ownhelpers.py", "ALONE = 7", "ALONE = 8", False),
@@ -98,6 +128,21 @@ def test_what_a_class_uses_is_its_code_and_nothing_else(folder: Path, file: str,
     assert code() == before
     change(folder / file, old, new)
     assert (code() != before) is counts
+
+
+def test_a_class_that_a_function_makes_is_what_it_was_made_with(folder: Path):
+    before = code("Made")
+    change(folder / "owncells.py", "make(0.1)", "make(0.9)")
+    assert code("Made") != before
+
+
+def test_a_module_may_have_another_name(folder: Path):
+    before = code()
+    (folder / "ownelsewhere.py").write_bytes((folder / "owncells.py").read_bytes())
+    importlib.invalidate_caches()
+    moved = importlib.import_module("ownelsewhere")
+    assert sources.code_of(moved.Own, "ownelsewhere.Own") == before
+    sys.modules.pop("ownelsewhere")
 
 
 def test_line_ends_and_comments_outside_of_the_class_do_not_count(folder: Path):

@@ -350,8 +350,8 @@ def parse(content: bytes, path: Path, length: int, distractors: int) -> Rows:
         others = sum(digit != "0" for digit in digits[2:])
         if others > distractors:
             raise DataError(
-                f"{where}: {others} digits after the second are not 0, but task.distractors is {distractors}; if that is "
-                f"meant, give task.distractors={others}"
+                f"{where}: {others} digits after the second are not 0, but task.distractors is {distractors}; "
+                f"if that is meant, give task.distractors={others}"
             )
         inputs.append([int(digit) for digit in digits])
         targets.append([total])
