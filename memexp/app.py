@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from memexp import CONF_DIR, __version__, progress, sweep
-from memexp.arguments import check_arguments, compose_run, composing, expand_home
+from memexp.arguments import as_meant, check_arguments, compose_run, composing
 from memexp.config import check
 from memexp.errors import MemexpError
 from memexp.explain import explained
@@ -98,7 +98,7 @@ def main() -> None:
 def _main() -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a script does not find modules where the user is, as python -m does
-    sys.argv = [sys.argv[0], *map(expand_home, sys.argv[1:])]
+    sys.argv = [sys.argv[0], *map(as_meant, sys.argv[1:])]
     flags = check_arguments(sys.argv[1:])
     if flags.version:
         print(f"memexp {__version__} (torch {metadata.version('torch')}, Python {platform.python_version()})")

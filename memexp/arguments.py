@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import re
 import tempfile
+import unicodedata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -122,9 +123,16 @@ def _check_flags(flags: argparse.Namespace) -> None:
             raise ConfigError("give --config-dir=FOLDER once, and written like that")
 
 
-def expand_home(argument: str) -> str:
-    """Put the user's own folder in place of a ``~`` in front of a value: not every shell does, and Hydra reads none."""
+def as_meant(argument: str) -> str:
+    """Return an argument as Hydra can read it.
+
+    A number in full-width characters, as Chinese keyboards give it, becomes the number. In place of a ``~`` in front of
+    a value comes the user's own folder: not every shell puts it there.
+    """
     key, equals, value = argument.partition("=")
+    number = unicodedata.normalize("NFKC", value).replace("\u3001", ",")
+    if number != value and re.fullmatch(r"[\d.,\[\]+-]+(e-?\d+)?", number):
+        return f"{key}={number}"
     if not equals or not re.match(r"~($|[/\\])", value):
         return argument
     path = expanded(value)

@@ -20,7 +20,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from memexp import CONF_DIR
 from memexp.errors import ConfigError
-from memexp.fields import Named, check_ranges, ranged, refuse_nothing
+from memexp.fields import NOTHING, Named, check_ranges, ranged, refuse_nothing
 from memexp.results import record
 from memexp.results.record import CLASSES, NOT_IDENTITY
 from memexp.sources import code_of
@@ -87,7 +87,8 @@ def class_of(node: DictConfig, key: str) -> Any:
     except Exception as error:  # importing a module of the user's may raise anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         module = str(node._target_).partition(".")[0]
-        where = "" if module == "memexp" else f"; give the command in the folder where {module}.py is"
+        lost = isinstance(error, ModuleNotFoundError) and error.name == module != "memexp"
+        where = f"; give the command in the folder where {module} is" if lost else ""
         raise ConfigError(f"{key}={node.name}: {node._target_} cannot be imported ({reason}){where}") from error
     if not isinstance(found, type):
         raise ConfigError(
@@ -161,6 +162,8 @@ def read_seeds(given: Any) -> list[int]:
     Raises:
         ConfigError: it is neither, or not a list of different seeds.
     """
+    if isinstance(given, str) and given.isdecimal():
+        given = int(given)
     allowed = "give a number of seeds (seeds=10 means 0..9), a range (seeds=10..19) or a list ('seeds=[3,7]')"
     ends = re.fullmatch(r"(\d+)\.\.(\d+)", given) if isinstance(given, str) else None
     if ends:
@@ -186,7 +189,7 @@ def read_seeds(given: Any) -> list[int]:
 
 def _study(config: DictConfig) -> str | None:
     name = config.study
-    if name and name not in (".", "..") and not set(name) & set('/\\:*?"<>|\n'):
+    if name.strip() and name.lower() not in (".", "..", *NOTHING) and not set(name) & set('/\\:*?"<>|\n'):
         return None
     return f"study={name!r} cannot be a folder's name; use letters, digits, - and _"
 

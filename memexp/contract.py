@@ -21,13 +21,19 @@ from memexp.tasks.task import Interface, Rows, Task
 STEPS, BATCH = 3, 5  # L and B of what is tried
 
 
-def check(config: DictConfig, task: Task, build: Callable[[DictConfig, Interface], SequenceModel]) -> None:
+def check(
+    config: DictConfig,
+    task: Task,
+    build_task: Callable[[DictConfig], Task],
+    build_model: Callable[[DictConfig, Interface], SequenceModel],
+) -> None:
     """Try the classes of a run that are not memexp's.
 
     Args:
         config: of the run, checked.
         task: as it asks for.
-        build: builds its model.
+        build_task: builds it once more.
+        build_model: builds its model.
 
     Raises:
         ConfigError: one does not keep to what it must; what it should be is said.
@@ -35,10 +41,10 @@ def check(config: DictConfig, task: Task, build: Callable[[DictConfig, Interface
     own = sources(config)
     if "task" in own:
         with named(config, "task"):
-            check_task(task, config)
+            check_task(task, build_task(config), config)
     if "model" in own:
         with named(config, "model"):
-            model = build(DictConfig({**config, "seeds": [0, 1]}), task.interface)
+            model = build_model(DictConfig({**config, "seeds": [0, 1]}), task.interface)
             check_cell(model.cell)
             model(task.batch(0).slice(0, BATCH).inputs[:1, :, :STEPS]).sum().backward()
 
@@ -125,16 +131,21 @@ def _check_run(cell: Cell) -> None:
             raise ConfigError("run gives other numbers than step; what it is faster at, it must compute alike")
 
 
-def check_task(task: Task, config: DictConfig) -> None:
+def check_task(task: Task, again: Task, config: DictConfig) -> None:
     """Try the rows of a task and how they are read.
+
+    Args:
+        task: the task.
+        again: the same, built once more: what a task draws it may keep.
+        config: of the run.
 
     Raises:
         ConfigError: rows of other shapes or numbers than its interface says, or others the second time.
     """
     batch = task.batch(0)
-    twice = {"batch(0)": (batch, task.batch(0)), "rows('dev')": (task.rows("dev"), task.rows("dev"))}
-    for name, (rows, again) in twice.items():
-        if not (torch.equal(rows.inputs, again.inputs) and torch.equal(rows.targets, again.targets)):
+    twice = {"batch(0)": (batch, again.batch(0)), "rows('dev')": (task.rows("dev"), again.rows("dev"))}
+    for name, (rows, others) in twice.items():
+        if not (torch.equal(rows.inputs, others.inputs) and torch.equal(rows.targets, others.targets)):
             raise ConfigError(f"{name} gives other rows the second time; draw them with tasks.task.generator")
         _check_rows(rows, name, task)
     if batch.targets.dim() != 3 or batch.inputs.shape[0] not in (1, len(task.seeds)):

@@ -171,7 +171,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         with _failure_noted(folder):
             with contract.named(config, "task"):
                 task = build_task(config)
-            contract.check(config, task, build_model)
+            contract.check(config, task, build_task, build_model)
             this = Run(config, folder, task, build_model(config, task.interface).to(device), device)
         record.check_identity(folder, this.identity)
         if record.is_complete(folder):
@@ -180,9 +180,10 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
             parts = _trained_elsewhere(this)
-            summary = _join(this, parts, show_bar) if parts else _summary(this, _train(this, show_bar))
+            summary = _join(this, parts, show_bar) or _summary(this, _train(this, show_bar))
             record.write_json(folder / record.SUMMARY, summary)
-    shutil.rmtree(folder / joining.REST, ignore_errors=True)  # of a run that was joined, now or before a kill
+    for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined, now or before a kill
+        shutil.rmtree(rest, ignore_errors=True)
     with suppress(OSError):
         (folder / progress.PROGRESS).unlink()
     _log_summary(summary)
@@ -200,16 +201,22 @@ def _made_by(this: Run) -> dict[str, str]:
     return {"memexp": memexp.__version__, "torch": torch.__version__, "device_used": this.device}
 
 
-def _join(this: Run, parts: list[joining.Part], show_bar: bool) -> dict[str, Any]:
-    """Train the seeds that no other run has, put all together, and return the summary."""
+def _join(this: Run, parts: list[joining.Part], show_bar: bool) -> dict[str, Any] | None:
+    """Train the seeds that no other run has, put all together, and return the summary; None if that is not possible."""
+    if not parts:
+        return None
     for part in parts:
         log.info("seeds %s are trained already, in %s", part.seeds, part.folder)
     there = {seed for part in parts for seed in part.seeds}
     rest = [seed for seed in this.config.seeds if seed not in there]
     if rest:
-        folder, config = this.folder / joining.REST, OmegaConf.merge(this.config, {"seeds": rest})
+        folder, config = joining.rest_folder(this.folder, rest), OmegaConf.merge(this.config, {"seeds": rest})
         parts = [*parts, joining.Part(folder, run(config, folder, show_bar), rest)]  # type: ignore[arg-type]
-    return joining.join(parts, this.folder, list(this.config.seeds), record.identity_text(this.identity))
+    try:
+        return joining.join(parts, this.folder, list(this.config.seeds), record.identity_text(this.identity))
+    except RecordError as error:
+        log.warning("%s; all seeds are trained instead", error)
+        return None
 
 
 def _train(this: Run, show_bar: bool) -> Runner:

@@ -40,7 +40,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def shown(path: Path) -> Path:
     """Return a path as it is shorter to read, relative to the current folder; on another drive that is not possible."""
     try:
-        return Path(os.path.relpath(path))
+        return min(Path(os.path.relpath(path)), path, key=lambda shown: len(str(shown)))
     except ValueError:
         return path
 

@@ -92,10 +92,11 @@ def read_process(folder: Path) -> str:
 
 
 def _noted(folder: Path) -> tuple[float, str]:
-    for path in (folder / PROGRESS, *folder.glob(f"*/{PROGRESS}")):  # of the run, or of some of its seeds
-        with contextlib.suppress(OSError, ValueError):
-            share, process = path.read_text(encoding="utf-8").split("\n")
-            return float(share), process
+    for paths in ((folder / PROGRESS,), folder.glob(f"*/{PROGRESS}")):  # of the run, or of some of its seeds
+        for path in paths:
+            with contextlib.suppress(OSError, ValueError):
+                share, process = path.read_text(encoding="utf-8").split("\n")
+                return float(share), process
     return 0.0, ""
 
 

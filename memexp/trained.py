@@ -168,7 +168,9 @@ def _load_weights(run: TrainedRun, weights: str) -> None:
     if weights == "last":
         path, kind = run.folder / record.LAST, "training"
     if not path.exists():
-        raise RecordError(f"{path} is missing: this record came without weights; train the run to have them")
+        raise RecordError(
+            f"{path} is missing: this record came without weights; train the run with another study=NAME to have them"
+        )
     content = checkpoints.load(path, kind)
     content = content if weights == "best" else content["training"]
     reading = run.reading

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from memexp import CONF_DIR, app
-from memexp.arguments import check_arguments, compose_job, expand_home
+from memexp.arguments import as_meant, check_arguments, compose_job
 from memexp.config import choices
 from memexp.errors import ConfigError, RecordError
 from memexp.explain import GROUPS
@@ -50,6 +50,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ["outputs_dir=None"],
             r"^outputs_dir=None is not possible; give a folder or a file, or leave",
         ),
+        (["study=None"], r"study='None' cannot be a folder's name"),
         (["seeds=[]"], r"seeds has none; give a number of seeds"),
         (["seeds=[3,7,3]"], r"3 is there more than once"),
         (["seeds=[1,-2]"], r"-2 is not a whole number from 0"),
@@ -274,11 +275,15 @@ def test_help_explains_in_our_words(help_text: str):
         ("outputs_dir=~", 'outputs_dir="HOME"'),
         ("--config-dir=~/conf", "--config-dir=HOME/conf"),
         ("task.corpus=a~b", "task.corpus=a~b"),
+        ("length=\uff14", "length=4"),
+        ("seeds=[\uff10\uff0c\uff11]", "seeds=[0,1]"),
+        ("lr=\uff10.001", "lr=0.001"),
+        ("study=\uff21", "study=\uff21"),
         ("~clip", "~clip"),  # Hydra's way to remove a key, which is refused elsewhere
         ("-m", "-m"),
     ],
 )
-def test_the_home_folder_is_put_for_a_tilde(argument: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_argument_is_read_as_it_is_meant(argument: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path))
-    assert expand_home(argument) == meant.replace("HOME", tmp_path.as_posix())
+    assert as_meant(argument) == meant.replace("HOME", tmp_path.as_posix())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from memexp import contract
 from memexp.errors import ConfigError
 from memexp.models import LSTM, SRN, Cell
+from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import Interface, Rows, Task
 
 D = 4
@@ -133,12 +134,33 @@ def unread(config: Any, about: Any) -> Any:
     ],
 )
 def test_each_mistake_of_a_task_is_named(tmp_path: Path, members: dict[str, Any], complaint: str | None):
-    task = type("Own", (OwnTask,), members)(length=4, seeds=[0, 1], batch_size=2, folder=tmp_path)
+    kind = type("Own", (OwnTask,), members)
+    task, again = (kind(length=4, seeds=[0, 1], batch_size=2, folder=tmp_path) for _ in range(2))
     if complaint is None:
-        contract.check_task(task, config_of())
+        contract.check_task(task, again, config_of())
         return
     with pytest.raises(ConfigError, match=complaint):
-        contract.check_task(task, config_of())
+        contract.check_task(task, again, config_of())
+
+
+class Loose(SampledTask):
+    """Draws with torch's own numbers, not with those that it is given; what it drew it keeps."""
+
+    interface = Interface(3, 2, False, 4)
+    dev_rows = test_rows = 6
+
+    def draw(self, rows: int, draw: Any) -> Rows:
+        return Rows(torch.randint(3, (rows, 4)), torch.zeros(rows, 1, dtype=torch.long))
+
+    def rows(self, split: str) -> Rows:
+        return self.drawn_once(split, 6)
+
+
+def test_a_task_that_keeps_what_it_drew_at_random_is_found_out(tmp_path: Path):
+    given = {"sampling": "fresh", "shuffle": False, "data_seed": 0}
+    own = [Loose(length=4, seeds=[0], batch_size=2, folder=tmp_path, **given) for _ in range(2)]
+    with pytest.raises(ConfigError, match="gives other rows the second time"):
+        contract.check_task(*own, config_of())
 
 
 class Broken(Plain):

@@ -99,5 +99,5 @@ def test_its_random_numbers_are_its_seeds_and_its_code_is_its_runs(memexp: Comma
     lost = command(folder, "gates", "study=own", "averages=false")
     assert lost.returncode == 1
     assert "mycells.Leaky cannot be imported" in lost.stderr
-    assert lost.stderr.endswith("; give the command in the folder where mycells.py is\n")
+    assert lost.stderr.endswith("; give the command in the folder where mycells is\n")
     assert "delete" not in lost.stderr

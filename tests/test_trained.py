@@ -253,7 +253,7 @@ def test_a_missing_a_truncated_and_a_foreign_checkpoint(run_folder: Path, weight
     with pytest.raises(RecordError, match=f"{path} is of another model: .* there, .* in this one$"):
         trained.load(run_folder, weights)
     path.unlink()
-    with pytest.raises(RecordError, match=f"{path} is missing: this record came without weights; train the run to "):
+    with pytest.raises(RecordError, match=f"{path} is missing: this record came without weights; train the run with "):
         trained.load(run_folder, weights)
 
 

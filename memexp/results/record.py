@@ -292,14 +292,28 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
     check_format(there, path)
     if "data" not in wanted:
         there.pop("data", None)
+    sources = {node: wanted[node].get(SOURCE) for node in CLASSES if node in wanted}
+    if any(sources.values()) or any(SOURCE in there.get(node, {}) for node in CLASSES):
+        check_sources(folder, sources)
+        for node in CLASSES:  # a record of before does not say with what code; see `check_sources`
+            if sources.get(node) and SOURCE not in there.get(node, {}):
+                there[node][SOURCE] = sources[node]
     difference = first_difference(there, wanted)
     if difference is None:
         return
-    if difference.partition(" ")[0] in [f"{node}.{SOURCE}" for node in CLASSES]:
-        check_sources(folder, {node: wanted[node].get(SOURCE) for node in CLASSES})
-    changed_data = difference.startswith("data ")
-    what = "was trained on other data or in another order" if changed_data else f"holds another run: {difference}"
-    raise RecordError(f"{folder} {what}; give another study=NAME, or move that folder away")
+    raise RecordError(f"{folder} {_said(difference, there, wanted)}; give another study=NAME, or move that folder away")
+
+
+def _said(difference: str, there: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Say how the run of a folder differs from the one that is wanted."""
+    if not difference.startswith("data "):
+        return f"holds another run: {difference}"
+    (then, *marks), (now, *others) = (str(content.get("data")).split("/") for content in (there, wanted))
+    if then != now:
+        return "was trained on other data or in another order"
+    marks, others = ([mark for mark in one if mark not in other] for one, other in ((marks, others), (others, marks)))
+    differ = f"{', '.join(marks) or 'all'} there, {', '.join(others) or 'all'} now"
+    return f"was trained on the same data in another way ({differ})"
 
 
 def check_sources(folder: Path, sources: Mapping[str, str | None]) -> None:
@@ -308,6 +322,8 @@ def check_sources(folder: Path, sources: Mapping[str, str | None]) -> None:
     Args:
         folder: the run folder.
         sources: the code of each class now, see `memexp.sources.code_of`.
+
+    A record of before memexp 0.2 does not say what code that was, which is a warning.
 
     Raises:
         RecordError: one is not; it is named.
@@ -318,13 +334,14 @@ def check_sources(folder: Path, sources: Mapping[str, str | None]) -> None:
         if then == now:
             continue
         name = str(then or now).partition(" ")[0]
-        if then and now:
-            raise RecordError(
-                f"{folder} was trained with other code of {name} than there is now; bring that code back, or train the "
-                "new one with another study=NAME"
+        if then is None:
+            log.warning(
+                "%s does not say with which code of %s it was trained; make sure that it is today's", folder, name
             )
+            continue
         raise RecordError(
-            f"{folder} does not say with which code of {name} it was trained; train it with another study=NAME"
+            f"{folder} was trained with other code of {name} than there is now; bring that code back, or train the new "
+            "one with another study=NAME"
         )
 
 

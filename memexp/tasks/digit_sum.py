@@ -9,6 +9,7 @@ The first two digits are any of the 100 pairs. Of the other positions, ``distrac
 replacement and each is given a digit drawn uniformly from 0..9 (so with chance 0.1 it stays 0); the rest are 0.
 """
 
+import codecs
 import hashlib
 import io
 import itertools
@@ -122,7 +123,9 @@ class DigitSum(SampledTask):
         files = ensure_files(self.folder, self.length, self._distractors, self.data_seed)
         contents = {split: _read_bytes(path) for split, path in files.items()}
         self._rows = {split: parse(contents[split], files[split], self.length, self._distractors) for split in contents}
-        self._fingerprint = hashlib.sha256(b"".join(contents[split] for split in sorted(contents))).hexdigest()
+        self._fingerprint = hashlib.sha256(
+            b"".join(as_generated(contents[split]) for split in sorted(contents))
+        ).hexdigest()
 
     @property
     def interface(self) -> Interface:
@@ -310,6 +313,12 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def as_generated(content: bytes) -> bytes:
+    """Return a data file without what editors add and no row needs: a mark in front, other line ends, blank lines."""
+    lines = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return lines.rstrip() + b"\n"
 
 
 def parse(content: bytes, path: Path, length: int, distractors: int) -> Rows:

@@ -6,6 +6,7 @@ the end of a tensor, which are of the last seed, in another way.
 """
 
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,9 @@ from memexp.errors import RecordError
 from memexp.results import record
 from memexp.training import checkpoints
 
-REST = "rest"  # in a run folder, while it lasts: the run of the seeds that are nowhere else
+REST = "rest"  # begins the name of a folder in a run folder: the run of the seeds that are nowhere else
 BY_SEED = ("weights", "best", "best_score", "best_iteration", "diverged_at", "carried", "running")  # in a last.pt
+NEEDED = (record.CONFIG, record.SUMMARY, record.HISTORY, record.BEST, record.LAST)  # of a run to take seeds from
 MADE_BY = ("memexp", "torch", "device_used")  # in a summary: runs that differ in these are not put together
 
 
@@ -53,12 +55,11 @@ def find(folder: Path, identity: Mapping[str, Any], made_by: Mapping[str, Any]) 
         As few runs as it takes, those with the most of its seeds first; no seed is in two of them.
     """
     known = []
-    for other in record.run_folders(folder.parent):
-        if other == folder or _without_seeds(other.name) != _without_seeds(folder.name):
+    name = _without_seeds(folder.name)
+    for other in sorted(path for path in folder.parent.iterdir() if _without_seeds(path.name) == name):
+        if other == folder or not all((other / file).exists() for file in NEEDED):
             continue
         try:
-            if not record.is_complete(other) or not (other / record.LAST).exists():
-                continue
             there = record.read_json(other / record.CONFIG)
             summary = record.read_summary(other)
         except RecordError:
@@ -75,6 +76,11 @@ def find(folder: Path, identity: Mapping[str, Any], made_by: Mapping[str, Any]) 
         parts.append(Part(*best, taken))
         left = [seed for seed in left if seed not in taken]
     return parts
+
+
+def rest_folder(folder: Path, seeds: Sequence[int]) -> Path:
+    """Return where some of a run's seeds are trained: other seeds are elsewhere, so that a beginning is no obstacle."""
+    return folder / f"{REST}-{hashlib.sha256(str(list(seeds)).encode()).hexdigest()[:8]}"
 
 
 def _without_seeds(name: str) -> str:
@@ -140,6 +146,8 @@ def _histories(parts: Sequence[Part], seeds: Sequence[int]) -> bytes:
     for part in parts:
         try:
             lines = list(csv.reader(io.StringIO((part.folder / record.HISTORY).read_text(encoding="utf-8"))))[1:]
+            if not {line[1] for line in lines} >= set(map(str, part.seeds)):
+                raise ValueError("seeds are missing in it")
             for _, of_update in groupby(lines, key=lambda line: int(line[0])):
                 notes: dict[tuple[str, str], int] = {}
                 for line in of_update:

@@ -188,8 +188,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path):
             {"task": None, "model": "Own 2"},
             "was trained with other code of Own than there is ",
         ),
-        ({}, {"task": None, "model": "Own 2"}, "does not say with which code of Own it was trained; "),
-        ({"source": "Own 1"}, {"task": None, "model": None}, "does not say"),
+        ({"source": "Own 1"}, {"task": None, "model": None}, "was trained with other code of Own"),
     ],
 )
 def test_other_code_than_a_run_was_trained_with(
@@ -201,6 +200,28 @@ def test_other_code_than_a_run_was_trained_with(
         return
     with pytest.raises(RecordError, match=complaint):
         record.check_sources(tmp_path, now)
+
+
+def test_a_record_of_before_does_not_say_what_code_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    config = {"task": {"name": "x"}, "model": {"name": "own"}, "lr": 0.1}
+    record.write_json(tmp_path / record.CONFIG, record.identity(config))
+    record.check_identity(tmp_path, record.identity(config, sources={"model": "Own 2"}))
+    assert "does not say with which code of Own it was trained" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "complaint"),
+    [
+        ("abc", "abd", "was trained on other data or in another order"),
+        ("abc", "abc/dev=10", r"was trained on the same data in another way \(all there, dev=10 now\)"),
+        ("abc/order=2/dev=5", "abc/order=2", r"was trained on the same data in another way \(dev=5 there, all now\)"),
+    ],
+)
+def test_data_that_differ_are_told_from_another_use_of_them(tmp_path: Path, then: str, now: str, complaint: str):
+    config = {"task": {"name": "x"}, "model": {"name": "y"}}
+    record.write_json(tmp_path / record.CONFIG, record.identity(config, then))
+    with pytest.raises(RecordError, match=complaint):
+        record.check_identity(tmp_path, record.identity(config, now))
 
 
 # --- collecting ---
