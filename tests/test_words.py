@@ -92,8 +92,8 @@ def test_what_the_records_say_is_known(study: str):
         labels = {words.labelled(label) for label in found.rows["label"]}
     assert same <= {"gzip", "xz"}
     left = {word for label in labels for word in re.findall(r"[A-Za-z]+", label)}
-    assert left <= {"SRN", "LSTM", "GRU", "minGRU", "minLSTM", "xavier", "torch", "chrono", "adam", "sgd",
-                    "global", "tensor", "value"}  # fmt: skip
+    assert left <= {"SRN", "LSTM", "GRU", "minGRU", "minLSTM", "xavier", "torch", "chrono", "zeros", "orthogonal",
+                    "adam", "sgd", "global", "tensor", "value"}  # fmt: skip
 
 
 def test_a_text_or_name_without_an_entry_stays():
