@@ -19,7 +19,7 @@ from memexp.analysis import common, digit_sum
 from memexp.canvas import Figure
 from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.fields import ranged
-from memexp.figures import curves
+from memexp.figures.looks import looks_of
 from memexp.files import save, slug, write
 from memexp.fonts import speaking
 from memexp.options import run_command
@@ -219,7 +219,7 @@ def speed(_: Material) -> str:
 
 def accuracy_figure(material: Material, *labels: str) -> Figure:
     """Draw dev, test and exact accuracy against length of some of the models."""
-    return digit_sum.draw_accuracy(material.of(*labels), looks=curves.looks_of(material.rows))
+    return digit_sum.draw_accuracy(material.of(*labels), looks=looks_of(material.rows))
 
 
 def loss_figure(material: Material, label: str) -> Figure:

@@ -15,6 +15,7 @@ import pandas as pd
 from memexp.canvas import Figure, own_style
 from memexp.figures import curves
 from memexp.figures.lettering import entitled, fitted
+from memexp.figures.looks import looks_of
 from memexp.results import statistics
 from memexp.results.study import Histories, Study, against, pairs
 from memexp.words import labelled, named, tr
@@ -90,7 +91,7 @@ def told_apart(rows: pd.DataFrame) -> pd.DataFrame:
 def draw_scores(study: Study) -> Figure:
     """Draw every score that tables show against length, or what else was swept, with its floors, an Axes for each."""
     rows, axis = against(told_apart(study.rows))
-    looks = curves.looks_of(rows)
+    looks = looks_of(rows)
     columns = math.ceil(math.sqrt(len(study.shown)))
     figure, axes = curves.new_figure(
         math.ceil(len(study.shown) / columns), columns, width=4.4, height=3.5, share_x=False, share_y=False

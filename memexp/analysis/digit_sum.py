@@ -11,6 +11,7 @@ from memexp.analysis.common import Drawings, gradient_drawings
 from memexp.canvas import Figure, own_style
 from memexp.figures import curves
 from memexp.figures.lettering import entitled, fitted
+from memexp.figures.looks import Looks, looks_of
 from memexp.files import slug
 from memexp.results import statistics
 from memexp.results.study import Histories, Study, against, pairs, read_right
@@ -86,7 +87,7 @@ def counted(rows: pd.DataFrame, split: str, what: str) -> str:
 
 
 @own_style()
-def draw_accuracy(rows: pd.DataFrame, axis: str = "length", looks: curves.Looks | None = None) -> Figure:
+def draw_accuracy(rows: pd.DataFrame, axis: str = "length", looks: Looks | None = None) -> Figure:
     """Draw dev, test and exact accuracy against length, or what else was swept, a row of Axes for each panel.
 
     Args:
@@ -94,7 +95,7 @@ def draw_accuracy(rows: pd.DataFrame, axis: str = "length", looks: curves.Looks 
         axis: the column that is drawn against.
         looks: of the labels of the whole study; None if ``rows`` has them all.
     """
-    parts, looks = list(panels(rows)), looks or curves.looks_of(rows)
+    parts, looks = list(panels(rows)), looks or looks_of(rows)
     dev = ", ".join(filter(None, [counted(rows, "dev", " rows"), "chose the weights"]))
     test = counted(rows, "test", " rows")
     accuracies = {
@@ -145,7 +146,7 @@ def draw_overview(rows: pd.DataFrame) -> Figure:
 @own_style()
 def draw_bits(rows: pd.DataFrame, axis: str = "length") -> Figure:
     """Draw retained bits against length, or what else was swept, an Axes for each panel."""
-    parts, looks = list(panels(rows)), curves.looks_of(rows)
+    parts, looks = list(panels(rows)), looks_of(rows)
     figure, axes = curves.new_figure(1, len(parts), width=4.6, height=3.8, share_x=False)
     for ax, (title, panel) in zip(axes.flat, parts, strict=True):
         bits = float(panel["target_entropy_bits"].iloc[0])
@@ -180,7 +181,7 @@ def draw_updates_until(rows: pd.DataFrame, histories: Histories, criterion: floa
     """Draw which share of seeds had reached a dev accuracy by which update, an Axes for each length, a row a panel."""
     parts, lengths = list(panels(rows)), sorted(rows["length"].unique())
     figure, axes = curves.new_figure(len(parts), len(lengths), width=2.5, height=2.9)
-    until, looks = int(rows["updates"].max()), curves.looks_of(rows)
+    until, looks = int(rows["updates"].max()), looks_of(rows)
     for line, (title, panel) in zip(axes, parts, strict=True):
         for ax, length in zip(line, lengths, strict=True):
             runs = panel[panel["length"] == length].drop_duplicates("run")

@@ -319,11 +319,11 @@ def _said(difference: str, there: dict[str, Any], wanted: dict[str, Any]) -> str
 def check_sources(folder: Path, sources: Mapping[str, str | None]) -> None:
     """Check that the classes of a user's own are the code that a run was trained with.
 
+    A record of before memexp 0.2 does not say what code that was, which is a warning.
+
     Args:
         folder: the run folder.
         sources: the code of each class now, see `memexp.sources.code_of`.
-
-    A record of before memexp 0.2 does not say what code that was, which is a warning.
 
     Raises:
         RecordError: one is not; it is named.

@@ -1,5 +1,3 @@
-import colorsys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +7,7 @@ from matplotlib.figure import Figure
 
 from memexp.canvas import own_style
 from memexp.figures import curves
+from memexp.figures.looks import looks_of
 
 
 def rows() -> pd.DataFrame:
@@ -24,7 +23,7 @@ def rows() -> pd.DataFrame:
     return frame.assign(retained_bits=4 * frame["exact_accuracy"], **{"model.name": frame["label"].str.lower()})
 
 
-LOOKS = curves.looks_of(rows())
+LOOKS = looks_of(rows())
 
 
 def test_accuracy_shows_points_means_and_the_floor():
@@ -96,40 +95,6 @@ def test_loss_curves_show_each_seed_and_the_mean():
     assert np.asarray(mean.get_ydata()).tolist() == [2, 3, 4]
 
 
-def test_every_label_has_a_colour_and_a_marker_of_its_own():
-    """Also those of a user's own, of which each has the look that it has alone, unless another has it already."""
-    names = [*curves.MODELS, "leaky", "my_cell", "another", "x", "Leaky"]
-    looks = curves.looks_of(kinds(*((name, name) for name in names)))
-    assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(names)
-    assert len({look["color"] for name, look in looks.items() if name in curves.MODELS}) == len(curves.MODELS)
-    for name in names:
-        alone = curves.looks_of(kinds((name, name)))[name]
-        others = [look for other, look in looks.items() if other != name]
-        assert alone == looks[name] or alone in others
-    for name in curves.MODELS:
-        assert curves.looks_of(kinds((name, name)))[name] == looks[name]
-
-
-def test_kinds_of_one_model_share_its_colour_and_marker_and_can_all_be_told_apart():
-    labels = ["LSTM", *(f"LSTM, lr {k}" for k in range(17))]
-    looks = curves.looks_of(kinds(*(("lstm", label) for label in labels), ("srn", "SRN")))
-    assert looks["SRN"] == curves.looks_of(rows())["SRN"]
-    assert looks["LSTM"] == curves.looks_of(rows())["LSTM"]
-    assert looks["LSTM"]["linestyle"] == "-"
-    own = [looks[label] for label in labels]
-    assert len({str(look) for look in own}) == 18
-    assert {look["marker"] for look in own[:12]} == {curves.MODELS["lstm"][1]}
-    assert own[1]["color"] == own[0]["color"]
-    hues = {round(colorsys.rgb_to_hsv(*look["color"])[0], 2) for look in own}
-    assert len(hues) == 1
-
-
-def test_what_is_no_model_has_no_colour():
-    looks = curves.shades(["train", "dev"])
-    assert [look["color"] for look in looks.values()] == ["0.6", "0.1"]
-    assert [look["linestyle"] for look in looks.values()] == ["-", "--"]
-
-
 def kinds(*pairs: tuple[str, str]) -> pd.DataFrame:
     """A table of models and labels."""
     return pd.DataFrame(pairs, columns=["model.name", "label"])
@@ -190,7 +155,7 @@ def test_there_is_room_for_many_long_labels_whatever_is_in_them():
     table = pd.concat([rows()[:2].assign(label=label) for label in labels])
     with own_style():
         figure, ((ax,),) = curves.new_figure(1, 1)
-        curves.score_against(table, "exact_accuracy", ax, curves.looks_of(table))
+        curves.score_against(table, "exact_accuracy", ax, looks_of(table))
         height = figure.get_figheight()
         curves.finish(figure, "A study with a name that is far too long for a figure of this width: " * 2)
     canvas = FigureCanvasAgg(figure)
@@ -247,7 +212,7 @@ def test_reporting_draws_the_mean_of_each_column_above_the_truth():
 
 def test_what_is_said_of_seeds_that_never_got_there_does_not_overlap():
     labels = [f"model {k}" for k in range(4)]
-    looks = curves.looks_of(kinds(*((label, label) for label in labels)))
+    looks = looks_of(kinds(*((label, label) for label in labels)))
     rows = pd.DataFrame([(label, 500, False) for label in labels], columns=["label", "updates", "reached"])
     heights = [text.get_position()[1] for text in curves.share_that_got_there(rows, axes(), 500, looks).texts]
     assert len(heights) == 4

@@ -1,6 +1,5 @@
 """A run that takes seeds from others is, file by file, the run that trains them all itself."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +90,21 @@ def test_a_run_of_another_setting_gives_no_seeds(tmp_path: Path, other: str):
     assert joining.find(wanted, identity, summary) == []
 
 
+def kill_in(name: str, study: Path, seeds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train, but end as a killed run does where a function of `joining` would be called."""
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(joining, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(study, seeds, *DIGITS)
+
+
 def test_a_killed_join_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     train(tmp_path / "parts", "2", *DIGITS)
-    with monkeypatch.context() as patch:
-
-        def killed(*_: Any) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(joining, "_summary", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "parts", "3", *DIGITS)
+    kill_in("_summary", tmp_path / "parts", "3", monkeypatch)
     joined = train(tmp_path / "parts", "3", *DIGITS)
     whole = train(tmp_path / "whole", "3", *DIGITS)
     assert not list(joined.glob(f"{joining.REST}*"))
@@ -110,14 +114,7 @@ def test_a_killed_join_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_join_that_was_begun_goes_on_whatever_its_neighbours_are_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     train(tmp_path / "parts", "2", *DIGITS)
-    with monkeypatch.context() as patch:
-
-        def killed(*_: Any) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(joining, "_histories", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "parts", "4", *DIGITS)
+    kill_in("_histories", tmp_path / "parts", "4", monkeypatch)
     train(tmp_path / "parts", "3", *DIGITS)
     joined = train(tmp_path / "parts", "4", *DIGITS)
     assert [seed["seed"] for seed in record.read_summary(joined)["seeds"]] == [0, 1, 2, 3]
@@ -182,10 +179,9 @@ def test_the_name_without_the_seeds(name: str, without: str):
 
 
 def test_the_runs_with_the_most_seeds_are_taken_first(tmp_path: Path):
-    for seeds in ("[0,1]", "[1,2,3]", "[3]"):
-        train(tmp_path, seeds, *DIGITS)
-    shutil.rmtree(tmp_path / "model=own,seeds=[3]")
-    folder = tmp_path / "model=own,seeds=[1,2,3]"
-    identity = {**record.read_json(folder / record.CONFIG), "seeds": [0, 1, 2, 9]}
+    train(tmp_path, "[0,1]", *DIGITS)
+    folder = train(tmp_path, "[1,2,3]", *DIGITS)
+    identity = {**record.read_json(folder / record.CONFIG), "seeds": [0, 1, 2, 3, 9]}
     parts = joining.find(tmp_path / "model=own,seeds=9", identity, record.read_summary(folder))
-    assert [part.seeds for part in parts] == [[0, 1], [2]] or [part.seeds for part in parts] == [[1, 2], [0]]
+    assert [part.seeds for part in parts] == [[1, 2, 3], [0]]
+    assert [part.places for part in parts] == [[0, 1, 2], [0]]
