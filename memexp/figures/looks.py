@@ -22,6 +22,7 @@ PALETTE = sns.color_palette("colorblind")
 MODELS = {"srn": (0, "o"), "lstm": (1, "s"), "gru": (2, "D"), "minlstm": (3, "^"), "residual_srn": (4, "v"),
           "mingru": (9, "P")}  # place in the palette, and marker  # fmt: skip
 REST = (5, 6, 8)  # places in the palette for a user's own cells; 7 is a grey
+DARKER = 0.72  # of these colours is drawn: a pale pink and a yellow are hard to see on white
 OWN = [(colour, marker) for marker, colour in itertools.product("X*hpd><", REST)]  # all colours with one marker first
 MORE_MARKERS = "1234+x"  # for more kinds of one model than the rest can tell apart
 TINTS = (0.0, 0.5, -0.35)  # how much lighter or darker
@@ -50,7 +51,11 @@ def _colours_and_markers(names: Iterable[str]) -> dict[str, tuple[Any, str]]:
         first = zlib.crc32(name.encode()) % len(REST)
         wanted = [OWN[(first + k) % len(REST)] for k in range(len(REST))] + OWN[len(REST) :]
         found[name] = next((look for look in wanted if look not in found.values()), wanted[0])
-    return {name: (PALETTE[colour], marker) for name, (colour, marker) in found.items()}
+    colours = {
+        place: tuple(DARKER * part for part in colour) if place in REST else colour
+        for place, colour in enumerate(PALETTE)
+    }
+    return {name: (colours[place], marker) for name, (place, marker) in found.items()}
 
 
 def _kind(colour: Any, marker: str, place: int) -> dict[str, Any]:

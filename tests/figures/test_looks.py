@@ -1,6 +1,7 @@
 import colorsys
 
 import pandas as pd
+import pytest
 
 from memexp.figures.looks import MODELS, looks_of, shades
 
@@ -25,6 +26,18 @@ def test_every_label_has_a_colour_and_a_marker_of_its_own():
         assert alone == looks[name] or alone in others
     for name in MODELS:
         assert looks_of(kinds((name, name)))[name] == looks[name]
+
+
+@pytest.mark.parametrize("name", [*MODELS, "leaky", "my_cell", "another"])
+def test_a_model_can_be_seen_on_white(name: str):
+    """A contrast of 2.2 or more, by the relative luminance of WCAG 2; the yellow of the palette has 1.3."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour_of(name)]
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), channels, strict=True))
+    assert 1.05 / (luminance + 0.05) > 2.2
+
+
+def colour_of(name: str) -> tuple[float, float, float]:
+    return looks_of(kinds((name, name)))[name]["color"]
 
 
 def test_kinds_of_one_model_share_its_colour_and_marker_and_can_all_be_told_apart():
