@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import make_run
+from helpers import make_run, write_history
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def make_copy(
     ]
     if gradients:
         rows += [(1, 0, "train", "gradient_norm.U", 2.0), (2, 0, "train", "gradient_norm.U", 3.0)]
-    pd.DataFrame(rows, columns=record.HISTORY_COLUMNS).to_csv(folder / record.HISTORY, index=False)
+    write_history(folder, rows)
     return folder
 
 
