@@ -9,22 +9,18 @@ A run folder holds ``config.json`` (the run's identity: its resolved config and 
 
 import contextlib
 import csv
-import errno
 import io
 import json
 import logging
 import lzma
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from filelock import FileLock, Timeout
-
 from memexp.errors import RecordError
 from memexp.files import write_atomically
-from memexp.progress import read_process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +32,6 @@ T = TypeVar("T")
 FORMAT = 2  # of the files below; another one is refused, with the command that carries it over
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
-LOCK = ".lock"
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # what a file system without locks answers
 WRITTEN = "written.txt"  # what a language model wrote while it was trained: epoch, tab, text
 
 HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
@@ -193,33 +187,8 @@ def remedy(path: Path) -> str:
     return f"move it{also} away, and the command that started the run makes it anew"
 
 
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process; the operating system lets go of it even when the process is killed.
-
-    On a file system without locks, as some that are shared by machines, it says so and holds nothing.
-
-    Raises:
-        RecordError: another process is writing this run, or the folder is not writable.
-    """
-    held = FileLock(folder / LOCK, blocking=False)
-    try:
-        held.acquire()
-    except Timeout:
-        process = read_process(folder) or "another process"
-        raise RecordError(f"{folder} is being written by {process}; wait for it, or stop it") from None
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            raise RecordError(f"cannot write to {folder}: {error.strerror}") from error
-        log.warning("%s: this file system has no locks; do not start this run a second time while it goes on", folder)
-    try:
-        yield
-    finally:
-        held.release()
-
-
 def remove_stale(folder: Path) -> None:
-    """Remove what a process that was killed while saving left half written; the folder's lock must be held."""
+    """Remove what a process that was killed while saving left half written; the folder must be held."""
     for name in (CONFIG, SUMMARY, BEST, LAST, HISTORY, WRITTEN):
         for path in folder.glob(f".{name}.*"):
             path.unlink(missing_ok=True)
