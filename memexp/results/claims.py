@@ -30,6 +30,7 @@ from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -122,14 +123,11 @@ class Hold:
     Args:
         path: of the claim, which is this process's.
         claim: its content.
-
-    Raises:
-        OSError: the file cannot be opened.
+        file: the same, open: once another claim is at ``path``, a beat cannot meet that one.
     """
 
-    def __init__(self, path: Path, claim: Claim) -> None:
-        self._path, self._claim = path, claim
-        self._file = path.open("r+b", buffering=0)  # kept open: once another claim is here, a beat cannot meet that one
+    def __init__(self, path: Path, claim: Claim, file: BinaryIO) -> None:
+        self._path, self._claim, self._file = path, claim, file
         self._looked = (time.monotonic(), time.time())
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
@@ -235,7 +233,8 @@ def _claimed(folder: Path) -> Hold:
         RecordError: another process is writing this run, or the folder is not writable.
     """
     path = folder / CLAIM
-    seen, seen_at = b"", 0.0
+    seen: bytes | None = None
+    seen_at = 0.0
     try:
         while True:
             there = _content(path)
@@ -245,9 +244,9 @@ def _claimed(folder: Path) -> Hold:
                     return held
                 continue  # another process was quicker
             claim = _parsed(there)
-            if seen and there != seen:
+            if seen is not None and there != seen:
                 raise _busy(folder, claim)
-            over = bool(seen) and time.monotonic() - seen_at > LEASE_SECONDS
+            over = seen is not None and time.monotonic() - seen_at > LEASE_SECONDS
             if over or (claim is not None and claim.is_dead):
                 try:
                     _remove(path, there.__eq__)
@@ -256,7 +255,7 @@ def _claimed(folder: Path) -> Hold:
                 if over:
                     log.warning("%s: there was none; taken over", folder)
                 continue
-            if not seen:
+            if seen is None:
                 seen, seen_at = there, time.monotonic()
                 log.warning(
                     "%s: claimed by %s; waiting %.0f s for a sign of life",
@@ -275,26 +274,36 @@ def _create(path: Path) -> Hold | None:
         os.getpid(), platform.node(), since, token, 0, _machine(), _boot(), _state(os.getpid()).partition(" ")[2]
     )
     temporary = path.with_name(f".{CLAIM}.{token}")
-    _write_new(temporary, claim.content)
+    file = _new(temporary, claim)
     try:
         os.link(temporary, path)  # as a whole or not at all, also for one who is killed here
     except FileExistsError:
         if temporary.stat().st_nlink < 2:  # over a network the answer can get lost, and the second try finds the first
+            file.close()
             return None
     except OSError:  # a file system without links
+        file.close()
         try:
-            _write_new(path, claim.content)
+            file = _new(path, claim)
         except FileExistsError:
             return None
     finally:
-        temporary.unlink(missing_ok=True)
-    return Hold(path, claim)
+        with contextlib.suppress(OSError):  # Windows: not while it is open; `Hold.release` does
+            temporary.unlink()
+    return Hold(path, claim, file)
 
 
-def _write_new(path: Path, content: bytes) -> None:
-    with path.open("xb", buffering=0) as file:
-        file.write(content)
+def _new(path: Path, claim: Claim) -> BinaryIO:
+    """Write a new file, and leave it open."""
+    file = path.open("xb", buffering=0)
+    try:
+        file.write(claim.content)
         os.fsync(file.fileno())
+    except OSError:
+        file.close()
+        path.unlink(missing_ok=True)
+        raise
+    return file
 
 
 def _remove(path: Path, is_it: Callable[[bytes], bool]) -> None:
@@ -302,7 +311,7 @@ def _remove(path: Path, is_it: Callable[[bytes], bool]) -> None:
     aside = path.with_name(f".{CLAIM}.{secrets.token_hex(8)}")
     with contextlib.suppress(FileNotFoundError):  # another process was quicker
         path.rename(aside)
-        if is_it(aside.read_bytes()):
+        if is_it(_content(aside) or b""):
             aside.unlink()
         else:
             _put_back(aside, path)

@@ -257,16 +257,17 @@ def at_once(count: int, do: Callable[[], None]) -> None:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_locks")
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 @pytest.mark.parametrize(
-    ("there", "times"), [("free", 200), ("dead", 200), ("silent", 5)], ids=lambda value: str(value)
+    ("there", "times"), [("free", 200), ("dead", 200), ("silent", 3)], ids=lambda value: str(value)
 )
 def test_of_several_who_come_at_once_one_gets_it(
     tmp_path: Path, links: bool, there: str, times: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(claims, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(claims, "LEASE_SECONDS", 2.0 if there == "silent" else 60.0)
+    monkeypatch.setattr(claims, "LEASE_SECONDS", 1.0 if there == "silent" else 60.0)
     if not links:
         monkeypatch.setattr(claims.os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links")))
     claim = leave(tmp_path, **({"host": "node3"} if there == "silent" else {}))
@@ -286,7 +287,7 @@ def test_of_several_who_come_at_once_one_gets_it(
 
         at_once(3, take)
         assert len(holds) + len(refused) == 3
-        assert all("is being written by" in line for line in refused)
+        assert [line for line in refused if "is being written by" not in line] == []
         still = [hold for hold in holds if not lost(hold)]
         assert len(still) == 1, f"{len(holds)} got it, {len(still)} have it still"
         for hold in holds:
