@@ -349,13 +349,14 @@ def read_failure(folder: Path) -> str:
         return ""
 
 
+def natural(path: Path) -> list[tuple[int, int | str]]:
+    """Return what sorts folders in natural order."""
+    parts = "".join(c if c.isdecimal() else f"\0{c}\0" for c in path.name).split("\0")
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
+
+
 def run_folders(study: Path) -> list[Path]:
     """List the run folders of a study, in natural order (length=5 before length=10)."""
-
-    def natural(path: Path) -> list[tuple[int, int | str]]:
-        parts = "".join(c if c.isdigit() else f"\0{c}\0" for c in path.name).split("\0")
-        return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
-
     begun = {path.parent for name in (CONFIG, FAILURE) for path in study.glob(f"*/{name}")}
     return sorted(begun, key=natural)
 
