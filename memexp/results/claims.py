@@ -8,10 +8,10 @@ machine's process nothing can be known but whether it renews the claim, so it is
 
 No clocks are compared: a claim lives if its content changes while it is watched. ``since`` is only shown.
 
-What is not guaranteed: a process that stood still for a whole lease (a machine that slept, a disk that did not answer)
-has lost its claim, and finds that out before its next update that is more than `LOOK_SECONDS` after the last look, and
-before each step that ends a run. If it stands still just after such a look, it can write for so long, at most one
-checkpoint, beside the process that took over. That one finds what it does not expect only if it reads in these moments.
+What is not guaranteed: a process that stood still for a whole lease (its machine slept, the disk did not answer) has lost
+its claim. It looks before it writes, after an update if the last look is `LOOK_SECONDS` ago, and before each step that
+ends a run; then it stops. If it stands still between a look and what is written after it, it writes once more, beside
+the process that took over: a checkpoint is one of the same run, but rows of the history can be there twice.
 """
 
 import contextlib
