@@ -8,8 +8,8 @@ machine's process nothing can be known but whether it renews the claim, so it is
 
 No clocks are compared: a claim lives if its content changes while it is watched. ``since`` is only shown.
 
-What is not guaranteed: a process that stood still for a whole lease (its machine slept, the disk did not answer) has lost
-its claim. It looks before it writes, after an update if the last look is `LOOK_SECONDS` ago, and before each step that
+What is not guaranteed: a process that stood still for a whole lease (its machine slept, the disk did not answer) has
+lost its claim. It looks before it writes, after an update if the last look is `LOOK_SECONDS` ago, and before each step that
 ends a run; then it stops. If it stands still between a look and what is written after it, it writes once more, beside
 the process that took over: a checkpoint is one of the same run, but rows of the history can be there twice.
 """
@@ -128,7 +128,7 @@ class Hold:
 
     def __init__(self, path: Path, claim: Claim, file: BinaryIO) -> None:
         self._path, self._claim, self._file = path, claim, file
-        self._looked = (time.monotonic(), time.time())
+        self._looked = time.monotonic(), time.time()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
         self._thread.start()
@@ -151,10 +151,10 @@ class Hold:
         Raises:
             ClaimLostError: it was taken over, for this process gave no sign of life.
         """
-        now = (time.monotonic(), time.time())
-        if every and max(abs(new - old) for new, old in zip(now, self._looked, strict=True)) < every:
+        steady, wall = time.monotonic(), time.time()
+        if abs(steady - self._looked[0]) < every and abs(wall - self._looked[1]) < every:
             return
-        self._looked = now
+        self._looked = steady, wall
         for _ in range(10):
             try:
                 content = _content(self._path)
