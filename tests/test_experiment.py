@@ -183,7 +183,7 @@ def test_a_run_whose_folder_was_taken_over_stops_and_writes_nothing_more(
 
     monkeypatch.setattr(Runner, "_evaluate_dev" if step == "save_model" else step, and_lose_it)
     config = config_of(*LONGER, f"datasets_dir={tmp_path}/data")
-    with pytest.raises(claims.ClaimLostError, match="and process 7 on node3 since .* writes it now; nothing more was"):
+    with pytest.raises(claims.ClaimLostError, match="is being written by process 7 on node3 since .* now, for this one gave"):
         run(config, tmp_path / "run")
     assert then
     assert contents(tmp_path / "run") == then
@@ -269,3 +269,28 @@ print(time.monotonic() - started)
     assert (first, second) == ("trained", "trained")
     assert float(seconds) < 0.9 * claims.LEASE_SECONDS
     same_results(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
+def test_without_locks_a_run_that_stood_still_for_a_lease_is_taken_over_and_stops(tmp_path: Path):
+    code = """
+import signal, time
+claims.LEASE_SECONDS = 1.0
+whole, folder = (Path(sys.argv[1], name) for name in ('whole', 'stopped'))
+os.waitpid(start(whole, 1), 0)
+child = start(folder, 1)
+while not (folder / 'last.pt').exists():
+    time.sleep(0.005)
+os.kill(child, signal.SIGSTOP)
+other = start(folder, 1)
+time.sleep(3)
+os.kill(child, signal.SIGCONT)
+for process in (child, other):
+    os.waitpid(process, 0)
+"""
+    said = race(code, tmp_path, *LONGER[:-2], "epochs=60", "checkpoint_seconds=0.1")
+    (ended,) = (line for line in said if line != "trained")
+    assert len(said) == 3
+    assert "nothing more was written" in ended
+    same_results(tmp_path / "stopped", tmp_path / "whole")

@@ -9,9 +9,9 @@ machine's process nothing can be known but whether it renews the claim, so it is
 No clocks are compared: a claim lives if its content changes while it is watched. ``since`` is only shown.
 
 What is not guaranteed: a process that stood still for a whole lease (its machine slept, the disk did not answer) has
-lost its claim. It looks before it writes, after an update if the last look is `LOOK_SECONDS` ago, and before each step that
-ends a run; then it stops. If it stands still between a look and what is written after it, it writes once more, beside
-the process that took over: a checkpoint is one of the same run, but rows of the history can be there twice.
+lost its claim. It looks before it writes, after an update if the last look is `LOOK_SECONDS` ago, and before each step
+that ends a run; then it stops. If it stands still between a look and what is written after it, it writes once more,
+beside the process that took over: a checkpoint is one of the same run, but rows of the history can be there twice.
 """
 
 import contextlib
@@ -163,11 +163,16 @@ class Hold:
             if content is not None:
                 break
             time.sleep(0.05)  # someone may have moved it away by mistake, and be about to put it back
-        if content is None or not self._is_own(content):
-            other = f"{_parsed(content) or 'another process'} writes it now" if content else "its claim was removed"
+        folder = self._path.parent
+        if content is None:
             raise ClaimLostError(
-                f"{self._path.parent} is no longer this process's: it gave no sign of life for {LEASE_SECONDS:.0f} s, "
-                f"and {other}; nothing more was written"
+                f"the claim of this process in {folder} was removed; nothing more was written. "
+                "Give the same command to go on"
+            )
+        if not self._is_own(content):
+            raise ClaimLostError(
+                f"{folder} is being written by {_parsed(content) or 'another process'} now, for this one gave no sign "
+                f"of life for {LEASE_SECONDS:.0f} s; nothing more was written. Wait for the other"
             )
 
     def _is_own(self, content: bytes) -> bool:
