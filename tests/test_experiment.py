@@ -183,7 +183,7 @@ def test_a_run_whose_folder_was_taken_over_stops_and_writes_nothing_more(
 
     monkeypatch.setattr(Runner, "_evaluate_dev" if step == "save_model" else step, and_lose_it)
     config = config_of(*LONGER, f"datasets_dir={tmp_path}/data")
-    with pytest.raises(claims.ClaimLostError, match="is being written by process 7 on node3 since .* now, for this one gave"):
+    with pytest.raises(claims.ClaimLostError, match="written by process 7 on node3 since .* now, for this one"):
         run(config, tmp_path / "run")
     assert then
     assert contents(tmp_path / "run") == then
