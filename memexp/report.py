@@ -47,6 +47,7 @@ class Options:
     study: str = ranged(default="chapter6", about="the study of experiment=chapter6")
     speed: bool = ranged(default=True, about="measure the speed of the layers too (half a minute)")
     lang: str = ranged(one_of=LANGUAGES, default="en", about="language of the report: en, or zh (Chinese)")
+    datasets_dir: str = ranged(default="datasets", path=True, about="where the data are, or are made")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     images_dir: str = ranged(default="images", path=True, about="where the report goes")
 
@@ -60,6 +61,7 @@ class Material:
     histories: Histories
     outputs: Path
     images: Path
+    datasets: Path
 
     def of(self, *labels: str) -> pd.DataFrame:
         """Return the rows of the study with one of these labels.
@@ -168,7 +170,8 @@ def gated_run(material: Material) -> "TrainedRun":
     from memexp import trained  # with it comes torch
 
     own = material.of("LSTM")
-    return trained.load(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
+    folder = material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0]
+    return trained.load(folder, datasets=material.datasets)
 
 
 def gate_sheet(material: Material) -> Path:
@@ -299,7 +302,7 @@ ENTRIES = (
 )  # fmt: skip
 
 
-def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Material:
+def load(study: str, outputs: Path, images: Path, datasets: Path, complaints: Complaints) -> Material:
     """Collect what the report is made of.
 
     Raises:
@@ -312,7 +315,7 @@ def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Mat
     except MemexpError as error:
         complaints.add(str(error))
     histories = read_histories(pd.concat([rows, gradients], ignore_index=True), outputs, complaints)
-    return Material(rows, gradients, histories, outputs, images / study)
+    return Material(rows, gradients, histories, outputs, images / study, datasets)
 
 
 def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterator[str]:
@@ -363,13 +366,15 @@ def as_html(report: str, folder: Path) -> str:
     return f'<!doctype html>\n<html lang="{language_now()}"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def write_report(study: str, outputs: Path, images: Path, complaints: Complaints, with_speed: bool = True) -> str:
+def write_report(
+    study: str, outputs: Path, images: Path, datasets: Path, complaints: Complaints, with_speed: bool = True
+) -> str:
     """Write report.md and report.html; say where.
 
     Raises:
         MemexpError: there is nothing to report, or the report cannot be written.
     """
-    material = load(study, outputs, images, complaints)
+    material = load(study, outputs, images, datasets, complaints)
     report = "\n\n".join(text(material, with_speed, complaints)) + "\n"
     write(material.images / "report.md", report.encode())
     write(material.images / "report.html", as_html(report, material.images).encode())
@@ -379,7 +384,7 @@ def write_report(study: str, outputs: Path, images: Path, complaints: Complaints
 def make(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something had to be left out."""
     complaints = Complaints()
-    folders = Path(options.outputs_dir), Path(options.images_dir)
+    folders = Path(options.outputs_dir), Path(options.images_dir), Path(options.datasets_dir)
     with speaking(options.lang):
         print(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
     return 1 if complaints.count else 0

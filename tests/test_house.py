@@ -20,7 +20,7 @@ LAYERS = (
     ("options",),
     ("arguments",),
     ("explain",),
-    ("contract", "training"),
+    ("contract", "registered", "training"),
     ("config",),
     ("models",),
     ("tasks",),

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from memexp import CONF_DIR
 from memexp.analysis import common
 from memexp.errors import Complaints, ConfigError
 from memexp.fields import ranged
-from memexp.files import Collection
+from memexp.files import Collection, as_name
 from memexp.fonts import speaking
 from memexp.options import run_command
 from memexp.results import tables
@@ -39,9 +40,13 @@ class Options:
 
 
 def drawn_by(task: str) -> Any:
-    """Return the module that draws a task's figures: of its name beside this one, or else what every task has."""
+    """Return the module that draws a task's figures: of its name beside this one, or else what every task has.
+
+    The name comes from a record, so nothing is imported for it unless it is that of a task of memexp's own.
+    """
     name = f"{__package__}.{task}"
-    there = task.isidentifier() and importlib.util.find_spec(name) is not None
+    own = task.isidentifier() and (CONF_DIR / "task" / f"{task}.yaml").is_file()
+    there = own and importlib.util.find_spec(name) is not None
     module = importlib.import_module(name) if there else common
     return module if hasattr(module, "drawings") else common
 
@@ -67,7 +72,7 @@ def analyse(
     files = Collection(images / "+".join(names), "analysis")
     tasks = list(dict.fromkeys(study.rows["task.name"]))
     for task in tasks:
-        within = f"{task}/" if len(tasks) > 1 else ""
+        within = f"{as_name(task)}/" if len(tasks) > 1 else ""
         for written in _analyse_task(task, study.of_task(task), histories, outputs, files, within, criterion):
             yield f"written: {files.folder / within}/{written}"
     if set(zip(study.rows["study"], study.rows["run"], strict=True)) <= histories.keys():

@@ -9,12 +9,11 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from memexp import trained
@@ -29,7 +28,7 @@ from memexp.gates import averages, units
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
 from memexp.tasks.task import Task
-from memexp.trained import TrainedRun
+from memexp.trained import MODULES, TrainedRun
 from memexp.training import machine
 from memexp.words import LANGUAGES, named, tr
 
@@ -58,8 +57,9 @@ class Options:
     names: list[str] | None = ranged(default=None, about="which parts, as forget_gate,cell_state; null: all")
     averages: bool = ranged(default=True, about="also average over all inputs (some seconds more)")
     units: bool = ranged(default=True, about="of a text, also look for units that follow something in it")
-    datasets_dir: str | None = ranged(
-        default=None, path=True, about="where the data for averages and units are; null: where the run had them"
+    modules: list[str] = ranged(default=[], about=MODULES)
+    datasets_dir: str = ranged(
+        default="datasets", path=True, about="where the data for averages and units are, or are made"
     )
     lang: str = ranged(one_of=LANGUAGES, default="en", about="language of the figures: en, or zh (Chinese)")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
@@ -196,19 +196,18 @@ def about(run: TrainedRun, seed: int) -> str:
     return tr(f"{run.summary['title']} trained on {named(run.summary['trained_on'])}, seed {seed} ({run.study})")
 
 
-def load_task(run: TrainedRun, options: Options, hint: str = "") -> Task:
-    """Return the task of a run with its data, from another folder if the options name one.
+def load_task(run: TrainedRun, hint: str = "") -> Task:
+    """Return the task of a run with its data.
 
     Raises:
         MemexpError: they are not there, or are others than it was trained on; the remedy is named, and the ``hint``.
     """
-    if options.datasets_dir is not None:
-        config = OmegaConf.merge(run.config, {"datasets_dir": options.datasets_dir})
-        run = replace(run, config=config)  # type: ignore[arg-type]
     try:
         return run.task()
     except MemexpError as error:
-        where = f"they were looked for in {run.config.datasets_dir}; datasets_dir=FOLDER takes another"
+        now, then = run.config.datasets_dir, run.summary["config"].get("datasets_dir")
+        before = f"; the run had them in {then}" if then != now else ""
+        where = f"they were looked for in {now}{before}; datasets_dir=FOLDER takes another"
         raise type(error)(f"{error} ({where}{hint})") from error
 
 
@@ -224,12 +223,13 @@ def show(options: Options) -> int:
 
 def _show(options: Options) -> int:
     machine.prepare()
-    run = trained.load(trained.choose(options, options.length, "book"))
+    folder = trained.choose(options, options.length, "book")
+    run = trained.load(folder, modules=options.modules, datasets=options.datasets_dir)
     best = run.record_of(options.seed)["best_iteration"]
     given = options.sequence not in ("", "null")
     sequence = run.reading.read(options.sequence) if given else run.reading.example()
     # The data are read only where they are needed, and after the sheet: a sequence that is given needs none.
-    task = load_task(run, options, "; a sequence= of your own needs none") if sequence is None else None
+    task = load_task(run, "; a sequence= of your own needs none") if sequence is None else None
     if sequence is None:
         assert task is not None
         sequence = task.example()
@@ -249,7 +249,7 @@ def _show(options: Options) -> int:
     more = [name for name, asked in (("averages", options.averages), ("units", options.units and has_text)) if asked]
     if more and task is None:
         try:
-            task = load_task(run, options)
+            task = load_task(run)
         except MemexpError as error:
             print(f"memexp.gates: {' and '.join(more)} left out: {error}", file=sys.stderr)
             return 1
