@@ -272,7 +272,7 @@ def find_run(
     rows = found.rows if found.rows.empty else once(found.rows, found.settings).drop_duplicates("run")
     refused: dict[str, str] = {}
     if len(rows) and accept is not None:
-        reasons = [_why_not(target, accept, modules) for target in rows["task._target_"]]
+        reasons = [_why_not(run.get("task._target_"), accept, modules) for run in rows.to_dict("records")]
         refused = {run: reason for run, reason in zip(rows["run"], reasons, strict=True) if reason}
         rows = rows[[reason is None for reason in reasons]]
     there, said = [] if rows.empty else list(rows["run"]), []

@@ -198,11 +198,11 @@ def test_an_unfinished_run(run_folder: Path):
 @pytest.mark.parametrize(
     ("key", "value", "complaint"),
     [
-        ("config.model._target_", "memexp.models.None", ": model: memexp .* has no memexp.models.None; where it is"),
+        ("config.model._target_", "memexp.models.None", ": model: memexp .* has no memexp.models.None; "),
         (
             "config.task._target_",
             "memexp.tasks.none.None",
-            ": task: memexp .* has no memexp.tasks.none.None; where it is",
+            ": task: memexp .* has no memexp.tasks.none.None; ",
         ),
         ("config.model.embedding_size", "many", r" is damaged \(ValidationError: "),
         ("config.model.hidden_size", "many", r" is damaged \(TypeError: "),

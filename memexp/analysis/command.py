@@ -45,8 +45,8 @@ def drawn_by(task: str) -> Any:
     The name comes from a record, so nothing is imported for it unless it is that of a task of memexp's own.
     """
     name = f"{__package__}.{task}"
-    own = task.isidentifier() and (CONF_DIR / "task" / f"{task}.yaml").is_file()
-    there = own and importlib.util.find_spec(name) is not None
+    own = {path.stem for path in (CONF_DIR / "task").glob("*.yaml")}
+    there = task in own and importlib.util.find_spec(name) is not None
     module = importlib.import_module(name) if there else common
     return module if hasattr(module, "drawings") else common
 
