@@ -11,9 +11,11 @@ from torch import Generator
 
 from memexp import trained
 from memexp.errors import RecordError
+from memexp.escaping import plain
 from memexp.fields import ranged
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
+from memexp.progress import LINES
 from memexp.tasks.text.characters import encode, opening, typed
 from memexp.tasks.text.writing import go_on
 from memexp.trained import MODULES
@@ -88,9 +90,9 @@ def write(options: Options) -> None:
     folder = trained.choose(options, None, "char_lm", usual={}, **accepted)
     writer = load_writer(folder, options.weights, options.model_seed, options.modules)
     written = writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed)
-    print(typed(options.prefix, writer.vocabulary), end="", flush=True)
+    print(plain(typed(options.prefix, writer.vocabulary), LINES), end="", flush=True)
     for character in written:
-        print(character, end="", flush=True)
+        print(plain(character, LINES), end="", flush=True)
     print()
 
 

@@ -18,12 +18,13 @@ import pandas as pd
 from memexp.analysis import common, digit_sum
 from memexp.canvas import Figure
 from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.escaping import in_markdown
 from memexp.fields import ranged
 from memexp.figures.looks import looks_of
 from memexp.files import save, slug, write
 from memexp.fonts import speaking
 from memexp.options import run_command
-from memexp.progress import duration
+from memexp.progress import duration, say
 from memexp.results import tables
 from memexp.results.study import Histories, find_study, load_study, read_histories
 from memexp.words import LANGUAGES, labelled, language_now, named, tr
@@ -91,7 +92,7 @@ def table(rows: dict[str, dict[str, str]]) -> str:
     lengths = list(dict.fromkeys(length for row in rows.values() for length in row))
     lines = [["", *lengths], *([name, *(row.get(length, "") for length in lengths)] for name, row in rows.items())]
     lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(in_markdown, line))} |" for line in lines)
 
 
 def bracket(low: float, high: float) -> str:
@@ -350,7 +351,7 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
         except (MemexpError, KeyError, IndexError) as error:
             reason = str(error) if isinstance(error, MemexpError) else "runs of it, or their histories, are missing"
             complaints.add(f"{entry.number} left out: {reason}")
-            yield tr(f"**Measured.** Nothing: {reason}.")
+            yield tr(f"**Measured.** Nothing: {in_markdown(reason)}.")
 
 
 def as_html(report: str, folder: Path) -> str:
@@ -360,7 +361,10 @@ def as_html(report: str, folder: Path) -> str:
         picture = base64.b64encode((folder / match[1]).read_bytes()).decode()
         return f'src="data:image/png;base64,{picture}"'
 
-    body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(report, extensions=["tables", "fenced_code"]))
+    page = markdown.Markdown(extensions=["tables", "fenced_code"])
+    page.preprocessors.deregister("html_block")  # HTML in it is shown, not followed: there is none of memexp's own
+    page.inlinePatterns.deregister("html")
+    body = re.sub(r'src="([^"]+)"', embed, page.convert(report))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     head += f"<title>{tr('Chapter 6, measured')}</title>"
     return f'<!doctype html>\n<html lang="{language_now()}"><head>{head}</head><body>{body}</body></html>\n'
@@ -386,7 +390,7 @@ def make(options: Options) -> int:
     complaints = Complaints()
     folders = Path(options.outputs_dir), Path(options.images_dir), Path(options.datasets_dir)
     with speaking(options.lang):
-        print(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
+        say(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
     return 1 if complaints.count else 0
 
 

@@ -30,6 +30,7 @@ LAYERS = (
     ("fonts",),
     ("files", "progress", "sources", "canvas"),
     ("errors", "words"),
+    ("escaping",),
     ("memexp",),  # the version, and where conf/ is
 )
 

@@ -15,10 +15,12 @@ import pandas as pd
 from memexp import CONF_DIR
 from memexp.analysis import common
 from memexp.errors import Complaints, ConfigError
+from memexp.escaping import in_markdown
 from memexp.fields import ranged
 from memexp.files import Collection, as_name
 from memexp.fonts import speaking
 from memexp.options import run_command
+from memexp.progress import say
 from memexp.results import tables
 from memexp.results.study import Histories, Study, find_study, join, load_study, read_histories, study_names
 from memexp.words import LANGUAGES, tr
@@ -113,7 +115,7 @@ def as_page(study: Study, table: pd.DataFrame, meanings: Mapping[str, str]) -> s
         meanings: column of comparison.csv -> what it is; empty where there is no such table.
     """
     parts = [
-        f"# {' + '.join(dict.fromkeys(study.rows['study']))}",
+        f"# {in_markdown(' + '.join(dict.fromkeys(study.rows['study'])))}",
         tables.markdown(table, study.shown).strip(),
         tr("## How to read it"),
         tables.explained(study.rows, table, study.shown).strip(),
@@ -136,7 +138,7 @@ def analyse_all(options: Options) -> int:
     with speaking(options.lang):
         for group in [names] if options.study else [[name] for name in names]:
             for line in analyse(group, outputs, images, complaints, options.criterion):
-                print(line)
+                say(line)
     return 1 if complaints.count else 0
 
 

@@ -26,6 +26,7 @@ from memexp.files import write
 from memexp.models import cells
 from memexp.models.networks import Direction, SequenceModel
 from memexp.options import run_command
+from memexp.progress import say
 from memexp.results import record
 from memexp.results.collect import Collected, collect
 from memexp.results.study import find_study, label, label_settings, study_or_usual
@@ -183,7 +184,7 @@ def _export_seed(own: dict[str, Any], weights: Tensor, shown: dict[str, bool]) -
     ]
     return {
         "seed": own["seed"],
-        "update": own["best_iteration"],
+        "update": int(own["best_iteration"]),
         "scores": scores,
         "weights": base64.b64encode(weights.to(torch.float32).numpy().astype("<f4").tobytes()).decode(),
     }
@@ -236,7 +237,7 @@ def export(options: Options) -> int:
     write(path, page(study, runs).encode(), "output=FILE")
     seeds = sum(len(run["seeds"]) for run in runs)
     size = path.stat().st_size / 1e6
-    print(f"written: {path}, {size:.2f} MB: {len(runs)} runs, {seeds} seeds in all; open it in a browser")
+    say(f"written: {path}, {size:.2f} MB: {len(runs)} runs, {seeds} seeds in all; open it in a browser")
     return 1 if complaints.count else 0
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from memexp import trained
 from memexp.errors import MemexpError
+from memexp.escaping import plain
 from memexp.fields import ranged
 from memexp.figures import averages as average_figures
 from memexp.figures import heatmaps
@@ -27,6 +28,7 @@ from memexp.fonts import speaking
 from memexp.gates import averages, units
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
+from memexp.progress import say
 from memexp.tasks.task import Task
 from memexp.trained import MODULES, TrainedRun
 from memexp.training import machine
@@ -105,27 +107,27 @@ def show_sequence(run: TrainedRun, sequence: Tensor, about: str, options: Option
         }
         note = "\n" + tr("units sorted by when their hidden state changes most")
     verdict = reading.describe(sequence, predictions)
-    print(f"{about}: {verdict}")
+    say(f"{about}: {verdict}")
     title = f"{about}\n{reading.write(sequence)}\n{verdict}{note}"
     labels = reading.labels(sequence)
     own = folder / folder_name(labels)
     bits = reading.costs(sequence, predictions)
     save(heatmaps.sheet(trace, labels, title, orders, reading.token, bits), own / "sheet")
-    print(f"written: {own}/sheet.png, .pdf", flush=True)
+    say(f"written: {own}/sheet.png, .pdf")
     for name, values in trace.items():
         save(heatmaps.single(values, name, labels, title, orders.get(name), reading.token), own / name)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {**trace, "sequence": sequence.numpy(), "predictions": predictions}
     np.savez(buffer, **arrays)
     write(own / "trace.npz", buffer.getvalue())
-    print(f"written: {own}/{', '.join(trace)} (.png, .pdf), trace.npz", flush=True)
+    say(f"written: {own}/{', '.join(trace)} (.png, .pdf), trace.npz")
     return own
 
 
 def show_averages(run: TrainedRun, task: Task, about: str, options: Options, folder: Path) -> None:
     """Write the averages over the whole input distribution, as tables and as a figure."""
     rows, reading = task.distribution(), run.reading
-    print(f"averaging over {rows.source}, before and after training ...", flush=True)
+    say(f"averaging over {rows.source}, before and after training ...")
     models = before_and_after_training(run, options.seed)
     means, saturation = averages.before_and_after(models, rows, options.names or None, reading)
     title = tr(f"{about}: average over {named(rows.source)}, before and after training") + "\n"
@@ -134,7 +136,7 @@ def show_averages(run: TrainedRun, task: Task, about: str, options: Options, fol
     save(figure, folder / "averages")
     write_table(folder / "averages.csv", means, "%.6g")
     write_table(folder / "saturation.csv", saturation, "%.6g")
-    print(f"written: {folder}/averages.png, .pdf, averages.csv, saturation.csv")
+    say(f"written: {folder}/averages.png, .pdf, averages.csv, saturation.csv")
 
 
 def show_units(run: TrainedRun, task: Task, about: str, options: Options, folder: Path) -> None:
@@ -157,7 +159,7 @@ def show_units(run: TrainedRun, task: Task, about: str, options: Options, folder
         print("units: the test text is the same everywhere, so there is nothing to follow")
         return
     best = units.best(table)
-    print(*units.in_words(best), sep="\n")
+    say("\n".join(units.in_words(best)))
     title = [
         about,
         tr(f"which units follow what, over {len(tokens) - units.BURN_IN:,} characters that were held out"),
@@ -182,7 +184,7 @@ def show_units(run: TrainedRun, task: Task, about: str, options: Options, folder
         figure = unit_figures.units_in_text(activity, names, labels[start:], "\n".join(title))
         save(figure, folder / "units_in_text")
         files.append("units_in_text.png, .pdf")
-    print(f"written: {folder}/{', '.join(files)}")
+    say(f"written: {folder}/{', '.join(files)}")
 
 
 def _start_of_line(labels: Sequence[str]) -> int:
@@ -235,7 +237,7 @@ def _show(options: Options) -> int:
         sequence = task.example()
     remark = run.reading.remark(sequence)
     if remark:
-        print(f"memexp.gates: warning: {remark}", file=sys.stderr)
+        print(plain(f"memexp.gates: warning: {remark}"), file=sys.stderr)
     if best < 1:
         print(
             f"memexp.gates: warning: the best weights of seed {options.seed} are those before training; "
