@@ -100,7 +100,8 @@ def write_table(path: Path, table: "pd.DataFrame", float_format: str | Callable[
 
 def as_csv(table: "pd.DataFrame", float_format: str | Callable[[Any], str] | None = None) -> bytes:
     """Turn a table into the content of a CSV file."""
-    return table.to_csv(index=False, lineterminator="\n", float_format=float_format).encode()
+    text = table.to_csv(index=False, lineterminator="\n", float_format=float_format)
+    return text.replace("\r", "\\r").encode()  # within a cell it would be left without quotes, and end the row
 
 
 def save(figure: "Figure", path: Path) -> None:

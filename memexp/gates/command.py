@@ -195,7 +195,7 @@ def _start_of_line(labels: Sequence[str]) -> int:
 
 def about(run: TrainedRun, seed: int) -> str:
     """Say which model a figure is of."""
-    return tr(f"{run.summary['title']} trained on {named(run.summary['trained_on'])}, seed {seed} ({run.study})")
+    return plain(tr(f"{run.summary['title']} trained on {named(run.summary['trained_on'])}, seed {seed} ({run.study})"))
 
 
 def load_task(run: TrainedRun, hint: str = "") -> Task:
