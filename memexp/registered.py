@@ -21,7 +21,6 @@ from memexp.sources import OWN
 from memexp.tasks.task import Task
 
 TARGET = "_target_"
-DEEPEST = 20  # that a config is nested; more would be too much for those who read it recursively
 BASES: dict[str, type] = {"task": Task, "model": Cell}
 
 
@@ -92,19 +91,17 @@ def _check_plain(settings: Any) -> None:
 
     A run writes its config resolved. ``${oc.env:NAME}`` would be read out of the reader's own environment.
     """
-    pending = [("config", settings, 0)]
+    pending = [("config", settings)]
     while pending:
-        name, value, depth = pending.pop()
-        if depth > DEEPEST:
-            raise ValueError(f"config is nested more than {DEEPEST} deep")
+        name, value = pending.pop()
         if isinstance(value, str) and "${" in value:
             raise ValueError(f"{name} refers to something with ${{")
         if isinstance(value, Mapping):
             if TARGET in value and name not in {f"config.{node}" for node in CLASSES}:
                 raise ValueError(f"{name} names a class")
-            pending += [(f"{name}.{key}", inner, depth + 1) for key, inner in value.items()]
+            pending += [(f"{name}.{key}", inner) for key, inner in value.items()]
         elif isinstance(value, list):
-            pending += [(f"{name}[{place}]", inner, depth + 1) for place, inner in enumerate(value)]
+            pending += [(f"{name}[{place}]", inner) for place, inner in enumerate(value)]
 
 
 def _is_registered(target: str, group: str) -> bool:

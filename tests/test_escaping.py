@@ -139,7 +139,7 @@ def spoil(run: Path, text: str) -> None:
     summary["shown"][f"test_{text}"] = False
     for place, seed in enumerate(summary["seeds"]):
         seed |= {f"test_{text}": 1.5 + place, text: text}
-    record.write_json(run / record.SUMMARY, summary)
+    record.write_summary(run, summary)
 
 
 @pytest.fixture
