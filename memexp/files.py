@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+DEVICES = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?"  # names that Windows keeps for itself, in any folder
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file as a whole or not at all: what was there before stays until the new content is on disk.
@@ -48,6 +50,20 @@ def shown(path: Path) -> Path:
 def expanded(path: str) -> str:
     """Put the user's own folder in place of a ``~`` in front: in ``key=~/x`` not every shell does so."""
     return os.path.expanduser(path)
+
+
+def last_name(path: str) -> str:
+    """Return what a path of any system ends with: the name of a file, of which nothing leads elsewhere."""
+    return re.split(r"[/\\:]", path)[-1]
+
+
+def as_name(text: str) -> str:
+    """Turn a text into the name of one file or folder of any system; what has to be changed gets a hash of all."""
+    good = re.fullmatch(r"\w([\w+=,.-]*\w)?", text) and not re.fullmatch(DEVICES, text.lower())
+    if good and len(text.encode()) <= 100:
+        return text
+    kept = re.sub(r"[^\w-]+", "-", text).encode()[:60].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def slug(*words: str) -> str:
@@ -84,7 +100,8 @@ def write_table(path: Path, table: "pd.DataFrame", float_format: str | Callable[
 
 def as_csv(table: "pd.DataFrame", float_format: str | Callable[[Any], str] | None = None) -> bytes:
     """Turn a table into the content of a CSV file."""
-    return table.to_csv(index=False, lineterminator="\n", float_format=float_format).encode()
+    text = table.to_csv(index=False, lineterminator="\n", float_format=float_format)
+    return text.replace("\r", "\\r").encode()  # within a cell it would be left without quotes, and end the row
 
 
 def save(figure: "Figure", path: Path) -> None:

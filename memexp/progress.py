@@ -12,7 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from memexp.escaping import plain
+
 PROGRESS = "progress"  # a file in the run folder while the run goes on: the share done, for the sweep's bar
+
+LINES = "\n\t"  # what acts on a terminal and may
 
 _quiet = False
 
@@ -25,7 +29,7 @@ class TerminalHandler(logging.Handler):
         if _quiet:
             return
         if record.levelno >= logging.ERROR:
-            tqdm.write(f"memexp: {self.format(record)}", file=sys.stderr)
+            tqdm.write(f"memexp: {plain(self.format(record), LINES)}", file=sys.stderr)
         else:
             say(self.format(record))
 
@@ -39,7 +43,7 @@ def make_streams_safe() -> None:
 
 def say(text: str) -> None:
     """Print on standard output, above a bar if there is one."""
-    tqdm.write(text, file=sys.stdout)
+    tqdm.write(plain(text, LINES), file=sys.stdout)
     sys.stdout.flush()
 
 

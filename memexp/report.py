@@ -18,12 +18,13 @@ import pandas as pd
 from memexp.analysis import common, digit_sum
 from memexp.canvas import Figure
 from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.escaping import in_markdown
 from memexp.fields import ranged
 from memexp.figures.looks import looks_of
 from memexp.files import save, slug, write
 from memexp.fonts import speaking
 from memexp.options import run_command
-from memexp.progress import duration
+from memexp.progress import duration, say
 from memexp.results import tables
 from memexp.results.study import Histories, find_study, load_study, read_histories
 from memexp.words import LANGUAGES, labelled, language_now, named, tr
@@ -47,6 +48,7 @@ class Options:
     study: str = ranged(default="chapter6", about="the study of experiment=chapter6")
     speed: bool = ranged(default=True, about="measure the speed of the layers too (half a minute)")
     lang: str = ranged(one_of=LANGUAGES, default="en", about="language of the report: en, or zh (Chinese)")
+    datasets_dir: str = ranged(default="datasets", path=True, about="where the data are, or are made")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     images_dir: str = ranged(default="images", path=True, about="where the report goes")
 
@@ -60,6 +62,7 @@ class Material:
     histories: Histories
     outputs: Path
     images: Path
+    datasets: Path
 
     def of(self, *labels: str) -> pd.DataFrame:
         """Return the rows of the study with one of these labels.
@@ -89,7 +92,7 @@ def table(rows: dict[str, dict[str, str]]) -> str:
     lengths = list(dict.fromkeys(length for row in rows.values() for length in row))
     lines = [["", *lengths], *([name, *(row.get(length, "") for length in lengths)] for name, row in rows.items())]
     lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(in_markdown, line))} |" for line in lines)
 
 
 def bracket(low: float, high: float) -> str:
@@ -168,7 +171,8 @@ def gated_run(material: Material) -> "TrainedRun":
     from memexp import trained  # with it comes torch
 
     own = material.of("LSTM")
-    return trained.load(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
+    folder = material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0]
+    return trained.load(folder, datasets=material.datasets)
 
 
 def gate_sheet(material: Material) -> Path:
@@ -299,7 +303,7 @@ ENTRIES = (
 )  # fmt: skip
 
 
-def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Material:
+def load(study: str, outputs: Path, images: Path, datasets: Path, complaints: Complaints) -> Material:
     """Collect what the report is made of.
 
     Raises:
@@ -312,7 +316,7 @@ def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Mat
     except MemexpError as error:
         complaints.add(str(error))
     histories = read_histories(pd.concat([rows, gradients], ignore_index=True), outputs, complaints)
-    return Material(rows, gradients, histories, outputs, images / study)
+    return Material(rows, gradients, histories, outputs, images / study, datasets)
 
 
 def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterator[str]:
@@ -347,7 +351,7 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
         except (MemexpError, KeyError, IndexError) as error:
             reason = str(error) if isinstance(error, MemexpError) else "runs of it, or their histories, are missing"
             complaints.add(f"{entry.number} left out: {reason}")
-            yield tr(f"**Measured.** Nothing: {reason}.")
+            yield tr(f"**Measured.** Nothing: {in_markdown(reason)}.")
 
 
 def as_html(report: str, folder: Path) -> str:
@@ -357,19 +361,24 @@ def as_html(report: str, folder: Path) -> str:
         picture = base64.b64encode((folder / match[1]).read_bytes()).decode()
         return f'src="data:image/png;base64,{picture}"'
 
-    body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(report, extensions=["tables", "fenced_code"]))
+    page = markdown.Markdown(extensions=["tables", "fenced_code"])
+    page.preprocessors.deregister("html_block")  # HTML in it is shown, not followed: there is none of memexp's own
+    page.inlinePatterns.deregister("html")
+    body = re.sub(r'src="([^"]+)"', embed, page.convert(report))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     head += f"<title>{tr('Chapter 6, measured')}</title>"
     return f'<!doctype html>\n<html lang="{language_now()}"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def write_report(study: str, outputs: Path, images: Path, complaints: Complaints, with_speed: bool = True) -> str:
+def write_report(
+    study: str, outputs: Path, images: Path, datasets: Path, complaints: Complaints, with_speed: bool = True
+) -> str:
     """Write report.md and report.html; say where.
 
     Raises:
         MemexpError: there is nothing to report, or the report cannot be written.
     """
-    material = load(study, outputs, images, complaints)
+    material = load(study, outputs, images, datasets, complaints)
     report = "\n\n".join(text(material, with_speed, complaints)) + "\n"
     write(material.images / "report.md", report.encode())
     write(material.images / "report.html", as_html(report, material.images).encode())
@@ -379,9 +388,9 @@ def write_report(study: str, outputs: Path, images: Path, complaints: Complaints
 def make(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something had to be left out."""
     complaints = Complaints()
-    folders = Path(options.outputs_dir), Path(options.images_dir)
+    folders = Path(options.outputs_dir), Path(options.images_dir), Path(options.datasets_dir)
     with speaking(options.lang):
-        print(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
+        say(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
     return 1 if complaints.count else 0
 
 

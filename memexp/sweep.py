@@ -36,6 +36,7 @@ class Job:
     images: Path | None = None  # where the figures of its study go
     lang: str = "en"  # and their language
     report: bool = False  # write the report on its study too
+    datasets: Path = Path("datasets")  # where its data are
     complete: bool = False
     error: str = ""  # why it cannot be run, or did not get through
 
@@ -84,7 +85,7 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
     job.study = study_folder(config)
     if config.images_dir is not None and job.folder.resolve().parent == job.study:
         job.images = Path(config.images_dir)
-    job.report, job.lang = config.report, config.lang
+    job.report, job.lang, job.datasets = config.report, config.lang, Path(config.datasets_dir)
     if owner is not job.overrides:
         raise ConfigError(f"{job.folder} is another run's folder already; sweep this key with a study= of its own")
     if job.folder.exists() and not job.folder.is_dir():
@@ -283,12 +284,13 @@ def draw(jobs: Sequence[Job]) -> bool:
                     pass
             less = f"; left out: {complaints.count} (python -m memexp.analysis says why)" if complaints.count else ""
             say(f"figures and tables: {images / study.name}{less}")
-            if any(job.report for job in jobs if job.folder.parent.name == study.name):
+            datasets = [job.datasets for job in jobs if job.report and job.folder.parent.name == study.name]
+            if datasets:
                 from memexp.report import write_report
 
                 aloud = Complaints()
                 with speaking(lang):
-                    written = write_report(study.name, study.parent, images, aloud)
+                    written = write_report(study.name, study.parent, images, datasets[0], aloud)
                 say(f"report: {written}")
                 well = well and not aloud.count
         except MemexpError as error:

@@ -20,7 +20,7 @@ LAYERS = (
     ("options",),
     ("arguments",),
     ("explain",),
-    ("contract", "training"),
+    ("contract", "registered", "training"),
     ("config",),
     ("models",),
     ("tasks",),
@@ -30,6 +30,7 @@ LAYERS = (
     ("fonts",),
     ("files", "progress", "sources", "canvas"),
     ("errors", "words"),
+    ("escaping",),
     ("memexp",),  # the version, and where conf/ is
 )
 

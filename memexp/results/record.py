@@ -37,6 +37,7 @@ T = TypeVar("T")
 FORMAT = 2  # of the files below; another one is refused, with the command that carries it over
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
+LARGEST = 256  # MB of a history that is compressed: a small file can be made to unpack to any size
 WRITTEN = "written.txt"  # what a language model wrote while it was trained: epoch, tab, text
 FILES = (CONFIG, HISTORY, BEST, LAST, WRITTEN)  # that the summary seals
 SEALED = "sealed"  # in a summary, and in a checkpoint: file -> its seal
@@ -189,7 +190,12 @@ def _content(path: Path) -> bytes:
     """
     try:
         content = path.read_bytes()
-        return lzma.decompress(content) if path.suffix == ".xz" else content
+        if path.suffix == ".xz":
+            with lzma.open(io.BytesIO(content)) as file:
+                content = file.read((LARGEST << 20) + 1)
+            if len(content) > LARGEST << 20:
+                raise RecordError(f"{path} unpacks to more than {LARGEST} MB; unpack it, and move it away")
+        return content
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
     except (EOFError, lzma.LZMAError) as error:
