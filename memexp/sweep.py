@@ -151,8 +151,7 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     complete = [job for job in possible if record.is_complete(job.folder)]
     with language(next((job.lang for job in complete), "en")):
         show_table([job.folder for job in complete], {job.study for job in complete})
-    undrawn = [job for job in complete if job.images and not _is_drawn(job.images / job.folder.parent.name, job.lang)]
-    drawn = interrupted or draw(complete if left else undrawn)
+    drawn = interrupted or draw(complete, again=bool(left))
     for job in complete:
         job.error = job.error or stopped_seeds(job.folder)
     unfinished = [job for job in jobs if job.error or not record.is_complete(job.folder)]
@@ -161,14 +160,6 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
         return 130
     _name_unfinished(unfinished, len(jobs))
     return 1 if unfinished or not drawn else 0
-
-
-def _is_drawn(images: Path, lang: str) -> bool:
-    """Say whether the figures of a study are there, in the language that is asked for."""
-    with language(lang):
-        heading = tr("## How to read it")
-    pages = [page.read_text(encoding="utf-8", errors="replace") for page in images.rglob("results.md")]
-    return images.exists() and all(heading in page for page in pages)
 
 
 def _find_fonts(jobs: Sequence[Job]) -> None:
@@ -266,35 +257,50 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> None:
             say(str(error))
 
 
-def draw(jobs: Sequence[Job]) -> bool:
-    """Draw the figures of these runs' studies, as ``python -m memexp.analysis`` does; say if that went well."""
+def draw(jobs: Sequence[Job], again: bool = True) -> bool:
+    """Draw the figures of these runs' studies, as ``python -m memexp.analysis`` does, and write their reports.
+
+    Args:
+        jobs: complete runs.
+        again: also where all is there already, and made from what the records hold now.
+
+    Returns:
+        Whether that went well.
+    """
     if not any(job.images for job in jobs):
         return True
-    from memexp.analysis.command import analyse  # slow to import, as is all that draws
+    from memexp.analysis.command import analyse, is_analysed  # slow to import, as is all that draws
     from memexp.fonts import speaking
 
     well = True
     drawn = sorted({(shown(job.folder.parent), job.images, job.lang) for job in jobs if job.images})
     for study, images, lang in drawn:
+        reported = any(job.report for job in jobs if job.folder.parent.name == study.name)
         try:
-            complaints = Complaints(quiet=True)  # a run of this sweep that failed is named below
             with speaking(lang):
-                for _ in analyse([study.name], study.parent, images, complaints):
-                    pass
-            less = f"; left out: {complaints.count} (python -m memexp.analysis says why)" if complaints.count else ""
-            say(f"figures and tables: {images / study.name}{less}")
-            if any(job.report for job in jobs if job.folder.parent.name == study.name):
-                from memexp.report import write_report
-
-                aloud = Complaints()
-                with speaking(lang):
-                    written = write_report(study.name, study.parent, images, aloud)
-                say(f"report: {written}")
-                well = well and not aloud.count
+                if again or not is_analysed([study.name], study.parent, images):
+                    complaints = Complaints(quiet=True)  # a run of this sweep that failed is named below
+                    for _ in analyse([study.name], study.parent, images, complaints):
+                        pass
+                    count = complaints.count
+                    less = f"; left out: {count} (python -m memexp.analysis says why)" if count else ""
+                    say(f"figures and tables: {images / study.name}{less}")
+                well = (not reported or _report(study, images, again)) and well
         except MemexpError as error:
             say(str(error))
             well = False
     return well
+
+
+def _report(study: Path, images: Path, again: bool) -> bool:
+    """Write the report on a study; say if that went well."""
+    from memexp.report import is_reported, write_report
+
+    if not again and is_reported(study.name, study.parent, images):
+        return True
+    complaints = Complaints()
+    say(f"report: {write_report(study.name, study.parent, images, complaints)}")
+    return not complaints.count
 
 
 def write_results(study: Path) -> Path:

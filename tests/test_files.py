@@ -101,7 +101,7 @@ def test_what_is_not_written_again_is_removed_and_nothing_else(tmp_path: Path):
     first = Collection(tmp_path, "analysis")
     for name in ("kept.csv", "gone.csv", "changed.csv", "task/a.md", "task/b.md"):
         first.write(name, name.encode())
-    assert first.remove_rest() == []
+    assert first.finish() == []
     (tmp_path / "changed.csv").write_text("a user's notes")
     (tmp_path / "own.csv").write_text("a user's file")
     (tmp_path / "gates").mkdir()
@@ -109,28 +109,28 @@ def test_what_is_not_written_again_is_removed_and_nothing_else(tmp_path: Path):
     second = Collection(tmp_path, "analysis")
     second.write("kept.csv", b"new")
     assert names(tmp_path) >= {"gone.csv", "task/a.md"}  # until all is written
-    assert second.remove_rest() == ["gone.csv", "task/a.md", "task/b.md"]
+    assert second.finish() == ["gone.csv", "task/a.md", "task/b.md"]
     assert names(tmp_path) == {"kept.csv", "changed.csv", "own.csv", "gates/sheet.png", ".analysis"}
     assert not (tmp_path / "task").exists()
     third = Collection(tmp_path, "analysis")
-    assert third.remove_rest() == ["kept.csv"]
+    assert third.finish() == ["kept.csv"]
 
 
 def test_after_a_crash_what_is_out_of_date_is_still_known(tmp_path: Path):
     first = Collection(tmp_path, "analysis")
     for name in ("a.csv", "b.csv"):
         first.write(name, b"old")
-    first.remove_rest()
+    first.finish()
     Collection(tmp_path, "analysis").write("c.csv", b"written, and then it crashed")
     assert names(tmp_path) == {"a.csv", "b.csv", "c.csv", ".analysis"}
     last = Collection(tmp_path, "analysis")
     last.write("a.csv", b"new")
-    assert last.remove_rest() == ["b.csv", "c.csv"]
+    assert last.finish() == ["b.csv", "c.csv"]
 
 
 def test_a_damaged_list_removes_nothing(tmp_path: Path):
     (tmp_path / "a.csv").write_text("a")
     for content in (b"\xff\xfe", b"a.csv\n", b"no hash  a.csv\n"):
         (tmp_path / ".analysis").write_bytes(content)
-        assert Collection(tmp_path, "analysis").remove_rest() == []
+        assert Collection(tmp_path, "analysis").finish() == []
     assert (tmp_path / "a.csv").exists()
