@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 import memexp
-from memexp import contract, progress
+from memexp import contract, ending, progress
 from memexp.config import ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
@@ -248,7 +248,7 @@ def _train(this: Run, show_bar: bool) -> Runner:
             checkpoint=folder / record.LAST,
             checkpoint_seconds=config.checkpoint_seconds,
             progress=_reporter(this, runner, history, bar),
-            should_stop=lambda: stop.is_set() or machine.orphaned(),
+            should_stop=lambda: stop.is_set() or ending.orphaned(),
         )
     history.flush()
     runner.save_model(folder / record.BEST)

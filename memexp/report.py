@@ -15,6 +15,7 @@ import markdown
 import numpy as np
 import pandas as pd
 
+from memexp import ending
 from memexp.analysis import common, digit_sum
 from memexp.canvas import Figure
 from memexp.errors import Complaints, MemexpError, RecordError
@@ -166,7 +167,8 @@ def explosion(material: Material, clipped: bool) -> str:
 
 def gated_run(material: Material) -> "TrainedRun":
     """Load the LSTM of length 10."""
-    from memexp import trained  # with it comes torch
+    with ending.at_once():
+        from memexp import trained  # with it comes torch
 
     own = material.of("LSTM")
     return trained.load(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
@@ -213,7 +215,8 @@ def explosion_figure(material: Material, clipped: bool) -> Figure:
 
 def speed(_: Material) -> str:
     """Measure own layers against torch's, side by side."""
-    from memexp.bench import digit_sum as bench
+    with ending.at_once():
+        from memexp.bench import digit_sum as bench
 
     return f"\n\n```\n{bench.quick_look()}\n```"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from memexp import progress
+from memexp import ending, progress
 from memexp.arguments import compose_job, folder_of
 from memexp.config import identity
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
@@ -149,9 +149,10 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     _announce(jobs, left)
     interrupted = bool(left) and _launch(left, launch)
     complete = [job for job in possible if record.is_complete(job.folder)]
-    with language(next((job.lang for job in complete), "en")):
-        show_table([job.folder for job in complete], {job.study for job in complete})
-    drawn = interrupted or draw(complete, again=bool(left))
+    with ending.at_once():
+        with language(next((job.lang for job in complete), "en")):
+            show_table([job.folder for job in complete], {job.study for job in complete})
+        drawn = interrupted or draw(complete, again=bool(left))
     for job in complete:
         job.error = job.error or stopped_seeds(job.folder)
     unfinished = [job for job in jobs if job.error or not record.is_complete(job.folder)]
@@ -239,6 +240,8 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> None:
         folders: of the runs.
         studies: the folders that belong to a study, see `study_folder`: no file is written into any other.
     """
+    if not folders:
+        return
     from memexp.results import tables
     from memexp.results.collect import collect
 
