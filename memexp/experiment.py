@@ -176,18 +176,24 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         record.check_identity(folder, this.identity)
         if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)
+            clean(folder)
             return record.read_summary(folder)
         record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
             parts = _trained_elsewhere(this)
             summary = _join(this, parts, show_bar) or _summary(this, _train(this, show_bar))
             record.write_json(folder / record.SUMMARY, summary)
-    for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined, now or before a kill
+    clean(folder)
+    _log_summary(summary)
+    return summary
+
+
+def clean(folder: Path) -> None:
+    """Remove what a complete run no longer needs; one that was killed between its summary and here did not."""
+    for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined
         shutil.rmtree(rest, ignore_errors=True)
     with suppress(OSError):
         (folder / progress.PROGRESS).unlink()
-    _log_summary(summary)
-    return summary
 
 
 def _trained_elsewhere(this: Run) -> list[joining.Part]:

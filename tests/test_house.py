@@ -30,7 +30,7 @@ LAYERS = (
     ("fonts",),
     ("files", "progress", "sources", "canvas"),
     ("errors", "words"),
-    ("memexp",),  # the version, and where conf/ is
+    ("memexp", "ending"),  # the version, and where conf/ is; how a command ends, from its first moment
 )
 
 
