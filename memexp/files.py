@@ -81,8 +81,9 @@ def _is_left(owner: re.Match[str], entry: "os.DirEntry[str]") -> bool:
         except PermissionError:  # somebody else's
             pass
         return False
-    made_by_mkstemp = owner["pid"] or os.name != "posix" or entry.stat().st_mode & 0o777 == 0o600
-    return bool(made_by_mkstemp) and time.time() - entry.stat().st_mtime > OLD
+    about = entry.stat()
+    of_memexp = owner["pid"] or about.st_mode & 0o777 == 0o600  # any eight characters may end a user's file
+    return bool(of_memexp) and time.time() - about.st_mtime > OLD
 
 
 def shown(path: Path) -> Path:
