@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 import memexp
-from memexp import contract, progress
+from memexp import contract, ending, progress
 from memexp.config import ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
@@ -177,6 +177,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         record.check_identity(folder, this.identity)
         if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)
+            clean(folder)
             return record.read_summary(folder)
         record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
@@ -184,12 +185,17 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             summary = _join(this, parts, held, show_bar) or _summary(this, _train(this, held, show_bar))
             held.check()
             summary = record.write_summary(folder, summary)
-    for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined, now or before a kill
+    clean(folder)
+    _log_summary(summary)
+    return summary
+
+
+def clean(folder: Path) -> None:
+    """Remove what a complete run no longer needs; one that was killed between its summary and here did not."""
+    for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined
         shutil.rmtree(rest, ignore_errors=True)
     with suppress(OSError):
         (folder / progress.PROGRESS).unlink()
-    _log_summary(summary)
-    return summary
 
 
 def _trained_elsewhere(this: Run) -> list[joining.Part]:
@@ -253,7 +259,7 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> Runner:
             checkpoint=folder / record.LAST,
             checkpoint_seconds=config.checkpoint_seconds,
             progress=_reporter(this, runner, history, held, bar),
-            should_stop=lambda: stop.is_set() or machine.orphaned(),
+            should_stop=lambda: stop.is_set() or ending.orphaned(),
         )
     held.check()
     history.flush()

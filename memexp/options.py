@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from memexp import progress
+from memexp import ending, progress
 from memexp.errors import ConfigError, MemexpError, nearest
 from memexp.explain import explain
 from memexp.fields import check_ranges, refuse_nothing
@@ -28,12 +28,11 @@ def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> No
     """Run ``python -m memexp.<name>``: read its options, do it, exit with what it returns; an error is one line."""
     progress.make_streams_safe()
     try:
-        code = do(read_options(schema, sys.argv[1:], f"python -m memexp.{name}"))
-        sys.stdout.flush()
+        with ending.in_one_line(f"memexp.{name}: interrupted"):
+            code = do(read_options(schema, sys.argv[1:], f"python -m memexp.{name}"))
+            sys.stdout.flush()
     except MemexpError as error:
         sys.exit(f"memexp.{name}: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         end_unread()
     if code:

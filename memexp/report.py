@@ -15,17 +15,19 @@ import markdown
 import numpy as np
 import pandas as pd
 
+from memexp import ending
 from memexp.analysis import common, digit_sum
 from memexp.canvas import Figure
 from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.escaping import in_markdown
 from memexp.fields import ranged
 from memexp.figures.looks import looks_of
-from memexp.files import save, slug, write
+from memexp.files import Collection, slug
 from memexp.fonts import speaking
 from memexp.options import run_command
 from memexp.progress import duration, say
 from memexp.results import tables
+from memexp.results.origin import origin
 from memexp.results.study import Histories, find_study, load_study, read_histories
 from memexp.words import LANGUAGES, labelled, language_now, named, tr
 
@@ -168,7 +170,8 @@ def explosion(material: Material, clipped: bool) -> str:
 
 def gated_run(material: Material) -> "TrainedRun":
     """Load the LSTM of length 10."""
-    from memexp import trained  # with it comes torch
+    with ending.at_once():
+        from memexp import trained  # with it comes torch
 
     own = material.of("LSTM")
     folder = material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0]
@@ -216,7 +219,8 @@ def explosion_figure(material: Material, clipped: bool) -> Figure:
 
 def speed(_: Material) -> str:
     """Measure own layers against torch's, side by side."""
-    from memexp.bench import digit_sum as bench
+    with ending.at_once():
+        from memexp.bench import digit_sum as bench
 
     return f"\n\n```\n{bench.quick_look()}\n```"
 
@@ -319,8 +323,8 @@ def load(study: str, outputs: Path, images: Path, datasets: Path, complaints: Co
     return Material(rows, gradients, histories, outputs, images / study, datasets)
 
 
-def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterator[str]:
-    """Yield the report, paragraph by paragraph, and draw its figures."""
+def text(material: Material, files: Collection, with_speed: bool, complaints: Complaints) -> Iterator[str]:
+    """Yield the report, paragraph by paragraph, and draw its figures into ``files``."""
     rows = material.rows
     runs = pd.concat([rows, material.gradients]).drop_duplicates(["study", "run"])
     seconds = float(runs["seconds"].sum())
@@ -340,12 +344,13 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
         try:
             if entry.draw is not None:
                 drawn = entry.draw(material)
-                path = material.images / f"{slug(entry.number)}.png"
                 if isinstance(drawn, Path):
-                    path = drawn
+                    name = drawn.relative_to(material.images).as_posix()
+                    files.write(name, drawn.read_bytes())
                 else:
-                    save(drawn, path.with_suffix(""))
-                yield f"![{heading}]({path.relative_to(material.images).as_posix()})"
+                    name = f"{slug(entry.number)}.png"
+                    files.figure(name.removesuffix(".png"), drawn)
+                yield f"![{heading}]({name})"
             measured = entry.measured(material)
             yield f"{tr('**Measured.**')}{'' if measured[0].isspace() else ' '}{measured}"
         except (MemexpError, KeyError, IndexError) as error:
@@ -370,6 +375,19 @@ def as_html(report: str, folder: Path) -> str:
     return f'<!doctype html>\n<html lang="{language_now()}"><head>{head}</head><body>{body}</body></html>\n'
 
 
+def _written(study: str, images: Path) -> Collection:
+    return Collection(images / study, "report")
+
+
+def _made_from(study: str, outputs: Path, with_speed: bool) -> str:
+    return origin([outputs / study, outputs / GRADIENTS], language_now(), with_speed)
+
+
+def is_reported(study: str, outputs: Path, images: Path, with_speed: bool = True) -> bool:
+    """Say whether the report that `write_report` would write is there already, whole, in the language of now."""
+    return _written(study, images).is_finished(_made_from(study, outputs, with_speed))
+
+
 def write_report(
     study: str, outputs: Path, images: Path, datasets: Path, complaints: Complaints, with_speed: bool = True
 ) -> str:
@@ -378,10 +396,13 @@ def write_report(
     Raises:
         MemexpError: there is nothing to report, or the report cannot be written.
     """
+    files, made_from, before = _written(study, images), _made_from(study, outputs, with_speed), complaints.count
     material = load(study, outputs, images, datasets, complaints)
-    report = "\n\n".join(text(material, with_speed, complaints)) + "\n"
-    write(material.images / "report.md", report.encode())
-    write(material.images / "report.html", as_html(report, material.images).encode())
+    report = "\n\n".join(text(material, files, with_speed, complaints)) + "\n"
+    files.write("report.md", report.encode())
+    files.write("report.html", as_html(report, material.images).encode())
+    if complaints.count == before:
+        files.finish(made_from)
     return f"{material.images}/report.md, report.html"
 
 

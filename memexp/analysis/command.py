@@ -5,7 +5,7 @@ Every figure of a study is drawn from its record alone: the run folders below ``
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from memexp.fonts import speaking
 from memexp.options import run_command
 from memexp.progress import say
 from memexp.results import tables
+from memexp.results.origin import origin
 from memexp.results.study import Histories, Study, find_study, join, load_study, read_histories, study_names
-from memexp.words import LANGUAGES, tr
+from memexp.words import LANGUAGES, language_now, tr
 
 CRITERION = 0.95
 
@@ -53,6 +54,19 @@ def drawn_by(task: str) -> Any:
     return module if hasattr(module, "drawings") else common
 
 
+def _drawn(names: Sequence[str], images: Path) -> Collection:
+    return Collection(images / "+".join(names), "analysis")
+
+
+def _made_from(names: Sequence[str], outputs: Path, criterion: float) -> str:
+    return origin([outputs / name for name in names], language_now(), criterion)
+
+
+def is_analysed(names: Sequence[str], outputs: Path, images: Path, criterion: float = CRITERION) -> bool:
+    """Say whether `analyse` would write nothing but what is there already, all of it, in the language of now."""
+    return _drawn(names, images).is_finished(_made_from(names, outputs, criterion))
+
+
 def analyse(
     names: list[str], outputs: Path, images: Path, complaints: Complaints, criterion: float = CRITERION
 ) -> Iterator[str]:
@@ -71,14 +85,14 @@ def analyse(
         raise ConfigError(f"study={','.join(names)}: each study may be named once")
     study = join([load_study(find_study(outputs, name), complaints) for name in names])
     histories = read_histories(study.rows, outputs, complaints)
-    files = Collection(images / "+".join(names), "analysis")
+    files, made_from = _drawn(names, images), _made_from(names, outputs, criterion)
     tasks = list(dict.fromkeys(study.rows["task.name"]))
     for task in tasks:
         within = f"{as_name(task)}/" if len(tasks) > 1 else ""
         for written in _analyse_task(task, study.of_task(task), histories, outputs, files, within, criterion):
             yield f"written: {files.folder / within}/{written}"
     if set(zip(study.rows["study"], study.rows["run"], strict=True)) <= histories.keys():
-        for removed in files.remove_rest():
+        for removed in files.finish(made_from):
             yield f"removed: {files.folder / removed}, which the records no longer make"
 
 
