@@ -1,0 +1,219 @@
+"""A Slurm of one node, for the length of a ``with`` block: no systemd, no root, no trace left behind.
+
+Debian's packages slurmctld, slurmd, slurm-client and munge are enough. All lives in one new folder: the key and
+the socket of munge, the state of both daemons, their logs. Nothing listens but on 127.0.0.1, on free ports.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
+WITH_DAEMONS = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"  # where not every user's PATH goes
+NODE = "node0"
+
+CONFIG = """
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller}
+SlurmdPort={node}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+CredType=cred/munge
+# How long a requeued job waits is cred_expire too: two minutes where nothing is said.
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+# No systemd, no cgroups, no accounting.
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+MpiDefault=none
+SwitchType=switch/none
+# As many clusters have it: a job is not queued again unless it says so.
+JobRequeue=0
+ReturnToService=2
+SlurmdParameters=config_overrides
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+KillWait=3
+MinJobAge=300
+SchedulerParameters=sched_interval=1,batch_sched_delay=0,sched_min_interval=0,bf_interval=1
+GresTypes=gpu
+NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:2
+PartitionName=short Nodes={name} Default=YES MaxTime=INFINITE
+PartitionName=gpu Nodes={name} MaxTime=INFINITE
+"""
+
+
+class Cluster:
+    """What a test asks of the Slurm that `running` has started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": WITH_DAEMONS}
+
+    def ask(self, *command: str) -> str:
+        """Run one of Slurm's commands and return what it says.
+
+        Raises:
+            RuntimeError: it failed; with its own words.
+        """
+        done = subprocess.run(
+            command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=30
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def jobs(self) -> dict[str, str]:
+        """Return the jobs that are not over: their ids, as ``7_0``, and their states."""
+        lines = self.ask("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
+        return dict(line.split() for line in lines)
+
+    def about(self, job: str) -> dict[str, str]:
+        """Return what Slurm knows of a job, also of one that is over: ``JobState``, ``Restarts``, ``Requeue``, ..."""
+        words = self.ask("scontrol", "show", "job", job, "--oneliner").split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+    def processes(self, *words: str) -> list[int]:
+        """Return the processes of this cluster, its daemons and its jobs, in whose command all these words are."""
+        mark = f"SLURM_CONF={self.environment['SLURM_CONF']}".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile, or is not ours
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    command = (process / "cmdline").read_bytes().decode(errors="replace")
+                    if all(word in command for word in words):
+                        found.append(int(process.name))
+        return sorted(found)
+
+
+def missing() -> list[str]:
+    """Return what of Slurm is not installed here."""
+    return [program for program in PROGRAMS if shutil.which(program, path=WITH_DAEMONS) is None]
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait until something holds.
+
+    Raises:
+        TimeoutError: it did not within these seconds.
+    """
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Cluster]:
+    """Start a cluster; at the end, however that comes, stop it with all its jobs and remove its folder.
+
+    Raises:
+        RuntimeError: a daemon ended or did not answer; with the end of its log.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: the path of a socket has 107 bytes at most
+    cluster = Cluster(folder)
+    daemons: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, *options: str) -> None:
+        with (folder / f"{name}.log").open("wb") as log:
+            daemons.append(
+                subprocess.Popen(
+                    # The daemons end with this process, even where it is killed; a Ctrl-C is not theirs.
+                    ["setpriv", "--pdeathsig", "KILL", name, *options],
+                    env={**os.environ, **cluster.environment},
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                )
+            )  # fmt: skip
+
+    def ready(holds: Callable[[], bool]) -> None:
+        def look() -> bool:
+            for daemon in daemons:
+                if daemon.poll() is not None:
+                    raise TimeoutError(f"{daemon.args[3]} ended with code {daemon.returncode}")  # type: ignore[index]
+            return holds()
+
+        try:
+            until(look, "the cluster answers", 30)
+        except TimeoutError as error:
+            logs = "".join(f"\n{log.name}:\n{log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))
+            raise RuntimeError(f"{error}{logs}") from None
+
+    try:
+        _configure(folder)
+        munge = folder / "munge"
+        start(
+            "munged", "--foreground", f"--socket={munge / 'socket'}", f"--key-file={munge / 'key'}",
+            f"--pid-file={munge / 'pid'}", f"--seed-file={munge / 'seed'}",
+        )  # fmt: skip
+        ready((munge / "socket").exists)
+        start("slurmctld", "-D")
+        start("slurmd", "-D")
+        ready(lambda: _is_idle(cluster))
+        yield cluster
+    finally:
+        _stop(cluster, daemons)
+
+
+def _configure(folder: Path) -> None:
+    for path in (folder, folder / "munge", folder / "state", folder / "spool"):
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)  # munge wants its socket to be within everyone's reach
+    key = folder / "munge" / "key"
+    key.touch(mode=0o600)
+    key.write_bytes(os.urandom(128))
+    controller, node = _free_ports(2)
+    host, user = socket.gethostname().partition(".")[0], pwd.getpwuid(os.geteuid()).pw_name
+    text = CONFIG.format(folder=folder, controller=controller, node=node, host=host, user=user, name=NODE)
+    (folder / "slurm.conf").write_text(text)
+    (folder / "gres.conf").write_text("Name=gpu File=/dev/tty[0-1]\n")  # any two devices
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _is_idle(cluster: Cluster) -> bool:
+    try:
+        return cluster.ask("sinfo", "--noheader", "--partition=short", "--format=%t").strip() == "idle"
+    except RuntimeError:  # not there yet
+        return False
+
+
+def _stop(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
+    """End the jobs, then the daemons, then what may be left of either; remove the folder."""
+    with contextlib.suppress(RuntimeError, TimeoutError, subprocess.TimeoutExpired):
+        cluster.ask("scancel", "--full", "--signal=KILL", "--state=RUNNING", f"--user={os.geteuid()}")
+        cluster.ask("scancel", f"--user={os.geteuid()}")
+        until(lambda: not cluster.jobs(), "the jobs are over", 10)
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        try:
+            daemon.wait(5)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+    for process in cluster.processes():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    shutil.rmtree(cluster.folder)
