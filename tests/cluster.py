@@ -45,10 +45,13 @@ MpiDefault=none
 SwitchType=switch/none
 # As many clusters have it: a job is not queued again unless it says so.
 JobRequeue=0
-ReturnToService=2
+# A node that is down comes back when it is told to.
+ReturnToService=0
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+# Short, so that a sweep of four runs takes two arrays.
+MaxArraySize=3
 KillWait=3
 MinJobAge=300
 SchedulerParameters=sched_interval=1,batch_sched_delay=0,sched_min_interval=0,bf_interval=1
@@ -89,17 +92,28 @@ class Cluster:
         words = self.ask("scontrol", "show", "job", job, "--oneliner").split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def processes(self, *words: str) -> list[int]:
-        """Return the processes of this cluster, its daemons and its jobs, in whose command all these words are."""
-        mark = f"SLURM_CONF={self.environment['SLURM_CONF']}".encode()
+    def cancel(self) -> None:
+        """End all jobs, and wait until they are over."""
+        mine = f"--user={os.geteuid()}"
+        self.ask("scancel", "--full", "--signal=KILL", "--state=RUNNING", mine)
+        self.ask("scancel", mine)
+        until(lambda: not self.jobs(), "the jobs are over", 10)
+
+    def process(self, job: str) -> int:
+        """Return the process that does the work of a running job, which srun started."""
+        (found,) = self.processes(SLURM_JOB_ID=self.about(job)["JobId"], SLURM_STEP_ID="0")
+        return found
+
+    def processes(self, **variables: str) -> list[int]:
+        """Return the processes of this cluster, its daemons and its jobs, that have these environment variables."""
+        variables = {"SLURM_CONF": self.environment["SLURM_CONF"], **variables}
+        marks = {f"{name}={value}".encode() for name, value in variables.items()}
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended meanwhile, or is not ours
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    command = (process / "cmdline").read_bytes().decode(errors="replace")
-                    if all(word in command for word in words):
-                        found.append(int(process.name))
-        return sorted(found)
+                if marks <= set((process / "environ").read_bytes().split(b"\0")):
+                    found.append(int(process.name))
+        return found
 
 
 def missing() -> list[str]:
@@ -203,9 +217,7 @@ def _is_idle(cluster: Cluster) -> bool:
 def _stop(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
     """End the jobs, then the daemons, then what may be left of either; remove the folder."""
     with contextlib.suppress(RuntimeError, TimeoutError, subprocess.TimeoutExpired):
-        cluster.ask("scancel", "--full", "--signal=KILL", "--state=RUNNING", f"--user={os.geteuid()}")
-        cluster.ask("scancel", f"--user={os.geteuid()}")
-        until(lambda: not cluster.jobs(), "the jobs are over", 10)
+        cluster.cancel()
     for daemon in reversed(daemons):
         daemon.terminate()
         try:

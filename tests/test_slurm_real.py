@@ -1,0 +1,217 @@
+"""hydra/launcher=slurm on a real Slurm of one node, see `cluster`: ``pytest -m slurm``.
+
+The runs are real ones, only slowed down until what is to happen to them has happened, in their middle, on every
+machine. Where Slurm is not installed the tests are skipped, but where MEMEXP_REQUIRE_SLURM=1
+is set: there they fail.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from cluster import NODE, Cluster, missing, running, until
+
+from memexp.results import record
+from memexp.training import checkpoints
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+SLOWED = '''
+import time
+from pathlib import Path
+
+from memexp.tasks.digit_sum import DigitSum
+
+
+class Slowed(DigitSum):
+    """Digit sums; each batch takes its time while there is a file "slow" here."""
+
+    def batch(self, iteration):
+        if Path("slow").exists():
+            time.sleep(0.4)
+        return super().batch(iteration)
+'''
+CONF = """
+# @package _global_
+defaults: [digit_sum, _self_]
+task: {_target_: slowed.Slowed, name: slowed}
+"""
+SLURM = ("hydra/launcher=slurm", "hydra.launcher.partition=short")
+UPDATES = 6 * 38  # epochs times batches of 8 in 300 rows
+
+
+class Sweep:
+    """A sweep of four runs, srn and lstm at the lengths 4 and 5, in a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: str, slow: bool = False, cluster: Cluster | None = None) -> None:
+        (folder / "conf" / "task").mkdir(parents=True, exist_ok=True)
+        (folder / "conf" / "task" / "slowed.yaml").write_text(CONF.lstrip())
+        (folder / "slowed.py").write_text(SLOWED)
+        self._study, self._output, self._slow = folder / "outputs" / "book", folder / "output.txt", folder / "slow"
+        if slow:
+            self._slow.touch()
+        command = [sys.executable, "-m", "memexp", "--config-dir=conf", "-m", "task=slowed", "length=4,5", "seeds=2"]
+        command += ["epochs=6", "eval_steps=20", "log_steps=20", "images_dir=null", *arguments]
+        environment = {**os.environ, **(cluster.environment if cluster else {})}
+        with self._output.open("w") as output:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+
+    @property
+    def printed(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def runs(self) -> list[Path]:
+        """The folders of the runs that have begun."""
+        return sorted(config.parent for config in self._study.glob(f"*/{record.CONFIG}"))
+
+    def gone_on(self) -> dict[str, list[int]]:
+        """Return after which updates each run has gone on, so far."""
+        logs = {run.name: (run / "memexp.log").read_text() for run in self.runs}
+        return {name: [int(n) for n in re.findall(r"going on after update (\d+)", log)] for name, log in logs.items()}
+
+    def code(self) -> int:
+        """Let the runs go at full speed, and wait for the end; return the exit code."""
+        self._slow.unlink(missing_ok=True)
+        return self.process.wait(120)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def until_all_have_begun(self) -> None:
+        def begun() -> bool:
+            assert self.process.poll() is None, self.printed
+            return len(self.runs) == 4 and all((run / record.LAST).exists() for run in self.runs)
+
+        until(begun, "all runs have a checkpoint")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    absent = missing()
+    if absent and os.environ.get("MEMEXP_REQUIRE_SLURM") != "1":
+        pytest.skip(f"Slurm is not installed here: no {', '.join(absent)}")
+    assert not absent
+    with running() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
+    """Start sweeps in the test's folder; none outlives the test."""
+    started: list[Sweep] = []
+
+    def start(*arguments: str, slow: bool = False) -> Sweep:
+        started.append(Sweep(tmp_path, *arguments, slow=slow, cluster=cluster))
+        return started[-1]
+
+    yield start
+    for sweep in started:
+        sweep.kill()
+    cluster.cancel()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same four runs, without Slurm."""
+    sweep = Sweep(tmp_path_factory.mktemp("local"))
+    try:
+        assert sweep.code() == 0, sweep.printed
+    finally:
+        sweep.kill()
+    return {run.name: run for run in sweep.runs}
+
+
+def assert_equal(runs: list[Path], local: dict[str, Path]) -> None:
+    """Their history, weights and scores are those of the local runs, bit for bit."""
+    for run in runs:
+        there = local[run.name]
+        assert (run / record.HISTORY).read_bytes() == (there / record.HISTORY).read_bytes()
+        summaries = [record.read_summary(folder) for folder in (run, there)]
+        for part in ("seeds", "test_right", "updates"):
+            assert summaries[0][part] == summaries[1][part]
+        ours, theirs = (checkpoints.load(folder / record.BEST, "weights")["weights"] for folder in (run, there))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_killed_requeued_preempted_and_on_a_failing_node_the_runs_go_on_to_the_same_numbers(
+    cluster: Cluster, local: dict[str, Path], start: Callable[..., Sweep]
+):
+    sweep = start(*SLURM, "checkpoint_seconds=0.5", slow=True)
+    sweep.until_all_have_begun()
+    killed, requeued, preempted, _ = jobs = sorted(cluster.jobs())
+    os.kill(cluster.process(killed), signal.SIGKILL)
+    until(lambda: cluster.about(killed)["JobState"] == "FAILED", "the job of a killed process has failed")
+    for job in (killed, requeued):
+        cluster.ask("scontrol", "requeue", job)
+    cluster.ask("scancel", "--signal=USR2", preempted)
+    until(lambda: len([gone for gone in sweep.gone_on().values() if gone]) == 3, "three runs have gone on")
+    cluster.ask("scontrol", "update", f"nodename={NODE}", "state=down", "reason=test")
+    until(lambda: set(cluster.jobs().values()) == {"PENDING"}, "all wait for another node")
+    cluster.ask("scontrol", "update", f"nodename={NODE}", "state=resume")
+    assert sweep.code() == 0, sweep.printed
+    assert [int(cluster.about(job)["Restarts"]) for job in jobs] == [2, 2, 2, 1]
+    for gone_on in sweep.gone_on().values():
+        assert gone_on
+        assert all(0 < update < UPDATES for update in gone_on)
+    assert len(sweep.runs) == 4
+    assert_equal(sweep.runs, local)
+
+
+def test_ctrl_c_cancels_the_jobs_after_a_checkpoint_and_the_same_command_goes_on(
+    cluster: Cluster, local: dict[str, Path], start: Callable[..., Sweep]
+):
+    arguments = ("checkpoint_seconds=1000",)  # no other checkpoints than those of Ctrl-C
+    sweep = start(*SLURM, *arguments, slow=True)
+    until(lambda: len(cluster.jobs()) == 4, "the jobs are in the queue")
+    until(lambda: len(sweep.runs) == 4 and all((run / "progress").exists() for run in sweep.runs), "all runs train")
+    jobs = sorted(cluster.jobs())
+    sweep.process.send_signal(signal.SIGINT)
+    assert sweep.code() == 130, sweep.printed
+    assert f"cancelling the jobs {jobs[0]} to {jobs[-1]}" in sweep.printed
+    assert "4 of 4 runs are left: the same command goes on where they were" in sweep.printed
+    until(lambda: not cluster.jobs(), "no job is left in the queue")
+    again = start("hydra/launcher=slurm_gpu", "hydra.launcher.partition=gpu", *arguments)
+    assert again.code() == 0, again.printed
+    assert all(len(gone) == 1 and 0 < gone[0] < UPDATES for gone in again.gone_on().values())
+    assert len(again.runs) == 4
+    assert_equal(again.runs, local)
+
+
+def test_a_job_over_its_time_limit_goes_on_and_one_that_is_cancelled_is_one_line(
+    cluster: Cluster, local: dict[str, Path], start: Callable[..., Sweep]
+):
+    limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
+    sweep = start(*SLURM, *limit, "checkpoint_seconds=0.5", slow=True)
+    sweep.until_all_have_begun()
+    cancelled, *others = sorted(cluster.jobs())
+    cluster.ask("scancel", cancelled)
+    until(lambda: all(int(cluster.about(job)["Restarts"]) for job in others), "the others are queued again")
+    assert sweep.code() == 1, sweep.printed
+    (line,) = re.findall(r"^.*not finished.*$", sweep.printed, re.M)
+    log = f"outputs/book/.submitit/{cancelled}/{cancelled}_0_log.err"
+    assert line.endswith(f"not finished: its job {cancelled} ended as CANCELLED; see {log}")
+    assert "1 of 4 runs are not complete:" in sweep.printed
+    done = [run for run in sweep.runs if record.is_complete(run)]
+    assert len(done) == 3
+    assert_equal(done, local)
+
+
+def test_no_process_and_no_file_is_left():
+    if missing():
+        pytest.skip("Slurm is not installed here")
+    with pytest.raises(ZeroDivisionError), running() as cluster:
+        assert len(cluster.processes()) >= 3
+        cluster.ask("sbatch", "--wrap=sleep 100", "--output=/dev/null", "--requeue")
+        until(lambda: "RUNNING" in cluster.jobs().values(), "a job runs")
+        raise ZeroDivisionError
+    assert not cluster.processes()
+    assert not cluster.folder.exists()
