@@ -11,12 +11,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
 WITH_DAEMONS = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"  # where not every user's PATH goes
 NODE = "node0"
 
@@ -62,12 +63,17 @@ PartitionName=gpu Nodes={name} MaxTime=INFINITE
 """
 
 
+class NoClusterError(Exception):
+    """Slurm is not installed here, or does not start; the first line says so, the others what it said itself."""
+
+
 class Cluster:
     """What a test asks of the Slurm that `running` has started."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": WITH_DAEMONS}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SQUEUE"))}
+        self.environment = {**kept, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": WITH_DAEMONS}
 
     def ask(self, *command: str) -> str:
         """Run one of Slurm's commands and return what it says.
@@ -75,9 +81,7 @@ class Cluster:
         Raises:
             RuntimeError: it failed; with its own words.
         """
-        done = subprocess.run(
-            command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=30
-        )
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
@@ -116,11 +120,6 @@ class Cluster:
         return found
 
 
-def missing() -> list[str]:
-    """Return what of Slurm is not installed here."""
-    return [program for program in PROGRAMS if shutil.which(program, path=WITH_DAEMONS) is None]
-
-
 def until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Wait until something holds.
 
@@ -139,8 +138,11 @@ def running() -> Iterator[Cluster]:
     """Start a cluster; at the end, however that comes, stop it with all its jobs and remove its folder.
 
     Raises:
-        RuntimeError: a daemon ended or did not answer; with the end of its log.
+        NoClusterError: a program is missing, a daemon ended or did not answer.
     """
+    missing = [program for program in PROGRAMS if shutil.which(program, path=WITH_DAEMONS) is None]
+    if missing:
+        raise NoClusterError(f"Slurm is not installed here: no {', '.join(missing)}")
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: the path of a socket has 107 bytes at most
     cluster = Cluster(folder)
     daemons: list[subprocess.Popen[bytes]] = []
@@ -151,7 +153,7 @@ def running() -> Iterator[Cluster]:
                 subprocess.Popen(
                     # The daemons end with this process, even where it is killed; a Ctrl-C is not theirs.
                     ["setpriv", "--pdeathsig", "KILL", name, *options],
-                    env={**os.environ, **cluster.environment},
+                    env=cluster.environment,
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )
             )  # fmt: skip
@@ -167,7 +169,7 @@ def running() -> Iterator[Cluster]:
             until(look, "the cluster answers", 30)
         except TimeoutError as error:
             logs = "".join(f"\n{log.name}:\n{log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))
-            raise RuntimeError(f"{error}{logs}") from None
+            raise NoClusterError(f"Slurm does not start here: {error}{logs}") from None
 
     try:
         _configure(folder)
@@ -229,3 +231,11 @@ def _stop(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     shutil.rmtree(cluster.folder)
+
+
+if __name__ == "__main__":
+    try:
+        with running() as cluster:
+            print(cluster.ask("srun", "--version").strip(), "runs here")
+    except NoClusterError as error:
+        sys.exit(str(error))
