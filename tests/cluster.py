@@ -6,7 +6,6 @@ the socket of munge, the state of both daemons, their logs. Nothing listens but 
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -17,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
 WITH_DAEMONS = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"  # where not every user's PATH goes
 NODE = "node0"
 
@@ -110,14 +109,7 @@ class Cluster:
 
     def processes(self, **variables: str) -> list[int]:
         """Return the processes of this cluster, its daemons and its jobs, that have these environment variables."""
-        variables = {"SLURM_CONF": self.environment["SLURM_CONF"], **variables}
-        marks = {f"{name}={value}".encode() for name, value in variables.items()}
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile, or is not ours
-                if marks <= set((process / "environ").read_bytes().split(b"\0")):
-                    found.append(int(process.name))
-        return found
+        return _processes({"SLURM_CONF": self.environment["SLURM_CONF"], **variables})
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -135,7 +127,7 @@ def until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
 
 @contextlib.contextmanager
 def running() -> Iterator[Cluster]:
-    """Start a cluster; at the end, however that comes, stop it with all its jobs and remove its folder.
+    """Start a cluster; at the end, also where this process is killed, end all its processes and remove its folder.
 
     Raises:
         NoClusterError: a program is missing, a daemon ended or did not answer.
@@ -145,16 +137,16 @@ def running() -> Iterator[Cluster]:
         raise NoClusterError(f"Slurm is not installed here: no {', '.join(missing)}")
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: the path of a socket has 107 bytes at most
     cluster = Cluster(folder)
+    guard = subprocess.Popen([sys.executable, __file__, folder], stdin=subprocess.PIPE, start_new_session=True)
     daemons: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, *options: str) -> None:
         with (folder / f"{name}.log").open("wb") as log:
             daemons.append(
                 subprocess.Popen(
-                    # The daemons end with this process, even where it is killed; a Ctrl-C is not theirs.
-                    ["setpriv", "--pdeathsig", "KILL", name, *options],
+                    [name, *options],
                     env=cluster.environment,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,  # Ctrl-C is not theirs
                 )
             )  # fmt: skip
 
@@ -162,7 +154,7 @@ def running() -> Iterator[Cluster]:
         def look() -> bool:
             for daemon in daemons:
                 if daemon.poll() is not None:
-                    raise TimeoutError(f"{daemon.args[3]} ended with code {daemon.returncode}")  # type: ignore[index]
+                    raise TimeoutError(f"{daemon.args[0]} ended with code {daemon.returncode}")  # type: ignore[index]
             return holds()
 
         try:
@@ -184,10 +176,14 @@ def running() -> Iterator[Cluster]:
         ready(lambda: _is_idle(cluster))
         yield cluster
     finally:
-        _stop(cluster, daemons)
+        guard.communicate()  # closes its input, and waits
+        for daemon in daemons:
+            daemon.wait()
 
 
 def _configure(folder: Path) -> None:
+    import pwd  # not on Windows, where this file is read too
+
     for path in (folder, folder / "munge", folder / "state", folder / "spool"):
         path.mkdir(exist_ok=True)
         path.chmod(0o755)  # munge wants its socket to be within everyone's reach
@@ -216,26 +212,42 @@ def _is_idle(cluster: Cluster) -> bool:
         return False
 
 
-def _stop(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
-    """End the jobs, then the daemons, then what may be left of either; remove the folder."""
-    with contextlib.suppress(RuntimeError, TimeoutError, subprocess.TimeoutExpired):
-        cluster.cancel()
-    for daemon in reversed(daemons):
-        daemon.terminate()
-        try:
-            daemon.wait(5)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-            daemon.wait()
-    for process in cluster.processes():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    shutil.rmtree(cluster.folder)
+def _processes(variables: dict[str, str]) -> list[int]:
+    marks = {f"{name}={value}".encode() for name, value in variables.items()}
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is not ours
+            if marks <= set((process / "environ").read_bytes().split(b"\0")):
+                found.append(int(process.name))
+    return found
 
 
-if __name__ == "__main__":
+def _clean(folder: Path) -> None:
+    """End all processes of the cluster in a folder, and remove it."""
+
+    def none_left() -> bool:
+        left = _processes({"SLURM_CONF": str(folder / "slurm.conf")})
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        return not left
+
+    until(none_left, "all processes have ended")
+    shutil.rmtree(folder)
+
+
+def main() -> None:
+    """Say whether a cluster can be had here; or, for `running`, clean up after one when standard input ends."""
+    if len(sys.argv) > 1:
+        sys.stdin.read()
+        _clean(Path(sys.argv[1]))
+        return
     try:
         with running() as cluster:
             print(cluster.ask("srun", "--version").strip(), "runs here")
     except NoClusterError as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -216,19 +216,28 @@ def test_a_job_over_its_time_limit_goes_on_and_one_that_is_cancelled_is_one_line
     assert_equal([done], local)
 
 
+HOLDING = """
+import time
+
+from cluster import running
+
+with running() as cluster:
+    cluster.ask("sbatch", "--wrap=sleep 100", "--output=/dev/null")
+    print(cluster.folder, flush=True)
+    time.sleep(100)
+"""
+
+
 @pytest.mark.usefixtures("cluster")  # where there can be one there can be two
-def test_no_process_and_no_file_is_left():
-    clusters: list[Cluster] = []
-
-    def fail() -> None:
-        with running() as cluster:
-            clusters.append(cluster)
-            cluster.ask("sbatch", "--wrap=sleep 100", "--output=/dev/null")
-            until(lambda: "RUNNING" in cluster.jobs().values(), "a job runs")
-            assert len(cluster.processes()) > 3
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert not clusters[0].processes()
-    assert not clusters[0].folder.exists()
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_nothing_is_left_of_a_cluster_whose_test_is_interrupted_or_killed(name: str):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING], cwd=Path(__file__).parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as holder:
+        assert holder.stdout is not None
+        other = Cluster(Path(holder.stdout.readline().decode().strip()))
+        until(lambda: "RUNNING" in other.jobs().values(), "a job runs")
+        assert len(other.processes()) > 3
+        holder.send_signal(signal.Signals[name])
+    until(lambda: not other.folder.exists(), "its folder is removed", 20)
+    assert not other.processes()
