@@ -21,6 +21,7 @@ machine.prepare()
 
 #: The files that take longest go first, so that no core waits for one of them at the end; the others follow as found.
 LONGEST = (
+    "test_slurm_real.py",
     "test_run.py",
     "analysis/test_command.py",
     "explorer/test_page.py",
