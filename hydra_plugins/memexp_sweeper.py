@@ -77,8 +77,7 @@ class MemexpSweeper(BasicSweeper):
         return batch
 
     def _launch(self, batch: list[list[str]]) -> Sequence[Any]:
-        launcher = self.launcher
-        assert launcher is not None
+        launcher: Any = self.launcher
 
         def launch() -> Sequence[Any]:
             return [_outcome(result) for result in launcher.launch(batch, initial_job_idx=0)]
