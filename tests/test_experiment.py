@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from helpers import config_of
+from helpers import config_of, make_run
 
 from memexp.config import choices
 from memexp.errors import RecordError
-from memexp.experiment import build_model, build_task, run
+from memexp.experiment import build_model, build_task, clean, run
 from memexp.results import record
 from memexp.training.runner import Runner
 
@@ -143,3 +143,15 @@ def test_a_run_that_ended_before_its_summary_is_not_trained_again(
     assert run(config, ended)["seeds"] == expected["seeds"]
     assert (ended / record.HISTORY).read_bytes() == (whole / record.HISTORY).read_bytes()
     assert (ended / record.BEST).read_bytes() == (whole / record.BEST).read_bytes()
+
+
+def test_a_complete_run_loses_what_a_kill_after_its_summary_left(tmp_path: Path):
+    """Of a run that was joined, the seeds that were trained for it; and how far it was."""
+    folder = make_run(tmp_path, 5)
+    (folder / "rest-0123abcd").mkdir()
+    (folder / "rest-0123abcd" / "last.pt").touch()
+    (folder / "rested").mkdir()
+    (folder / "progress").touch()
+    clean(folder)
+    clean(folder)
+    assert {path.name for path in folder.iterdir()} == {record.CONFIG, record.SUMMARY, "rested"}
