@@ -15,6 +15,7 @@ from memexp import sweep
 from memexp.arguments import check_writable, values
 from memexp.errors import MemexpError
 from memexp.explain import explained
+from memexp.results import asked
 
 
 class MemexpSweeper(BasicSweeper):
@@ -47,7 +48,8 @@ class MemexpSweeper(BasicSweeper):
         else:
             for study in sorted({job.folder.parent for job in jobs if not job.error and not job.complete}):
                 check_writable(study)
-            code = sweep.run(jobs, self._launch)
+            with asked.noted([job.folder for job in jobs if not job.error], sys.argv[1:]):
+                code = sweep.run(jobs, self._launch)
         if code:
             sys.exit(code)
 
