@@ -239,12 +239,13 @@ def make_run(
         task: the settings of its task; None for digit sums.
         summary: what else the record says, or says otherwise.
     """
+    rows = [seed_row(0), seed_row(1, 0.7)] if seeds is None else seeds
     digit_sum = {"_target_": "memexp.tasks.digit_sum.DigitSum", "name": "digit_sum", "sampling": "fixed"}
     config = {
         "length": length,
         "task": task or digit_sum,
         "model": {"_target_": f"memexp.models.{model.upper()}", "name": model, "hidden_size": 4},
-        "seeds": [0, 1],
+        "seeds": [row["seed"] for row in rows],
         "lr": 0.1,
         "clip": None,
         "study": study.name,
@@ -253,7 +254,6 @@ def make_run(
     folder = study / f"length={length},model={model}{other}"
     folder.mkdir(parents=True)
     record.write_json(folder / record.CONFIG, record.identity(config, "hash"))
-    rows = [seed_row(0), seed_row(1, 0.7)] if seeds is None else seeds
     content = {
         "format": record.FORMAT,
         "title": model.upper(),
@@ -273,7 +273,7 @@ def make_run(
         "seeds": rows,
         "test_right": {str(row["seed"]): "0101" for row in rows},
     }
-    record.write_json(folder / record.SUMMARY, content | summary)
+    record.write_summary(folder, content | summary)
     return folder
 
 
