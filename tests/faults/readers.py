@@ -209,6 +209,11 @@ def finished(study: str, overrides: tuple[str, ...]) -> Reader:
     return read
 
 
+def floors(root: Path) -> Any:
+    """Ask what simple models make of the text, which is noted below the data once it has been computed."""
+    return experiment.build_task(config(root, "text", TEXT)).floors()
+
+
 def progress_noted(study: str) -> Reader:
     """Read how far a run is: only for show, so that any share between nothing and all is as good."""
 

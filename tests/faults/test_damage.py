@@ -62,7 +62,7 @@ FILES = {
     ),
     "floors": (
         "datasets/floors/*.json",
-        {"finished": readers.finished("text begun", TEXT), "written": readers.written("text")},
+        {"floors": readers.floors},
     ),
     "progress": ("digits begun/run/progress", {"share": readers.progress_noted("digits begun")}),
     "failure.txt": ("digits begun/run/failure.txt", {"reason": readers.why_failed("digits begun")}),
