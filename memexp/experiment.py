@@ -182,7 +182,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         with _failure_noted(folder):
             parts = _trained_elsewhere(this)
             summary = _join(this, parts, show_bar) or _summary(this, _train(this, show_bar))
-            record.write_summary(folder, summary)
+            summary = record.write_summary(folder, summary)
     for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined, now or before a kill
         shutil.rmtree(rest, ignore_errors=True)
     with suppress(OSError):

@@ -1,9 +1,10 @@
 """What several tests use: cells and models, their equations once more, tasks, and the command line in a folder."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -275,6 +276,18 @@ def make_run(
     }
     record.write_summary(folder, content | summary)
     return folder
+
+
+def write_history(folder: Path, rows: Iterable[tuple[object, ...]]) -> None:
+    """Give a record that `make_run` wrote a history."""
+    lines = [record.HISTORY_COLUMNS, *rows]
+    (folder / record.HISTORY).write_text("".join(f"{','.join(map(str, line))}\n" for line in lines), encoding="utf-8")
+    reseal(folder)
+
+
+def reseal(folder: Path) -> None:
+    """Seal the files of a run anew, whatever they hold: what was done to them is not what a test is about."""
+    record.write_summary(folder, json.loads((folder / record.SUMMARY).read_text(encoding="utf-8")))
 
 
 def axes() -> Axes:

@@ -162,8 +162,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_bytes(path, seals.to_json(_finite(content)))
 
 
-def write_summary(folder: Path, summary: dict[str, Any], sealed_later: Iterable[str] = ()) -> None:
-    """Write the summary of a run, with the seals of its other files: from now on it is complete.
+def write_summary(folder: Path, summary: dict[str, Any], sealed_later: Iterable[str] = ()) -> dict[str, Any]:
+    """Write the summary of a run, with the seals of its other files: from now on it is complete. Return it.
 
     Args:
         folder: the run folder.
@@ -171,7 +171,9 @@ def write_summary(folder: Path, summary: dict[str, Any], sealed_later: Iterable[
         sealed_later: files that are not as the run wrote them, or of which that is not known.
     """
     later = {SEALED_LATER: sorted(sealed_later)} if sealed_later else {}
-    write_json(folder / SUMMARY, {**summary, SEALED: seals_of(folder), **later})
+    whole: dict[str, Any] = _finite({**summary, SEALED: seals_of(folder), **later})
+    write_json(folder / SUMMARY, whole)
+    return whole
 
 
 def seals_of(folder: Path, names: Iterable[str] = FILES) -> dict[str, Seal]:
@@ -306,7 +308,8 @@ def remedy(path: Path) -> str:
     """Say what to do about a file of a run folder that is damaged: no more is trained again than has to be."""
     if path.name.startswith(HISTORY):
         return "move the run's folder away, and the command that started the run trains it anew"
-    also = f" and {SUMMARY}" if path.name == BEST else ""
+    complete = path.name in (BEST, LAST, WRITTEN) and path.with_name(SUMMARY).exists()
+    also = f" and {SUMMARY}" if complete else ""
     return f"move it{also} away, and the command that started the run makes it anew"
 
 

@@ -47,7 +47,7 @@ def _complaints(summary: dict[str, Any]) -> Iterator[str]:
             yield f"best_iteration of seed {seed['seed']} is {seed['best_iteration']}, not one of its updates"
         for name, value in seed.items():
             if value is not None and any(name.endswith(f"_{share}") for share in shares) and not is_share(value):
-                yield f"{_short(name)} of seed {seed['seed']} is {value}, not a share from 0 to 1"
+                yield f"{_short(name)[1:-1]} of seed {seed['seed']} is {value}, not a share from 0 to 1"
 
 
 def _short(value: object) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import make_run
+from helpers import make_run, write_history
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def make_copy(
     ]
     if gradients:
         rows += [(1, 0, "train", "gradient_norm.U", 2.0), (2, 0, "train", "gradient_norm.U", 3.0)]
-    pd.DataFrame(rows, columns=record.HISTORY_COLUMNS).to_csv(folder / record.HISTORY, index=False)
+    write_history(folder, rows)
     return folder
 
 
@@ -237,7 +237,10 @@ def test_curves_of_several_runs_with_the_same_label_are_all_drawn(tmp_path: Path
         summary = record.read_json(run / record.SUMMARY)
         for place, own in enumerate(summary["seeds"]):
             own["seed"] = seed + place
-        record.write_json(run / record.SUMMARY, summary)
+        summary["config"]["seeds"] = [own["seed"] for own in summary["seeds"]]
+        record.write_summary(run, summary)
+        history = pd.read_csv(run / record.HISTORY)
+        write_history(run, history.assign(seed=history["seed"] + seed).itertuples(index=False))
         run.rename(run.with_name(f"from {seed}"))
     assert [ax.get_title() for ax in visible(drawn(*load(tmp_path, "copies"))["curves"])] == ["SRN, length 10"] * 2
 
