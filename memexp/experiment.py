@@ -177,18 +177,24 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         record.check_identity(folder, this.identity)
         if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)
+            remove_aids(folder)
             return record.read_summary(folder)
         record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
             parts = _trained_elsewhere(this)
             summary = _join(this, parts, show_bar) or _summary(this, _train(this, show_bar))
             summary = record.write_summary(folder, summary)
-    for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined, now or before a kill
+    remove_aids(folder)
+    _log_summary(summary)
+    return summary
+
+
+def remove_aids(folder: Path) -> None:
+    """Remove from the folder of a complete run what only helped it to become so; a kill may have left it there."""
+    for rest in folder.glob(f"{joining.REST}-*"):
         shutil.rmtree(rest, ignore_errors=True)
     with suppress(OSError):
         (folder / progress.PROGRESS).unlink()
-    _log_summary(summary)
-    return summary
 
 
 def _trained_elsewhere(this: Run) -> list[joining.Part]:
@@ -227,10 +233,10 @@ def _train(this: Run, show_bar: bool) -> Runner:
     sealed: dict[str, Seal] = {}
     if (folder / record.LAST).exists():
         sealed = runner.load_checkpoint(folder / record.LAST)
-        if record.WRITTEN in sealed:
-            record.read_beginning(folder / record.WRITTEN, sealed[record.WRITTEN])
         log.info("going on after update %d of %d", runner.iteration, this.updates)
     history = record.History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY))
+    if not sealed or sealed[record.HISTORY][1]:  # a checkpoint of before memexp sealed does not know this file
+        _cut_off(folder / record.WRITTEN, sealed.get(record.WRITTEN))
     log.info(
         "%s: %d seeds, %d updates, %d parameters a seed, on %s",
         this.name, len(config.seeds), this.updates, this.model.parameter_count, this.device,
@@ -256,6 +262,21 @@ def _train(this: Run, show_bar: bool) -> Runner:
     history.flush()
     runner.save_model(folder / record.BEST)
     return runner
+
+
+def _cut_off(path: Path, seal: Seal | None) -> None:
+    """Take from what a run wrote while it trained what came after its last checkpoint: it is written again.
+
+    Raises:
+        RecordError: the part before is not what was sealed, or the file cannot be written or removed.
+    """
+    if seal is not None:
+        record.write_bytes(path, record.read_beginning(path, seal))
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RecordError(f"cannot remove {path}: {error.strerror}; mend that, and give the same command") from error
 
 
 def _summary(this: Run, runner: Runner) -> dict[str, Any]:

@@ -96,9 +96,11 @@ def _look_at_record(job: Job, config: DictConfig, dry: bool) -> None:
     record.check_identity(job.folder, identity(config))
     job.complete = record.is_complete(job.folder)
     if job.complete and not dry:
-        from memexp.experiment import build_task, fingerprint  # loads torch; not needed where there is nothing to skip
+        # loads torch; not needed where there is nothing to skip
+        from memexp.experiment import build_task, fingerprint, remove_aids
 
         record.check_identity(job.folder, identity(config, fingerprint(config, build_task(config))))
+        remove_aids(job.folder)
 
 
 def show_plan(jobs: Sequence[Job]) -> int:

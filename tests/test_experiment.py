@@ -142,3 +142,44 @@ def test_a_run_that_ended_before_its_summary_is_not_trained_again(
     assert run(config, ended)["seeds"] == expected["seeds"]
     assert (ended / record.HISTORY).read_bytes() == (whole / record.HISTORY).read_bytes()
     assert (ended / record.BEST).read_bytes() == (whole / record.BEST).read_bytes()
+
+
+@pytest.mark.parametrize("later", [b"2\tthe wrong\n", b"2\tth\xff", b"x\ty\n", b"\n"], ids=repr)
+def test_what_a_text_wrote_after_the_last_checkpoint_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: bytes
+):
+    """It may be damaged: no seal knows it yet. So it is before the first checkpoint."""
+    text = ("task=char_lm", "length=8", "model.hidden_size=3", "batch_size=16", "seeds=2", "epochs=2")
+    writes = ("task.max_chars=600", "task.prefixes=[the]", "task.pred_period=1", "checkpoint_seconds=0")
+    config = config_of(*text, *writes, f"datasets_dir={tmp_path}/data")
+    whole, killed, begun = tmp_path / "whole", tmp_path / "killed", tmp_path / "begun"
+    run(config, whole)
+    save = Runner.save_checkpoint
+
+    def save_first(runner: Runner, *arguments: Any) -> None:
+        if runner.iteration > 6:
+            raise SystemExit
+        save(runner, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "save_checkpoint", save_first)
+        with pytest.raises(SystemExit):
+            run(config, killed)
+    begun.mkdir()
+    for folder in (killed, begun):
+        with (folder / record.WRITTEN).open("ab") as file:
+            file.write(later)
+        run(config, folder)
+        assert (folder / record.WRITTEN).read_bytes() == (whole / record.WRITTEN).read_bytes()
+
+
+def test_what_helped_a_run_to_become_complete_is_removed_when_it_is_skipped(tmp_path: Path):
+    """A kill after its summary left it there."""
+    config = config_of("length=4", "seeds=2", "epochs=1", f"datasets_dir={tmp_path}/data")
+    folder = tmp_path / "run"
+    run(config, folder)
+    there = {path.name for path in folder.iterdir()}
+    (folder / "progress").write_text("1.0000\nprocess 1 on a")
+    (folder / "rest-12345678").mkdir()
+    run(config, folder)
+    assert {path.name for path in folder.iterdir()} == there

@@ -43,7 +43,7 @@ class Ended:
 
     @property
     def is_refused_in_a_line(self) -> bool:
-        """Say whether it ended with exit code 1, and a single line on standard error or the reasons in a sweep's list."""
+        """Say whether it ended with exit code 1 and a line on standard error, or in a sweep with its list of reasons."""
         lines = self.err.splitlines()
         in_sweep = bool(re.search(r"^\d+ of \d+ runs are not complete:$", self.out, re.M)) and not lines
         alone = len(lines) == 1 and lines[0].startswith("memexp: ")
@@ -99,7 +99,7 @@ UNEQUAL = (".hydra", ".lock", "memexp.log")  # times of day, places and what was
 
 
 def differences(whole: Path, other: Path) -> list[str]:
-    """List where two folders differ in what a user would compare: names of files, their bytes, tensors of checkpoints."""
+    """List where two folders differ for a user: in names of files, their bytes, the tensors of checkpoints."""
     names = [{path.relative_to(folder) for path in _files(folder)} for folder in (whole, other)]
     found = [f"missing: {name}" for name in sorted(names[0] - names[1])]
     found += [f"left over: {name}" for name in sorted(names[1] - names[0])]

@@ -6,7 +6,7 @@ the files as they were.
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -75,49 +75,57 @@ def plain(found: Any) -> Any:
     return found
 
 
-@contextmanager
-def restored(folder: Path) -> Iterator[Callable[[], None]]:
-    """Keep the content of a folder; what is called brings it back."""
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+class Snapshot:
+    """The content of a folder, to be brought back."""
 
-    def restore() -> None:
-        for path in folder.rglob("*"):
-            if path.is_file() and path not in before:
-                path.unlink()
-        for path, content in before.items():
-            if not path.exists() or path.read_bytes() != content:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._content = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        self._seen = {path: self._state(path) for path in self._content}
+
+    @staticmethod
+    def _state(path: Path) -> tuple[int, int, int]:
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def restore(self) -> None:
+        """Bring it back: what is new is removed, what was changed or removed is written."""
+        there = {path for path in self._folder.rglob("*") if path.is_file()}
+        for path in there - self._content.keys():
+            path.unlink()
+        for path, content in self._content.items():
+            if path not in there or self._state(path) != self._seen[path]:
                 path.write_bytes(content)
-
-    try:
-        yield restore
-    finally:
-        restore()
+                self._seen[path] = self._state(path)
 
 
 def try_all(
-    tally: Tally, root: Path, file: Path, readers: dict[str, Reader], damages: Callable[[bytes], Iterator[Any]]
+    tally: Tally,
+    root: Path,
+    file: Path,
+    readers: dict[str, Reader],
+    damages: Callable[[bytes], Iterator[Any]],
+    every: int = 1,
 ) -> None:
-    """Damage a file in every way and read it, then with every reader; they are given the same folder each time.
+    """Damage a file in every way and read it, with several readers; they are given the same folder each time.
 
     Args:
         tally: to note what came of it.
         root: what the readers are given.
         file: to damage.
-        readers: by name; the first is given every damaged file, the others every tenth.
+        readers: by name; the first is given every damaged file, the others every fiftieth.
         damages: yields damaged contents, with what was done.
+        every: take one of so many of these.
     """
-    intact = file.read_bytes()
-    with restored(root) as restore:
-        expected = {}
-        for name, read in readers.items():
-            expected[name] = plain(read(root))
-            restore()
-        for number, (what, content) in enumerate(damages(intact)):
-            for place, (name, read) in enumerate(readers.items()):
-                if place and number % 10:
-                    continue
-                file.write_bytes(content)
-                judge(tally, read, root, expected[name], f"{file.name} {what}, {name}")
-                restore()
-
-
+    intact, before = file.read_bytes(), Snapshot(root)
+    expected = {}
+    for name, read in readers.items():
+        expected[name] = plain(read(root))
+        before.restore()
+    for number, (what, content) in enumerate(islice(damages(intact), 0, None, every)):
+        for place, (name, read) in enumerate(readers.items()):
+            if place and number % 50:
+                continue
+            file.write_bytes(content)
+            judge(tally, read, root, expected[name], f"{file.name} {what}, {name}")
+            before.restore()

@@ -18,6 +18,7 @@ from memexp.generate import load_writer
 from memexp.results import record, tables
 from memexp.results.collect import collect
 from memexp.results.study import load_study, read_histories
+from memexp.training import checkpoints
 from memexp.training.runner import Runner
 
 DIGITS = ("length=4", "epochs=2", "seeds=2", "batch_size=150", "model.hidden_size=4", "checkpoint_seconds=0")
@@ -114,6 +115,17 @@ def weights(study: str, which: str = "best") -> Reader:
     return read
 
 
+def checkpoint(study: str, name: str) -> Reader:
+    """Load a checkpoint of a finished run, or of one that is not."""
+
+    def read(root: Path) -> Any:
+        there = folder(root, study)
+        sealed = record.read_summary(there)[record.SEALED] if record.is_complete(there) else None
+        return checkpoints.load(there / name, "weights" if name == record.BEST else "training", sealed=sealed)
+
+    return read
+
+
 def explored(study: str) -> Reader:
     """Export the page of the explorer."""
     return lambda root: export_study(root / study, None, Aloud())
@@ -124,7 +136,7 @@ def sheet(study: str) -> Reader:
 
     def read(root: Path) -> Any:
         run = trained.load(folder(root, study))
-        sequence = run.reading.example()
+        sequence = run.reading.read("67" if study == "digits" else "the")
         return gates.as_arrays(run.of(0).trace(sequence[None, None]))["hidden_state"].tolist()
 
     return read
@@ -218,9 +230,7 @@ def progress_noted(study: str) -> Reader:
     """Read how far a run is: only for show, so that any share between nothing and all is as good."""
 
     def read(root: Path) -> Any:
-        share = progress.read_progress(folder(root, study))
-        process = progress.read_process(folder(root, study))
-        return 0 <= share <= 1 and "\n" not in process
+        return 0 <= progress.read_progress(folder(root, study)) <= 1
 
     return read
 
@@ -252,5 +262,3 @@ def rows_written(study: str) -> Reader:
         return sweep.write_results(root / study).read_bytes()
 
     return read
-
-

@@ -5,10 +5,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-from faults.commands import Ended, Server, differences
-from faults.injector import ERRORS, KILL, WITHOUT_TRACE
-from faults.tally import LINE, RIGHT, TRACEBACK, WRONG, Row, Tally
+from faults.commands import Server, differences
+from faults.injector import KILL, WITHOUT_TRACE
+from faults.tally import RIGHT, TRACEBACK, WRONG, Row, Tally
 
 SMALL = ("epochs=2", "seeds=2", "batch_size=300", "model.hidden_size=4", "checkpoint_seconds=0")
 DIGITS = ("model=srn", "length=4", *SMALL)
