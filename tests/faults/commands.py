@@ -43,12 +43,12 @@ class Ended:
 
     @property
     def is_refused_in_a_line(self) -> bool:
-        """Say whether it ended with exit code 1 and a line on standard error, or in a sweep with its list of reasons."""
+        """Say whether it ended with exit code 1 and a line on standard error, or a sweep with its list."""
         lines = self.err.splitlines()
-        in_sweep = bool(re.search(r"^\d+ of \d+ runs are not complete:$", self.out, re.M)) and not lines
         alone = len(lines) == 1 and lines[0].startswith("memexp: ")
-        undrawn = not lines and self.out.rstrip().splitlines()[-1:] != []
-        return self.code == 1 and not self.has_traceback and (alone or in_sweep or undrawn)
+        listed = re.search(r"^\d+ of \d+ runs are not complete:\n  \S", self.out, re.M)
+        undone = re.search(r"^(cannot|.*could not|.*cannot be) ", self.out, re.M)
+        return self.code == 1 and not self.has_traceback and (alone or (not lines and bool(listed or undone)))
 
 
 class Server:
