@@ -76,12 +76,23 @@ class Server:
         assert expected in line
         return line
 
-    def run(self, folder: Path, arguments: tuple[str, ...], fault: str = "", at: int = -1) -> Ended:
-        """Run ``python -m memexp ARGUMENTS`` in a folder, with a fault at one of its file operations."""
+    def run(
+        self, folder: Path, arguments: tuple[str, ...], fault: str = "", at: int = -1, clock_back: bool = False
+    ) -> Ended:
+        """Run ``python -m memexp ARGUMENTS`` in a folder.
+
+        Args:
+            folder: the current folder of the command.
+            arguments: of the command.
+            fault: at one of its file operations, see `faults.injector`.
+            at: the number of that operation.
+            clock_back: let the clock go backwards, a day each time that it is looked at.
+        """
         self._count += 1
         notes = self._notes / str(self._count)
         folder.mkdir(parents=True, exist_ok=True)
         case = {"folder": str(folder), "arguments": arguments, "notes": str(notes), "fault": fault, "at": at}
+        case["clock_back"] = clock_back
         assert self._process.stdin is not None
         print(json.dumps(case), file=self._process.stdin, flush=True)
         code = int(self._answer())
