@@ -33,10 +33,28 @@ class TerminalHandler(logging.Handler):
 
 
 def make_streams_safe() -> None:
-    """Let a character that a stream cannot show, as 分 on a redirected one of Windows, be shown as an escape."""
+    """Let a character that a stream cannot show, as 分 on a redirected one of Windows, be shown as an escape.
+
+    A stream that is closed leads nowhere from here on; otherwise the next file that is opened would be in its place.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def let_go_of_streams() -> None:
+    """Lead a stream nowhere that cannot be written: its reader has gone, or its disk is full. Python would complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say(text: str) -> None:

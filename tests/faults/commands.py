@@ -1,5 +1,6 @@
 """Running memexp's commands under faults, and telling whether what they leave behind is right."""
 
+import csv
 import json
 import os
 import re
@@ -118,6 +119,8 @@ def differences(whole: Path, other: Path) -> list[str]:
         if name.suffix == ".pt":
             one, two = (torch.load(folder / name, weights_only=True) for folder in (whole, other))
             same = is_same(_plain(one), _plain(two))
+        elif name.suffix == ".csv":
+            same = is_same(*(_without_times(folder / name) for folder in (whole, other)))
         elif name.name == "summary.json":
             one, two = (json.loads((folder / name).read_text()) for folder in (whole, other))
             same = _unsealed(one) == _unsealed(two)
@@ -134,7 +137,17 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _unsealed(summary: dict[str, Any]) -> dict[str, Any]:
     """Leave out of a summary what follows from the bytes of other files, which are compared themselves, and times."""
-    return {k: v for k, v in summary.items() if k not in ("seal", "sealed", "seconds", "tokens_per_second")}
+    return {k: v for k, v in summary.items() if k not in ("seal", "sealed", *TIMES)}
+
+
+TIMES = ("seconds", "tokens_per_second")
+
+
+def _without_times(path: Path) -> list[list[str]]:
+    """Read a table as it is written, but for the columns that are times."""
+    lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    kept = [place for place, name in enumerate(lines[0]) if name not in TIMES]
+    return [[line[place] for place in kept] for line in lines]
 
 
 def _plain(content: Any) -> Any:

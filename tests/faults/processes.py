@@ -16,7 +16,7 @@ PATIENCE = 120  # seconds that a command may take
 
 @contextmanager
 def started(folder: Path, arguments: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
-    """Start ``python -m memexp ARGUMENTS`` in a folder, in a session of its own, of which nothing is left at the end."""
+    """Start ``python -m memexp ARGUMENTS`` in a folder, in a session of its own that ends with the context."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def listen() -> None:  # to Ctrl-C, which a shell turns off for what it starts in the background
