@@ -1,20 +1,28 @@
 """Hydra's side of a sweep. Hydra loads such classes only from the namespace ``hydra_plugins``; see memexp.sweep."""
 
+import multiprocessing.resource_tracker
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
+from joblib import effective_n_jobs
 from joblib.externals.loky import reusable_executor
+from joblib.externals.loky.backend import resource_tracker
 
-from memexp import sweep
+from memexp import ending, sweep
 from memexp.arguments import check_writable, values
 from memexp.errors import MemexpError
 from memexp.explain import explained
+from memexp.results import asked
+
+T = TypeVar("T")
 
 
 class MemexpSweeper(BasicSweeper):
@@ -41,13 +49,16 @@ class MemexpSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         config, loader = self.config, self.hydra_context.config_loader
-        jobs = sweep.plan(self._expand(arguments), lambda job: loader.load_sweep_config(config, job), dry=self._dry)
+        with ending.at_once():
+            batch = self._expand(arguments)
+            jobs = sweep.plan(batch, lambda job: loader.load_sweep_config(config, job), dry=self._dry)
         if self._dry:
             code = sweep.show_plan(jobs)
         else:
             for study in sorted({job.folder.parent for job in jobs if not job.error and not job.complete}):
                 check_writable(study)
-            code = sweep.run(jobs, self._launch)
+            with asked.noted([job.folder for job in jobs if not job.error], sys.argv[1:]):
+                code = sweep.run(jobs, self._launch)
         if code:
             sys.exit(code)
 
@@ -68,22 +79,46 @@ class MemexpSweeper(BasicSweeper):
         return batch
 
     def _launch(self, batch: list[list[str]]) -> Sequence[Any]:
-        assert self.launcher is not None
-        try:
-            return [_outcome(result) for result in self.launcher.launch(batch, initial_job_idx=0)]
-        except KeyboardInterrupt:
-            _kill_workers()
-            raise
+        launcher = self.launcher
+        assert launcher is not None
+
+        def launch() -> Sequence[Any]:
+            return [_outcome(result) for result in launcher.launch(batch, initial_job_idx=0)]
+
+        joblib = getattr(launcher, "joblib", None)  # the settings of joblib's launcher; the others have no workers
+        return _apart(launch) if joblib is not None and effective_n_jobs(joblib["n_jobs"]) > 1 else launch()
 
 
-def _kill_workers() -> None:
-    """End joblib's workers, if there are any: left alone they would train on, and the sweep would wait for them.
+def _apart(launch: Callable[[], T]) -> T:
+    """Start joblib's workers and wait for them in another thread, so that Ctrl-C meets nothing of joblib's.
 
-    They have had the Ctrl-C of a terminal themselves, and their runs go on from the last checkpoint.
+    After Ctrl-C the workers are killed: left alone they would train on, and the sweep would wait for them. Their runs
+    go on from the last checkpoint.
     """
-    executor = reusable_executor._executor
-    if executor is not None:
-        executor.shutdown(wait=True, kill_workers=True)
+    launched = ThreadPoolExecutor(1, initializer=_deaf).submit(launch)
+    try:
+        while not launched.done():
+            wait([launched], 0.1)  # not for ever: Windows would not let Ctrl-C through
+    except KeyboardInterrupt:
+        while not launched.done():
+            executor = reusable_executor._executor
+            if executor is not None:  # else the workers are about to be started
+                executor.shutdown(wait=True, kill_workers=True)
+            wait([launched], 0.1)
+        raise
+    return launched.result()
+
+
+def _deaf() -> None:
+    """Keep Ctrl-C from this thread and the workers that it starts from now on; on Windows that cannot be done.
+
+    A terminal sends it to them too, and where it meets their first imports, each prints a traceback. It is enough that
+    the sweep hears it.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        for tracker in (multiprocessing.resource_tracker, resource_tracker):  # whose start would let it through again
+            tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _outcome(result: JobReturn) -> sweep.Outcome:

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from memexp import ending
+
+ending.begin()
+
 __version__ = "0.2.0"
 
 _PACKAGE = Path(__file__).resolve().parent

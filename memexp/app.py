@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from memexp import CONF_DIR, __version__, progress, sweep
+from memexp import CONF_DIR, __version__, ending, progress, sweep
 from memexp.arguments import as_meant, check_arguments, compose_run, composing
 from memexp.config import check
 from memexp.errors import MemexpError, refusals_in_a_line
@@ -23,6 +23,8 @@ from memexp.words import language
 
 log = logging.getLogger(__name__)
 
+INTERRUPTED = "interrupted; the same command goes on from here"
+
 
 def job(config: DictConfig) -> Outcome:
     """Do one run, in the folder that Hydra made for it.
@@ -32,6 +34,7 @@ def job(config: DictConfig) -> Outcome:
     Raises:
         MemexpError: the run failed, in a sweep by another sweeper than memexp's.
     """
+    ending.end_with_parent()
     progress.make_streams_safe()  # a worker process has streams of its own
     logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is not what to report then
     settings = HydraConfig.get()
@@ -41,8 +44,8 @@ def job(config: DictConfig) -> Outcome:
     with progress.silence(in_sweep and by_us):
         try:
             with refusals_in_a_line():
-                from memexp import experiment
-
+                with ending.at_once():
+                    from memexp import experiment
                 with explained():
                     checked = check(config)  # once more: Hydra's own sweeper does not
                 experiment.run(checked, folder, show_bar=not in_sweep)
@@ -57,13 +60,11 @@ def job(config: DictConfig) -> Outcome:
                 raise MemexpError("not every run is complete; the reasons are above") from error
             return Outcome(str(error))
         except KeyboardInterrupt:
-            log.info("interrupted; the same command goes on from here")
+            log.info(INTERRUPTED)
             if in_sweep:
-                from memexp.training.machine import end_if_orphaned
-
-                end_if_orphaned()
+                ending.end_with_parent()
                 raise
-            sys.exit(130)
+            sys.exit(ending.CODE)
     if not in_sweep:
         try:
             with refusals_in_a_line(), language(checked.lang):
@@ -84,16 +85,13 @@ def main() -> None:
     progress.make_streams_safe()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing its own notes
     try:
-        with refusals_in_a_line():  # Hydra, too, writes into the run folder
+        with ending.in_one_line(INTERRUPTED), refusals_in_a_line():  # Hydra, too, writes into the run folder
             _main()
             sys.stdout.flush()
     except MemexpError as error:
         sys.exit(f"memexp: {error}")
     except BrokenPipeError:  # whoever read the output has gone, as head does
         sys.exit(1)
-    except KeyboardInterrupt:  # before or after the training, which has a word of its own
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
     finally:
         progress.let_go_of_streams()
 
@@ -102,7 +100,8 @@ def _main() -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a script does not find modules where the user is, as python -m does
     sys.argv = [sys.argv[0], *map(as_meant, sys.argv[1:])]
-    flags = check_arguments(sys.argv[1:])
+    with ending.at_once():
+        flags = check_arguments(sys.argv[1:])
     if flags.version:
         print(f"memexp {__version__} (torch {metadata.version('torch')}, Python {platform.python_version()})")
         return

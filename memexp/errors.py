@@ -5,9 +5,15 @@ import difflib
 import sys
 from collections.abc import Iterable, Iterator
 
+from memexp.escaping import plain
+
 
 class MemexpError(Exception):
     """Says in one line what came, what is allowed and what to do."""
+
+    def __str__(self) -> str:
+        """Return that line: it stays one, and is harmless, whatever text of a file or a folder's name is in it."""
+        return plain(super().__str__())
 
 
 class ConfigError(MemexpError):
@@ -33,7 +39,7 @@ class Complaints:
         """Say a line on stderr, unless quiet."""
         self.count += 1
         if not self._quiet:
-            print(line, file=sys.stderr)
+            print(plain(line), file=sys.stderr)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

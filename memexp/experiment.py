@@ -19,11 +19,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 import memexp
-from memexp import contract, progress
+from memexp import contract, ending, progress
 from memexp.config import ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
-from memexp.results import record
+from memexp.results import claims, record
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
 from memexp.training import joining, machine
@@ -167,7 +167,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RecordError(f"cannot make {folder}: {error.strerror}; set outputs_dir to a writable folder") from error
-    with record.lock(folder):
+    with claims.hold(folder) as held:
         record.remove_stale(folder)
         with _failure_noted(folder):
             with contract.named(config, "task"):
@@ -177,21 +177,22 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         record.check_identity(folder, this.identity)
         if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)
-            remove_aids(folder)
+            clean(folder)
             return record.read_summary(folder)
         record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
             parts = _trained_elsewhere(this)
-            summary = _join(this, parts, show_bar) or _summary(this, _train(this, show_bar))
+            summary = _join(this, parts, held, show_bar) or _summary(this, _train(this, held, show_bar))
+            held.check()
             summary = record.write_summary(folder, summary)
-    remove_aids(folder)
+    clean(folder)
     _log_summary(summary)
     return summary
 
 
-def remove_aids(folder: Path) -> None:
-    """Remove from the folder of a complete run what only helped it to become so; a kill may have left it there."""
-    for rest in folder.glob(f"{joining.REST}-*"):
+def clean(folder: Path) -> None:
+    """Remove what a complete run no longer needs; one that was killed between its summary and here did not."""
+    for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined
         shutil.rmtree(rest, ignore_errors=True)
     with suppress(OSError):
         (folder / progress.PROGRESS).unlink()
@@ -208,7 +209,7 @@ def _made_by(this: Run) -> dict[str, str]:
     return {"memexp": memexp.__version__, "torch": torch.__version__, "device_used": this.device}
 
 
-def _join(this: Run, parts: list[joining.Part], show_bar: bool) -> dict[str, Any] | None:
+def _join(this: Run, parts: list[joining.Part], held: claims.Hold, show_bar: bool) -> dict[str, Any] | None:
     """Train the seeds that no other run has, put all together, and return the summary; None if that is not possible."""
     if not parts:
         return None
@@ -219,6 +220,7 @@ def _join(this: Run, parts: list[joining.Part], show_bar: bool) -> dict[str, Any
     if rest:
         folder, config = joining.rest_folder(this.folder, rest), OmegaConf.merge(this.config, {"seeds": rest})
         parts = [*parts, joining.Part(folder, run(config, folder, show_bar), rest)]  # type: ignore[arg-type]
+    held.check()
     try:
         return joining.join(parts, this.folder, list(this.config.seeds), record.identity_text(this.identity))
     except RecordError as error:
@@ -226,7 +228,7 @@ def _join(this: Run, parts: list[joining.Part], show_bar: bool) -> dict[str, Any
         return None
 
 
-def _train(this: Run, show_bar: bool) -> Runner:
+def _train(this: Run, held: claims.Hold, show_bar: bool) -> Runner:
     """Train, from the last checkpoint if there is one, and save the best weights; return the runner."""
     config, folder, task = this.config, this.folder, this.task
     runner = build_runner(this)
@@ -256,9 +258,10 @@ def _train(this: Run, show_bar: bool) -> Runner:
             log_steps=config.log_steps,
             checkpoint=folder / record.LAST,
             checkpoint_seconds=config.checkpoint_seconds,
-            progress=_reporter(this, runner, history, bar),
-            should_stop=lambda: stop.is_set() or machine.orphaned(),
+            progress=_reporter(this, runner, history, held, bar),
+            should_stop=lambda: stop.is_set() or ending.orphaned(),
         )
+    held.check()
     history.flush()
     runner.save_model(folder / record.BEST)
     return runner
@@ -361,14 +364,18 @@ def _log_summary(summary: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
-def _reporter(this: Run, runner: Runner, history: record.History, bar: Any) -> Callable[[int], None]:
-    """Return what the runner calls after each update: it moves the bar, and logs the evaluation after every tenth."""
+def _reporter(this: Run, runner: Runner, history: record.History, held: claims.Hold, bar: Any) -> Callable[[int], None]:
+    """Return what the runner calls after each update, before anything is written.
+
+    It sees to it that the folder is still this process's, moves the bar, and logs the evaluation after every tenth.
+    """
     updates, metric = this.updates, runner.metric.name
     note = progress.progress_file(this.folder, updates)
     tenth, due = max(1, updates // 10), False
 
     def report(iteration: int) -> None:
         nonlocal due
+        held.check(every=claims.LOOK_SECONDS)
         note(iteration)
         this.task.after_update(this.model, iteration, updates, this.folder)
         if bar is not None:
@@ -413,7 +420,7 @@ def _failure_noted(folder: Path) -> Iterator[None]:
     try:
         yield
     except MemexpError as error:
-        if not record.is_complete(folder):
+        if not isinstance(error, claims.ClaimLostError) and not record.is_complete(folder):
             with suppress(OSError):
                 (folder / record.FAILURE).write_text(f"{error}\n", encoding="utf-8")
         raise

@@ -133,7 +133,7 @@ def _missing(error: MissingConfigException) -> ConfigError:
     if group in GROUPS:
         return ConfigError(f"{place}{unknown_choice(group, name)}")
     if group == "hydra/launcher":
-        return ConfigError(f"{place}{group}={name} is unknown; allowed: joblib, basic, slurm")
+        return ConfigError(f"{place}{group}={name} is unknown; allowed: joblib, basic, slurm, slurm_gpu")
     if error.options:
         return ConfigError(
             f"{place}{group}={name} is unknown{nearest(name, error.options)}; allowed: {', '.join(error.options)}"

@@ -3,7 +3,7 @@
 The state is carried from character to character, not recomputed. Axis letters as in `memexp.models.cells`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,14 @@ from torch import Generator
 
 from memexp import trained
 from memexp.errors import RecordError
+from memexp.escaping import plain
 from memexp.fields import ranged
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
+from memexp.progress import LINES
 from memexp.tasks.text.characters import encode, opening, typed
 from memexp.tasks.text.writing import go_on
+from memexp.trained import MODULES
 from memexp.training import machine
 
 
@@ -35,6 +38,7 @@ class Options:
     weights: str = ranged(
         one_of=("best", "last"), default="last", about="after the last update, or at the best dev perplexity"
     )
+    modules: list[str] = ranged(default=[], about=MODULES)
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
 
 
@@ -56,8 +60,8 @@ class Writer:
         return (self.vocabulary[code] for code in written)
 
 
-def load_writer(folder: Path, weights: str, model_seed: int | None) -> Writer:
-    """Rebuild the language model of one seed; None for the first.
+def load_writer(folder: Path, weights: str, model_seed: int | None, modules: Sequence[str] = ()) -> Writer:
+    """Rebuild the language model of one seed; None for the first. For the rest see `memexp.trained.load`.
 
     Raises:
         ConfigError: the run has no such seed.
@@ -65,7 +69,7 @@ def load_writer(folder: Path, weights: str, model_seed: int | None) -> Writer:
             stopped before.
         MemexpError: see `memexp.trained.load`.
     """
-    run = trained.load(folder, weights)
+    run = trained.load(folder, weights, modules)
     if not run.kind.writes:
         raise RecordError(f"{folder} is of the task {run.config.task.name}; a run of task=char_lm can write")
     seed = run.seeds[0] if model_seed is None else model_seed
@@ -82,13 +86,13 @@ def write(options: Options) -> None:
         MemexpError: in one line, what came, what is allowed and what to do.
     """
     machine.prepare()
-    what = "run of a language model"
-    folder = trained.choose(options, None, "char_lm", usual={}, accept=lambda kind: kind.writes, what=what)
-    writer = load_writer(folder, options.weights, options.model_seed)
+    accepted = {"accept": lambda kind: kind.writes, "what": "run of a language model", "modules": options.modules}
+    folder = trained.choose(options, None, "char_lm", usual={}, **accepted)
+    writer = load_writer(folder, options.weights, options.model_seed, options.modules)
     written = writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed)
-    print(typed(options.prefix, writer.vocabulary), end="", flush=True)
+    print(plain(typed(options.prefix, writer.vocabulary), LINES), end="", flush=True)
     for character in written:
-        print(character, end="", flush=True)
+        print(plain(character, LINES), end="", flush=True)
     print()
 
 

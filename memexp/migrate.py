@@ -17,7 +17,7 @@ from memexp.config import folder_name
 from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.fields import ranged
 from memexp.options import run_command
-from memexp.results import record
+from memexp.results import claims, record
 from memexp.results.study import find_study, study_names
 
 CELLS = {
@@ -164,7 +164,7 @@ def migrate(folder: Path) -> bool:
         RecordError: a file of it is damaged, is in use, or cannot be written.
     """
     path, changed = folder / record.CONFIG, False
-    with record.lock(folder):
+    with claims.hold(folder):
         config = record.read_json(path)
         if "format" not in config:
             config = new_identity(config)

@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from memexp import progress
+from memexp import ending, progress
 from memexp.errors import ConfigError, MemexpError, nearest, refusals_in_a_line
 from memexp.explain import explain
 from memexp.fields import check_ranges, refuse_nothing
@@ -27,13 +27,11 @@ def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> No
     """Run ``python -m memexp.<name>``: read its options, do it, exit with what it returns; an error is one line."""
     progress.make_streams_safe()
     try:
-        with refusals_in_a_line():
+        with ending.in_one_line(f"memexp.{name}: interrupted"), refusals_in_a_line():
             code = do(read_options(schema, sys.argv[1:], f"python -m memexp.{name}"))
             sys.stdout.flush()
     except MemexpError as error:
         sys.exit(f"memexp.{name}: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:  # whoever read the output has gone, as head does
         sys.exit(1)
     finally:

@@ -4,8 +4,6 @@ import contextlib
 import io
 import logging
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from memexp.escaping import plain
+
 PROGRESS = "progress"  # a file in the run folder while the run goes on: the share done, for the sweep's bar
+
+LINES = "\n\t"  # what acts on a terminal and may
 
 _quiet = False
 
@@ -27,7 +29,7 @@ class TerminalHandler(logging.Handler):
         if _quiet:
             return
         if record.levelno >= logging.ERROR:
-            tqdm.write(f"memexp: {self.format(record)}", file=sys.stderr)
+            tqdm.write(f"memexp: {plain(self.format(record), LINES)}", file=sys.stderr)
         else:
             say(self.format(record))
 
@@ -59,7 +61,7 @@ def let_go_of_streams() -> None:
 
 def say(text: str) -> None:
     """Print on standard output, above a bar if there is one."""
-    tqdm.write(text, file=sys.stdout)
+    tqdm.write(plain(text, LINES), file=sys.stdout)
     sys.stdout.flush()
 
 
@@ -81,12 +83,8 @@ def bar(total: float, description: str, bar_format: str | None = None) -> Any:
 
 
 def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[int], None]:
-    """Return a function that notes in the run folder the share of ``updates`` done, at most every so many seconds.
-
-    And which process does it: who cannot have the folder's lock is told.
-    """
+    """Return a function that notes in the run folder the share of ``updates`` done, at most every so many seconds."""
     written = -math.inf
-    process = f"process {os.getpid()} on {platform.node()}"
 
     def note(iteration: int) -> None:
         nonlocal written
@@ -94,28 +92,18 @@ def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[i
         if now - written >= every:
             written = now
             with contextlib.suppress(OSError):  # only for show: a full disk is reported by what matters
-                (folder / PROGRESS).write_text(f"{iteration / updates:.4f}\n{process}", encoding="utf-8")
+                (folder / PROGRESS).write_text(f"{iteration / updates:.4f}\n", encoding="utf-8")
 
     return note
 
 
 def read_progress(folder: Path) -> float:
     """Return the share of its updates that a run has done as far as it noted, 0 if it did not."""
-    return _noted(folder)[0]
-
-
-def read_process(folder: Path) -> str:
-    """Return which process writes a run, as far as it noted: ``process 4711 on host``; empty if it did not."""
-    return _noted(folder)[1]
-
-
-def _noted(folder: Path) -> tuple[float, str]:
     for paths in ((folder / PROGRESS,), folder.glob(f"*/{PROGRESS}")):  # of the run, or of some of its seeds
         for path in paths:
             with contextlib.suppress(OSError, ValueError):
-                share, process = path.read_text(encoding="utf-8").split("\n")
-                return float(share), process
-    return 0.0, ""
+                return float(path.read_text(encoding="utf-8"))
+    return 0.0
 
 
 def duration(seconds: float) -> str:

@@ -15,16 +15,19 @@ import markdown
 import numpy as np
 import pandas as pd
 
+from memexp import ending
 from memexp.analysis import common, digit_sum
 from memexp.canvas import Figure
 from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.escaping import in_markdown
 from memexp.fields import ranged
 from memexp.figures.looks import looks_of
-from memexp.files import save, slug, write
+from memexp.files import Collection, slug
 from memexp.fonts import speaking
 from memexp.options import run_command
-from memexp.progress import duration
+from memexp.progress import duration, say
 from memexp.results import tables
+from memexp.results.origin import origin
 from memexp.results.study import Histories, find_study, load_study, read_histories
 from memexp.words import LANGUAGES, labelled, language_now, named, tr
 
@@ -47,6 +50,7 @@ class Options:
     study: str = ranged(default="chapter6", about="the study of experiment=chapter6")
     speed: bool = ranged(default=True, about="measure the speed of the layers too (half a minute)")
     lang: str = ranged(one_of=LANGUAGES, default="en", about="language of the report: en, or zh (Chinese)")
+    datasets_dir: str = ranged(default="datasets", path=True, about="where the data are, or are made")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     images_dir: str = ranged(default="images", path=True, about="where the report goes")
 
@@ -60,6 +64,7 @@ class Material:
     histories: Histories
     outputs: Path
     images: Path
+    datasets: Path
 
     def of(self, *labels: str) -> pd.DataFrame:
         """Return the rows of the study with one of these labels.
@@ -89,7 +94,7 @@ def table(rows: dict[str, dict[str, str]]) -> str:
     lengths = list(dict.fromkeys(length for row in rows.values() for length in row))
     lines = [["", *lengths], *([name, *(row.get(length, "") for length in lengths)] for name, row in rows.items())]
     lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(in_markdown, line))} |" for line in lines)
 
 
 def bracket(low: float, high: float) -> str:
@@ -165,10 +170,12 @@ def explosion(material: Material, clipped: bool) -> str:
 
 def gated_run(material: Material) -> "TrainedRun":
     """Load the LSTM of length 10."""
-    from memexp import trained  # with it comes torch
+    with ending.at_once():
+        from memexp import trained  # with it comes torch
 
     own = material.of("LSTM")
-    return trained.load(material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0])
+    folder = material.outputs / own["study"].iloc[0] / own[own["length"] == 10]["run"].iloc[0]
+    return trained.load(folder, datasets=material.datasets)
 
 
 def gate_sheet(material: Material) -> Path:
@@ -212,7 +219,8 @@ def explosion_figure(material: Material, clipped: bool) -> Figure:
 
 def speed(_: Material) -> str:
     """Measure own layers against torch's, side by side."""
-    from memexp.bench import digit_sum as bench
+    with ending.at_once():
+        from memexp.bench import digit_sum as bench
 
     return f"\n\n```\n{bench.quick_look()}\n```"
 
@@ -299,7 +307,7 @@ ENTRIES = (
 )  # fmt: skip
 
 
-def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Material:
+def load(study: str, outputs: Path, images: Path, datasets: Path, complaints: Complaints) -> Material:
     """Collect what the report is made of.
 
     Raises:
@@ -312,11 +320,11 @@ def load(study: str, outputs: Path, images: Path, complaints: Complaints) -> Mat
     except MemexpError as error:
         complaints.add(str(error))
     histories = read_histories(pd.concat([rows, gradients], ignore_index=True), outputs, complaints)
-    return Material(rows, gradients, histories, outputs, images / study)
+    return Material(rows, gradients, histories, outputs, images / study, datasets)
 
 
-def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterator[str]:
-    """Yield the report, paragraph by paragraph, and draw its figures."""
+def text(material: Material, files: Collection, with_speed: bool, complaints: Complaints) -> Iterator[str]:
+    """Yield the report, paragraph by paragraph, and draw its figures into ``files``."""
     rows = material.rows
     runs = pd.concat([rows, material.gradients]).drop_duplicates(["study", "run"])
     seconds = float(runs["seconds"].sum())
@@ -336,18 +344,19 @@ def text(material: Material, with_speed: bool, complaints: Complaints) -> Iterat
         try:
             if entry.draw is not None:
                 drawn = entry.draw(material)
-                path = material.images / f"{slug(entry.number)}.png"
                 if isinstance(drawn, Path):
-                    path = drawn
+                    name = drawn.relative_to(material.images).as_posix()
+                    files.write(name, drawn.read_bytes())
                 else:
-                    save(drawn, path.with_suffix(""))
-                yield f"![{heading}]({path.relative_to(material.images).as_posix()})"
+                    name = f"{slug(entry.number)}.png"
+                    files.figure(name.removesuffix(".png"), drawn)
+                yield f"![{heading}]({name})"
             measured = entry.measured(material)
             yield f"{tr('**Measured.**')}{'' if measured[0].isspace() else ' '}{measured}"
         except (MemexpError, KeyError, IndexError) as error:
             reason = str(error) if isinstance(error, MemexpError) else "runs of it, or their histories, are missing"
             complaints.add(f"{entry.number} left out: {reason}")
-            yield tr(f"**Measured.** Nothing: {reason}.")
+            yield tr(f"**Measured.** Nothing: {in_markdown(reason)}.")
 
 
 def as_html(report: str, folder: Path) -> str:
@@ -357,31 +366,52 @@ def as_html(report: str, folder: Path) -> str:
         picture = base64.b64encode((folder / match[1]).read_bytes()).decode()
         return f'src="data:image/png;base64,{picture}"'
 
-    body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(report, extensions=["tables", "fenced_code"]))
+    page = markdown.Markdown(extensions=["tables", "fenced_code"])
+    page.preprocessors.deregister("html_block")  # HTML in it is shown, not followed: there is none of memexp's own
+    page.inlinePatterns.deregister("html")
+    body = re.sub(r'src="([^"]+)"', embed, page.convert(report))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     head += f"<title>{tr('Chapter 6, measured')}</title>"
     return f'<!doctype html>\n<html lang="{language_now()}"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def write_report(study: str, outputs: Path, images: Path, complaints: Complaints, with_speed: bool = True) -> str:
+def _written(study: str, images: Path) -> Collection:
+    return Collection(images / study, "report")
+
+
+def _made_from(study: str, outputs: Path, with_speed: bool) -> str:
+    return origin([outputs / study, outputs / GRADIENTS], language_now(), with_speed)
+
+
+def is_reported(study: str, outputs: Path, images: Path, with_speed: bool = True) -> bool:
+    """Say whether the report that `write_report` would write is there already, whole, in the language of now."""
+    return _written(study, images).is_finished(_made_from(study, outputs, with_speed))
+
+
+def write_report(
+    study: str, outputs: Path, images: Path, datasets: Path, complaints: Complaints, with_speed: bool = True
+) -> str:
     """Write report.md and report.html; say where.
 
     Raises:
         MemexpError: there is nothing to report, or the report cannot be written.
     """
-    material = load(study, outputs, images, complaints)
-    report = "\n\n".join(text(material, with_speed, complaints)) + "\n"
-    write(material.images / "report.md", report.encode())
-    write(material.images / "report.html", as_html(report, material.images).encode())
+    files, made_from, before = _written(study, images), _made_from(study, outputs, with_speed), complaints.count
+    material = load(study, outputs, images, datasets, complaints)
+    report = "\n\n".join(text(material, files, with_speed, complaints)) + "\n"
+    files.write("report.md", report.encode())
+    files.write("report.html", as_html(report, material.images).encode())
+    if complaints.count == before:
+        files.finish(made_from)
     return f"{material.images}/report.md, report.html"
 
 
 def make(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something had to be left out."""
     complaints = Complaints()
-    folders = Path(options.outputs_dir), Path(options.images_dir)
+    folders = Path(options.outputs_dir), Path(options.images_dir), Path(options.datasets_dir)
     with speaking(options.lang):
-        print(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
+        say(f"written: {write_report(options.study, *folders, complaints, options.speed)}")
     return 1 if complaints.count else 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from memexp import progress
+from memexp import ending, progress
 from memexp.arguments import compose_job, folder_of
 from memexp.config import identity
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
@@ -36,6 +36,7 @@ class Job:
     images: Path | None = None  # where the figures of its study go
     lang: str = "en"  # and their language
     report: bool = False  # write the report on its study too
+    datasets: Path = Path("datasets")  # where its data are
     complete: bool = False
     error: str = ""  # why it cannot be run, or did not get through
 
@@ -84,7 +85,7 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
     job.study = study_folder(config)
     if config.images_dir is not None and job.folder.resolve().parent == job.study:
         job.images = Path(config.images_dir)
-    job.report, job.lang = config.report, config.lang
+    job.report, job.lang, job.datasets = config.report, config.lang, Path(config.datasets_dir)
     if owner is not job.overrides:
         raise ConfigError(f"{job.folder} is another run's folder already; sweep this key with a study= of its own")
     if job.folder.exists() and not job.folder.is_dir():
@@ -96,11 +97,11 @@ def _look_at_record(job: Job, config: DictConfig, dry: bool) -> None:
     record.check_identity(job.folder, identity(config))
     job.complete = record.is_complete(job.folder)
     if job.complete and not dry:
-        # loads torch; not needed where there is nothing to skip
-        from memexp.experiment import build_task, fingerprint, remove_aids
+        from memexp import experiment  # loads torch; not needed where there is nothing to skip
 
-        record.check_identity(job.folder, identity(config, fingerprint(config, build_task(config))))
-        remove_aids(job.folder)
+        experiment.clean(job.folder)
+        data = experiment.fingerprint(config, experiment.build_task(config))
+        record.check_identity(job.folder, identity(config, data))
 
 
 def show_plan(jobs: Sequence[Job]) -> int:
@@ -151,10 +152,10 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     _announce(jobs, left)
     interrupted = bool(left) and _launch(left, launch)
     complete = [job for job in possible if record.is_complete(job.folder)]
-    with language(next((job.lang for job in complete), "en")):
-        written = show_table([job.folder for job in complete], {job.study for job in complete})
-    undrawn = [job for job in complete if job.images and not _is_drawn(job.images / job.folder.parent.name, job.lang)]
-    drawn = interrupted or draw(complete if left else undrawn)
+    with ending.at_once():
+        with language(next((job.lang for job in complete), "en")):
+            written = show_table([job.folder for job in complete], {job.study for job in complete})
+        drawn = interrupted or draw(complete, again=bool(left))
     for job in complete:
         job.error = job.error or stopped_seeds(job.folder)
     unfinished = [job for job in jobs if job.error or not record.is_complete(job.folder)]
@@ -163,14 +164,6 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
         return 130
     _name_unfinished(unfinished, len(jobs))
     return 1 if unfinished or not (drawn and written) else 0
-
-
-def _is_drawn(images: Path, lang: str) -> bool:
-    """Say whether the figures of a study are there, in the language that is asked for."""
-    with language(lang):
-        heading = tr("## How to read it")
-    pages = [page.read_text(encoding="utf-8", errors="replace") for page in images.rglob("results.md")]
-    return images.exists() and all(heading in page for page in pages)
 
 
 def _find_fonts(jobs: Sequence[Job]) -> None:
@@ -253,6 +246,8 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> bool:
     Returns:
         Whether the tables could be written.
     """
+    if not folders:
+        return True
     from memexp.results import tables
     from memexp.results.collect import collect
 
@@ -274,35 +269,50 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> bool:
     return well
 
 
-def draw(jobs: Sequence[Job]) -> bool:
-    """Draw the figures of these runs' studies, as ``python -m memexp.analysis`` does; say if that went well."""
+def draw(jobs: Sequence[Job], again: bool = True) -> bool:
+    """Draw the figures of these runs' studies, as ``python -m memexp.analysis`` does, and write their reports.
+
+    Args:
+        jobs: complete runs.
+        again: also where all is there already, and made from what the records hold now.
+
+    Returns:
+        Whether that went well.
+    """
     if not any(job.images for job in jobs):
         return True
-    from memexp.analysis.command import analyse  # slow to import, as is all that draws
+    from memexp.analysis.command import analyse, is_analysed  # slow to import, as is all that draws
     from memexp.fonts import speaking
 
     well = True
     drawn = sorted({(shown(job.folder.parent), job.images, job.lang) for job in jobs if job.images})
     for study, images, lang in drawn:
+        datasets = next((job.datasets for job in jobs if job.report and job.folder.parent.name == study.name), None)
         try:
-            complaints = Complaints(quiet=True)  # a run of this sweep that failed is named below
             with speaking(lang):
-                for _ in analyse([study.name], study.parent, images, complaints):
-                    pass
-            less = f"; left out: {complaints.count} (python -m memexp.analysis says why)" if complaints.count else ""
-            say(f"figures and tables: {images / study.name}{less}")
-            if any(job.report for job in jobs if job.folder.parent.name == study.name):
-                from memexp.report import write_report
-
-                aloud = Complaints()
-                with speaking(lang):
-                    written = write_report(study.name, study.parent, images, aloud)
-                say(f"report: {written}")
-                well = well and not aloud.count
+                if again or not is_analysed([study.name], study.parent, images):
+                    complaints = Complaints(quiet=True)  # a run of this sweep that failed is named below
+                    for _ in analyse([study.name], study.parent, images, complaints):
+                        pass
+                    count = complaints.count
+                    less = f"; left out: {count} (python -m memexp.analysis says why)" if count else ""
+                    say(f"figures and tables: {images / study.name}{less}")
+                well = (datasets is None or _report(study, images, datasets, again)) and well
         except MemexpError as error:
             say(str(error))
             well = False
     return well
+
+
+def _report(study: Path, images: Path, datasets: Path, again: bool) -> bool:
+    """Write the report on a study; say if that went well."""
+    from memexp.report import is_reported, write_report
+
+    if not again and is_reported(study.name, study.parent, images):
+        return True
+    complaints = Complaints()
+    say(f"report: {write_report(study.name, study.parent, images, datasets, complaints)}")
+    return not complaints.count
 
 
 def write_results(study: Path) -> Path:

@@ -1,7 +1,7 @@
 """From a record back to a trained model: find the run, load it, take one seed. Any task, and without its data."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,9 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
+from memexp import registered
 from memexp.config import class_of, sources, typed
 from memexp.errors import ConfigError, RecordError, some
 from memexp.experiment import build_model, build_task
+from memexp.fields import check_ranges
+from memexp.files import last_name
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.results.collect import collect
@@ -25,6 +28,9 @@ COLUMNS = {"model": "model.name", "length": "length"}
 #: Which run is meant where several are there: that of the book's figure 6.13.
 USUAL: dict[str, str | int | None] = {"model": "lstm", "length": 10}
 
+#: What the option of that name is, in every command that builds models.
+MODULES = "modules of your own whose cells and tasks may be built, as mycells; those in a conf/ may anyway"
+
 
 @dataclass(frozen=True)
 class TrainedRun:
@@ -32,7 +38,7 @@ class TrainedRun:
 
     Attributes:
         folder: the run folder.
-        config: its config.
+        config: its config; its data are where the user has them, not where the record says.
         summary: its record.
         kind: the class of its task.
         model: with the weights of all its seeds.
@@ -126,17 +132,21 @@ class TrainedRun:
         return task
 
 
-def load(folder: Path, weights: str = "best") -> TrainedRun:
+def load(
+    folder: Path, weights: str = "best", modules: Sequence[str] = (), datasets: str | Path = "datasets"
+) -> TrainedRun:
     """Rebuild the model of a finished run from its record; its data are not needed.
 
     Args:
         folder: the run folder.
         weights: ``best``: of each seed on dev; ``last``: after the last update.
+        modules: of the user's own, whose classes may be built, beside those in a conf/; see `memexp.registered`.
+        datasets: where data are read, and made, if they are needed.
 
     Raises:
         ConfigError: there is no such folder.
         RecordError: the run is not finished, its record is damaged, or its checkpoint missing, damaged or of another
-            model.
+            model; or its classes are none that the user has named.
     """
     if not folder.is_dir():
         raise ConfigError(f"run={folder}: there is no such folder")
@@ -149,9 +159,10 @@ def load(folder: Path, weights: str = "best") -> TrainedRun:
     if record.SEALED not in summary:
         record.say_unsealed(folder.resolve().parent)
     try:
-        config = typed(OmegaConf.create(summary["config"]))
+        config = typed(registered.vetted(summary["config"], modules))
         record.check_sources(folder, dict.fromkeys(record.CLASSES) | sources(config))
         kind = class_of(config.task, "task")
+        _keep_to(config, kind, Path(datasets))
         run = TrainedRun(
             folder, config, summary, kind, build_model(config, Interface(**summary["interface"]), initialise=False)
         )
@@ -163,6 +174,28 @@ def load(folder: Path, weights: str = "best") -> TrainedRun:
         raise RecordError(f"{path} is damaged ({reason}); {record.remedy(path)}") from error
     _load_weights(run, weights)
     return run
+
+
+def _keep_to(config: DictConfig, kind: type[Task], datasets: Path) -> None:
+    """Let a run's data be read and made where the user's are: its record says what they are called, not where.
+
+    Raises:
+        ConfigError: a setting of the task is not possible; it could be a part of a file's name.
+    """
+    check_ranges(config.task, "task.")
+    complaint = kind.rule(config)
+    if complaint:
+        raise ConfigError(complaint)
+    config.datasets_dir = str(datasets)
+    for key in kind.files_in(config.task):
+        config.task[key] = _of_the_user(config.task[key], datasets)
+    config.model.files = [_of_the_user(file, datasets) for file in config.model.files]
+
+
+def _of_the_user(file: str, datasets: Path) -> str:
+    """Return a file of that name in the folder of the data, or else in the current one."""
+    name = last_name(file)
+    return name if not (datasets / name).exists() and Path(name).is_file() else str(datasets / name)
 
 
 def _load_weights(run: TrainedRun, weights: str) -> None:
@@ -205,12 +238,13 @@ def choose(options: Chosen, length: int | None, usual_study: str, **others: Any)
     return find_run(study, options.model, length, **others)
 
 
-def _accepted(target: str, accept: Callable[[type[Task]], bool]) -> bool:
-    """Say whether runs of a task count; those of a class that cannot be imported here do not."""
+def _why_not(target: Any, accept: Callable[[type[Task]], bool], modules: Sequence[str]) -> str | None:
+    """Say why runs of a task do not count: nothing where it is another kind of task, None where they do."""
     try:
-        return accept(class_of(OmegaConf.create({"_target_": target, "name": target}), "task"))
-    except ConfigError:
-        return False
+        node = DictConfig({registered.TARGET: target, "name": str(target)})
+        return None if accept(registered.kind_of(node, "task", modules)) else ""
+    except (ConfigError, TypeError) as error:
+        return str(error)
 
 
 def find_run(
@@ -220,6 +254,7 @@ def find_run(
     usual: Mapping[str, str | int | None] = USUAL,
     accept: Callable[[type[Task]], bool] | None = None,
     what: str = "run",
+    modules: Sequence[str] = (),
 ) -> Path:
     """Return the run folder of a study with this model and this length.
 
@@ -230,15 +265,18 @@ def find_run(
         usual: what is meant by None, if several runs are left and one of them has it.
         accept: says of the class of a task whether its runs count; None for all.
         what: what one is called, for the error.
+        modules: of the user's own, whose classes ``accept`` may see; see `memexp.registered`.
 
     Raises:
         RecordError: there is none, or more than one.
     """
     found = collect(record.run_folders(study))
     rows = found.rows if found.rows.empty else once(found.rows, found.settings).drop_duplicates("run")
+    refused: dict[str, str] = {}
     if len(rows) and accept is not None:
-        accepted = {target: _accepted(target, accept) for target in set(rows["task._target_"])}
-        rows = rows[rows["task._target_"].map(accepted)]
+        reasons = [_why_not(run.get("task._target_"), accept, modules) for run in rows.to_dict("records")]
+        refused = {run: reason for run, reason in zip(rows["run"], reasons, strict=True) if reason}
+        rows = rows[[reason is None for reason in reasons]]
     there, said = [] if rows.empty else list(rows["run"]), []
     given: dict[str, str | int | None] = {"model": model, "length": length}
     for key, value in given.items():
@@ -256,5 +294,6 @@ def find_run(
         raise RecordError(f"{study} has {found_some}; give one as run=...: {names}")
     if rows.empty:
         unfinished = f"; without a record: {some(found.missing)}" if found.missing else ""
+        unfinished += f"; left out: {some(f'{run}: {reason}' for run, reason in refused.items())}" if refused else ""
         raise RecordError(f"{study} has no finished {what}{with_them}; finished: {some(there) or 'none'}{unfinished}")
     return study / str(rows["run"].iloc[0])

@@ -8,7 +8,7 @@ from memexp.errors import Complaints, RecordError
 from memexp.fields import ranged
 from memexp.files import shown
 from memexp.options import run_command
-from memexp.results import record, schema, seals
+from memexp.results import claims, record, schema, seals
 from memexp.results.study import find_study, study_names
 
 
@@ -70,7 +70,7 @@ def seal(folder: Path) -> list[str]:
     Raises:
         RecordError: a file cannot be read or written, holds what cannot be, or another process has the folder.
     """
-    with record.lock(folder):
+    with claims.hold(folder):
         path, remarks = folder / record.SUMMARY, []
         summary, state = record.read_object(path)
         record.check_format(summary, path)

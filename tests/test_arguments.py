@@ -81,7 +81,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["model=gru", "model.reset_after=null"], r"model.reset_after=null is not possible"),
         (["+length=5"], r"length is there already: give it without \+"),
         (["+hydra.foo=1"], r"unknown key 'hydra.foo'"),
-        (["hydra/launcher=baisc"], r"hydra/launcher=baisc is unknown; allowed: joblib, basic, slurm"),
+        (["hydra/launcher=baisc"], r"hydra/launcher=baisc is unknown; allowed: joblib, basic, slurm, slurm_gpu"),
         (["model.forget_bias=nan"], r"model.forget_bias=nan is not a finite number"),
         (["~lr"], r"~lr: a setting cannot be removed"),
         (["length"], r"cannot read 'length'; settings are given as key=value, lists as 'key=\[1,2\]' or, of texts, "),

@@ -1,5 +1,9 @@
 import dataclasses
 import math
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ from helpers import config_of
 from memexp.config import choices
 from memexp.errors import RecordError
 from memexp.experiment import build_model, build_task, run
-from memexp.results import record
+from memexp.results import claims, record
 from memexp.training.runner import Runner
 
 
@@ -173,13 +177,148 @@ def test_what_a_text_wrote_after_the_last_checkpoint_is_written_again(
         assert (folder / record.WRITTEN).read_bytes() == (whole / record.WRITTEN).read_bytes()
 
 
-def test_what_helped_a_run_to_become_complete_is_removed_when_it_is_skipped(tmp_path: Path):
-    """A kill after its summary left it there."""
-    config = config_of("length=4", "seeds=2", "epochs=1", f"datasets_dir={tmp_path}/data")
-    folder = tmp_path / "run"
-    run(config, folder)
-    there = {path.name for path in folder.iterdir()}
-    (folder / "progress").write_text("1.0000\nprocess 1 on a")
-    (folder / "rest-12345678").mkdir()
-    run(config, folder)
-    assert {path.name for path in folder.iterdir()} == there
+LONGER = ("length=4", "seeds=2", "epochs=3", "model=srn", "checkpoint_seconds=0", "eval_steps=10")
+
+
+def taken_over(folder: Path) -> dict[str, bytes]:
+    """Take a run folder over, as a process on another machine does; return what is in it then."""
+    path = folder / claims.CLAIM
+    own = claims.read(folder)
+    assert own is not None
+    path.unlink()
+    path.write_bytes(dataclasses.replace(own, process=7, host="node3", token="another").content)
+    return contents(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("step", ["_update", "save_model", "use_best"])
+def test_a_run_whose_folder_was_taken_over_stops_and_writes_nothing_more(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+):
+    """While it trains, before the weights are written, and before the summary is."""
+    monkeypatch.setattr(claims, "LOOK_SECONDS", 0.0)  # it looks after each update
+    then: dict[str, bytes] = {}
+    do = getattr(Runner, "_evaluate_dev" if step == "save_model" else step)
+
+    def and_lose_it(self: Runner, *arguments: Any) -> Any:
+        result = do(self, *arguments)
+        if self.iteration == (50 if step == "_update" else 114):
+            then.update(taken_over(tmp_path / "run"))
+        return result
+
+    monkeypatch.setattr(Runner, "_evaluate_dev" if step == "save_model" else step, and_lose_it)
+    config = config_of(*LONGER, f"datasets_dir={tmp_path}/data")
+    with pytest.raises(claims.ClaimLostError, match="written by process 7 on node3 since .* now, for this one"):
+        run(config, tmp_path / "run")
+    assert then
+    assert contents(tmp_path / "run") == then
+    assert record.SUMMARY not in then
+    assert record.FAILURE not in then
+    assert (record.BEST in then) == (step == "use_best")
+
+
+RACE = """
+import fcntl, os, sys
+from pathlib import Path
+from hydra import compose, initialize_config_dir
+from memexp import CONF_DIR, experiment
+from memexp.config import check
+from memexp.errors import RecordError
+from memexp.results import claims
+fcntl.flock = lambda *_: None
+claims.BEAT_SECONDS = 0.05
+with initialize_config_dir(str(CONF_DIR), version_base='1.3'):
+    config = check(compose('config', sys.argv[2:]))
+def start(folder, out):
+    child = os.fork()
+    if child == 0:
+        try:
+            experiment.run(config, folder)
+            os.write(out, b'trained\\n')
+        except RecordError as error:
+            os.write(out, f'{error}\\n'.encode())
+        os._exit(0)
+    return child
+"""
+
+
+def race(code: str, folder: Path, *settings: str) -> list[str]:
+    """Run code with `RACE`, whose processes are forked from one that has loaded torch; return what it says."""
+    command = [sys.executable, "-c", RACE + code, str(folder), *settings, f"datasets_dir={folder}/data"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def same_results(one: Path, other: Path) -> None:
+    assert (one / record.HISTORY).read_bytes() == (other / record.HISTORY).read_bytes()
+    assert record.read_summary(one)["seeds"] == record.read_summary(other)["seeds"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
+def test_without_locks_two_that_start_at_once_are_one_that_trains(tmp_path: Path):
+    code = """
+for number in range(10):
+    children = [start(Path(sys.argv[1], str(number)), 1) for _ in range(2)]
+    for child in children:
+        os.waitpid(child, 0)
+"""
+    said = race(code, tmp_path, *LONGER[:-2], "epochs=20")
+    assert len(said) == 20
+    assert said.count("trained") == 10
+    busy = [line for line in said if line != "trained"]
+    assert all(re.search(r"is being written by process \d+ on .* since ", line) for line in busy)
+    for number in range(1, 10):
+        same_results(tmp_path / str(number), tmp_path / "0")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
+def test_without_locks_a_killed_run_goes_on_at_once_bit_for_bit(tmp_path: Path):
+    code = """
+import time
+whole, folder = (Path(sys.argv[1], name) for name in ('whole', 'killed'))
+os.waitpid(start(whole, 1), 0)
+for _ in range(3):
+    last = (folder / 'last.pt')
+    before, child = last.stat().st_mtime_ns if last.exists() else 0, start(folder, 2)
+    while not last.exists() or last.stat().st_mtime_ns == before:
+        time.sleep(0.005)
+    os.kill(child, 9)  # and left a zombie
+started = time.monotonic()
+os.waitpid(start(folder, 1), 0)
+print(time.monotonic() - started)
+"""
+    first, second, seconds = race(code, tmp_path, *LONGER[:-2], "epochs=20", "checkpoint_seconds=0.1")
+    assert (first, second) == ("trained", "trained")
+    assert float(seconds) < 0.9 * claims.LEASE_SECONDS
+    same_results(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
+def test_without_locks_a_run_that_stood_still_for_a_lease_is_taken_over_and_stops(tmp_path: Path):
+    code = """
+import signal, time
+claims.LEASE_SECONDS = 1.0
+whole, folder = (Path(sys.argv[1], name) for name in ('whole', 'stopped'))
+os.waitpid(start(whole, 1), 0)
+child = start(folder, 1)
+while not (folder / 'last.pt').exists():
+    time.sleep(0.005)
+os.kill(child, signal.SIGSTOP)
+other = start(folder, 1)
+time.sleep(3)
+os.kill(child, signal.SIGCONT)
+for process in (child, other):
+    os.waitpid(process, 0)
+"""
+    said = race(code, tmp_path, *LONGER[:-2], "epochs=60", "checkpoint_seconds=0.1")
+    (ended,) = (line for line in said if line != "trained")
+    assert len(said) == 3
+    assert "nothing more was written" in ended
+    same_results(tmp_path / "stopped", tmp_path / "whole")

@@ -1,15 +1,18 @@
+import hashlib
 import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from helpers import axes
 
+from memexp import files
 from memexp.errors import RecordError
-from memexp.files import Collection, save, slug, write, write_atomically, write_table
+from memexp.files import Collection, remove_left, save, slug, write, write_atomically, write_table
 
 
 def test_the_new_content_replaces_the_old(tmp_path: Path):
@@ -48,6 +51,67 @@ def test_an_interrupt_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == []
+
+
+WRITER = """
+import os, sys, time
+from pathlib import Path
+from memexp.files import write_atomically
+
+def wait(*_):
+    print(flush=True)
+    time.sleep(60)
+
+os.replace = wait  # written, and not yet in its place
+write_atomically(Path(sys.argv[1]), b"half")
+"""
+
+
+@pytest.mark.parametrize("name", ["train.txt", "损失 [1] loss.png", "分" * 85])  # the last has 255 bytes
+def test_what_a_killed_process_left_is_removed_by_the_next_and_of_a_live_one_stays(tmp_path: Path, name: str):
+    path = tmp_path / name
+    others = {".train.txt.original", ".train.txt.bak-1-x", "train.txt.gone-1-abcdefgh", ".train.txt", ".a.train.txt.x"}
+    for other in others:
+        (tmp_path / other).touch()
+        os.utime(tmp_path / other, (0, 0))
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    write_atomically(path, b"new")
+    (temporary,) = {*os.listdir(tmp_path)} - others - {name}
+    assert (tmp_path / temporary).read_bytes() == b"half"
+    write_atomically(tmp_path / "dev.txt", b"another file")
+    writer.kill()
+    writer.communicate()
+    write_atomically(tmp_path / "dev.txt", b"another file")
+    assert {*os.listdir(tmp_path)} == others | {name, "dev.txt", temporary}
+    write_atomically(path, b"newer")
+    assert {*os.listdir(tmp_path)} == others | {name, "dev.txt"}
+    assert path.read_bytes() == b"newer"
+
+
+def test_what_cannot_be_asked_for_is_left_over_after_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A process of another machine; one of this on Windows, where to ask would be to kill; and the names of before."""
+    path, now = tmp_path / "file", time.time()
+
+    def left(name: str, minutes: int, mode: int = 0o600) -> bool:
+        other = tmp_path / name
+        other.touch()
+        other.chmod(mode)
+        os.utime(other, (now, now - 60 * minutes))
+        remove_left(path)
+        return other.exists()
+
+    own = f".file.{files.HOST}-{os.getpid()}-abcdefgh"
+    assert left(own, 600)
+    assert (left(".file.elsewhere-1-abcd_234", 59), left(".file.elsewhere-1-abcd_234", 61)) == (True, False)
+    assert (left(".file.abcd_234", 59), left(".file.abcd_234", 61)) == (True, False)
+    assert left(".file.original", 600, 0o644)  # a user's: mkstemp lets nobody else read
+    assert not left(f".file.{files.HOST}-{10**30}-abcdefgh", 0)
+    monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("asked, and so killed"))
+    assert (left(own, 59), left(own, 61)) == (True, False)
+    assert left(".file.original", 600, 0o666)  # as all files are there
 
 
 @pytest.mark.parametrize(
@@ -101,7 +165,7 @@ def test_what_is_not_written_again_is_removed_and_nothing_else(tmp_path: Path):
     first = Collection(tmp_path, "analysis")
     for name in ("kept.csv", "gone.csv", "changed.csv", "task/a.md", "task/b.md"):
         first.write(name, name.encode())
-    assert first.remove_rest() == []
+    assert first.finish() == []
     (tmp_path / "changed.csv").write_text("a user's notes")
     (tmp_path / "own.csv").write_text("a user's file")
     (tmp_path / "gates").mkdir()
@@ -109,28 +173,58 @@ def test_what_is_not_written_again_is_removed_and_nothing_else(tmp_path: Path):
     second = Collection(tmp_path, "analysis")
     second.write("kept.csv", b"new")
     assert names(tmp_path) >= {"gone.csv", "task/a.md"}  # until all is written
-    assert second.remove_rest() == ["gone.csv", "task/a.md", "task/b.md"]
+    assert second.finish() == ["gone.csv", "task/a.md", "task/b.md"]
     assert names(tmp_path) == {"kept.csv", "changed.csv", "own.csv", "gates/sheet.png", ".analysis"}
     assert not (tmp_path / "task").exists()
     third = Collection(tmp_path, "analysis")
-    assert third.remove_rest() == ["kept.csv"]
+    assert third.finish() == ["kept.csv"]
 
 
 def test_after_a_crash_what_is_out_of_date_is_still_known(tmp_path: Path):
     first = Collection(tmp_path, "analysis")
     for name in ("a.csv", "b.csv"):
         first.write(name, b"old")
-    first.remove_rest()
+    first.finish()
     Collection(tmp_path, "analysis").write("c.csv", b"written, and then it crashed")
     assert names(tmp_path) == {"a.csv", "b.csv", "c.csv", ".analysis"}
     last = Collection(tmp_path, "analysis")
     last.write("a.csv", b"new")
-    assert last.remove_rest() == ["b.csv", "c.csv"]
+    assert last.finish() == ["b.csv", "c.csv"]
+
+
+def test_what_was_made_from_something_else_or_is_not_all_there_is_not_finished(tmp_path: Path):
+    first = Collection(tmp_path, "analysis")
+    assert not first.is_finished("")
+    for name in ("a.csv", "task/b.md"):
+        first.write(name, name.encode())
+    assert not Collection(tmp_path, "analysis").is_finished("these")  # killed here
+    first.finish("these")
+    assert Collection(tmp_path, "analysis").is_finished("these")
+    assert not Collection(tmp_path, "analysis").is_finished("those")
+    (tmp_path / "a.csv").write_bytes(b"A.csv")
+    assert not Collection(tmp_path, "analysis").is_finished("these")
+    (tmp_path / "a.csv").write_bytes(b"a.csv")
+    assert Collection(tmp_path, "analysis").is_finished("these")
+    (tmp_path / "task" / "b.md").unlink()
+    assert not Collection(tmp_path, "analysis").is_finished("these")
+    second = Collection(tmp_path, "analysis")
+    second.write("task/b.md", b"task/b.md")
+    assert not Collection(tmp_path, "analysis").is_finished("these")  # and here
+    assert second.finish() == ["a.csv"]
+    assert not Collection(tmp_path, "analysis").is_finished("")
+
+
+def test_a_list_of_before_is_not_finished_and_still_read(tmp_path: Path):
+    (tmp_path / "a.csv").write_bytes(b"a")
+    (tmp_path / ".analysis").write_text(f"{hashlib.sha256(b'a').hexdigest()}  a.csv\n")
+    again = Collection(tmp_path, "analysis")
+    assert not again.is_finished("these")
+    assert again.finish("these") == ["a.csv"]
 
 
 def test_a_damaged_list_removes_nothing(tmp_path: Path):
     (tmp_path / "a.csv").write_text("a")
     for content in (b"\xff\xfe", b"a.csv\n", b"no hash  a.csv\n"):
         (tmp_path / ".analysis").write_bytes(content)
-        assert Collection(tmp_path, "analysis").remove_rest() == []
+        assert Collection(tmp_path, "analysis").finish() == []
     assert (tmp_path / "a.csv").exists()

@@ -113,7 +113,7 @@ def test_the_studies_are_drawn_in_chinese(study: str, tmp_path: Path, drawn: lis
 @pytest.mark.usefixtures("chinese")
 def test_the_report_and_its_sheet_are_in_chinese(tmp_path: Path, drawn: list[Figure]):
     complaints = Complaints()
-    report.write_report("chapter6", REFERENCE, tmp_path, complaints, with_speed=False)
+    report.write_report("chapter6", REFERENCE, tmp_path, tmp_path / "datasets", complaints, with_speed=False)
     assert complaints.count == 0
     check(drawn, "chapter")
     text = re.sub(r"\]\([^)]*\)|`[^`]*`|experiment=\w+", "", (tmp_path / "chapter6/report.md").read_text("utf-8"))

@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent
 #: fits counts. A module may import from its own layer and from those below.
 LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
-    ("sweep", "report", "generate", "migrate", "verify"),
+    ("sweep", "status", "report", "generate", "migrate", "verify"),
     ("bench", "explorer", "gates", "analysis"),
     ("trained",),
     ("experiment",),
     ("options",),
     ("arguments",),
     ("explain",),
-    ("contract", "training"),
+    ("contract", "registered", "training"),
     ("config",),
     ("models",),
     ("tasks",),
@@ -30,7 +30,8 @@ LAYERS = (
     ("fonts",),
     ("files", "progress", "sources", "canvas"),
     ("errors", "words"),
-    ("memexp",),  # the version, and where conf/ is
+    ("escaping",),
+    ("memexp", "ending"),  # the version, and where conf/ is; how a command ends, from its first moment
 )
 
 

@@ -67,7 +67,7 @@ def test_what_is_missing_is_said_and_the_rest_written(chapter: Path, tmp_path: P
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs/chapter6").symlink_to(chapter / "outputs/chapter6")
     complaints = Complaints(quiet=True)
-    report.write_report("chapter6", tmp_path / "outputs", images, complaints, with_speed=False)
+    report.write_report("chapter6", tmp_path / "outputs", images, tmp_path / "datasets", complaints, with_speed=False)
     text = (images / "chapter6/report.md").read_text()
     assert text.count("**Measured.** Nothing:") == 2  # both figures of the gradients
     assert complaints.count == 3  # and that there is no such study

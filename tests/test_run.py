@@ -17,7 +17,7 @@ import torch
 from helpers import CommandLine
 
 from memexp.errors import RecordError
-from memexp.results import record
+from memexp.results import claims, record
 
 pytestmark = pytest.mark.slow
 
@@ -330,7 +330,7 @@ def test_the_workers_of_a_killed_sweep_end(tmp_path: Path):
     process.communicate()
     for _ in range(200):
         try:
-            with record.lock(folder):
+            with claims.hold(folder):
                 break
         except RecordError:
             time.sleep(0.1)

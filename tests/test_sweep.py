@@ -1,4 +1,7 @@
 import json
+import os
+import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -126,6 +129,97 @@ def test_seeds_that_stopped_are_shown_in_the_table_and_fail_the_sweep(
     assert "the loss of seeds [3] was not finite" in capsys.readouterr().out
     assert "the loss of seeds [3] was not finite (the other seeds are complete)" in shown
     assert " lstm      5" in shown
+
+
+# --- the figures ---
+
+
+def drawn(images: Path) -> dict[str, bytes]:
+    return {path.relative_to(images).as_posix(): path.read_bytes() for path in images.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def complete(tmp_path: Path) -> list[Job]:
+    """A sweep that has nothing to do but to draw."""
+    folder = make_run(tmp_path / "book", 4)
+    history = "iteration,seed,split,name,value\n0,0,dev,loss,1\n0,1,dev,loss,1\n9,0,dev,loss,.5\n9,1,dev,loss,.6\n"
+    (folder / record.HISTORY).write_text(history)
+    return [job(tmp_path / "book", 4, complete=True, images=tmp_path / "images")]
+
+
+def nothing(batch: list[list[str]]) -> Sequence[Outcome]:
+    pytest.fail("a complete run was started")
+
+
+@pytest.mark.slow
+def test_figures_are_drawn_again_when_one_is_missing_or_damaged_or_of_other_records(
+    complete: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    images, line = tmp_path / "images" / "book", "figures and tables: "
+
+    def draws(code: int = 0) -> bool:
+        assert sweep.run(complete, nothing) == code
+        return line in capsys.readouterr().out
+
+    assert draws()
+    whole = drawn(images)
+    assert {"accuracy.png", "accuracy.pdf", "results.md", ".analysis"} <= whole.keys()
+    assert not draws()
+    (images / "accuracy.png").unlink()
+    assert draws()
+    assert drawn(images) == whole
+    (images / "accuracy.pdf").write_bytes(whole["accuracy.pdf"][:1000])
+    assert draws()
+    (images / ".analysis").write_bytes(b"".join(whole[".analysis"].splitlines(keepends=True)[:-1]))  # of before
+    assert draws()
+    assert drawn(images) == whole
+    assert not draws()
+    summary = complete[0].folder / record.SUMMARY
+    summary.write_bytes(summary.read_bytes().replace(b"0.55", b"0.65"))
+    assert draws()
+    assert drawn(images).keys() == whole.keys()
+    assert drawn(images)["results.csv"] != whole["results.csv"]
+    assert not draws()
+    (complete[0].folder / record.HISTORY).write_text("damaged")
+    assert draws()
+    assert draws()  # as long as something had to be left out
+
+
+def killed_while_drawing(jobs: list[Job], done: int) -> None:
+    """Draw in a process that is killed when one file more than ``done`` is written, but not in its place."""
+    child, replace, replaced = os.fork(), os.replace, []
+    if child:
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        return
+
+    def count(old: str, new: str) -> None:
+        if len(replaced) == done:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replaced.append(new)
+        replace(old, new)
+
+    os.replace = count
+    sweep.run(jobs, nothing)
+    os._exit(0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="what is killed is forked")
+def test_what_a_sweep_killed_while_it_draws_leaves_is_completed_by_the_same_command(
+    complete: list[Job], tmp_path: Path
+):
+    images, table = tmp_path / "images" / "book", tmp_path / "book" / "results.csv"
+    assert sweep.run(complete, nothing) == 0
+    whole, rows = drawn(images), table.read_bytes()
+    writes = 1 + 2 * len(whole) - 1  # the table; each file and the list before it; and the list at the end
+    for done in (0, 1, 2, writes // 2, writes - 1):
+        shutil.rmtree(images)
+        table.unlink()
+        killed_while_drawing(complete, done)
+        assert sweep.run(complete, nothing) == 0
+        assert drawn(images) == whole
+        assert table.read_bytes() == rows
+        assert not list((tmp_path / "book").glob(".*"))
 
 
 # --- the plan ---

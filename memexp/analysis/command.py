@@ -5,22 +5,26 @@ Every figure of a study is drawn from its record alone: the run folders below ``
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from memexp import CONF_DIR
 from memexp.analysis import common
 from memexp.errors import Complaints, ConfigError, RecordError
+from memexp.escaping import in_markdown
 from memexp.fields import ranged
-from memexp.files import Collection
+from memexp.files import Collection, as_name
 from memexp.fonts import speaking
 from memexp.options import run_command
+from memexp.progress import say
 from memexp.results import tables
+from memexp.results.origin import origin
 from memexp.results.study import Histories, Study, find_study, join, load_study, read_histories, study_names
-from memexp.words import LANGUAGES, tr
+from memexp.words import LANGUAGES, language_now, tr
 
 CRITERION = 0.95
 
@@ -39,11 +43,28 @@ class Options:
 
 
 def drawn_by(task: str) -> Any:
-    """Return the module that draws a task's figures: of its name beside this one, or else what every task has."""
+    """Return the module that draws a task's figures: of its name beside this one, or else what every task has.
+
+    The name comes from a record, so nothing is imported for it unless it is that of a task of memexp's own.
+    """
     name = f"{__package__}.{task}"
-    there = task.isidentifier() and importlib.util.find_spec(name) is not None
+    own = {path.stem for path in (CONF_DIR / "task").glob("*.yaml")}
+    there = task in own and importlib.util.find_spec(name) is not None
     module = importlib.import_module(name) if there else common
     return module if hasattr(module, "drawings") else common
+
+
+def _drawn(names: Sequence[str], images: Path) -> Collection:
+    return Collection(images / "+".join(names), "analysis")
+
+
+def _made_from(names: Sequence[str], outputs: Path, criterion: float) -> str:
+    return origin([outputs / name for name in names], language_now(), criterion)
+
+
+def is_analysed(names: Sequence[str], outputs: Path, images: Path, criterion: float = CRITERION) -> bool:
+    """Say whether `analyse` would write nothing but what is there already, all of it, in the language of now."""
+    return _drawn(names, images).is_finished(_made_from(names, outputs, criterion))
 
 
 def analyse(
@@ -64,14 +85,14 @@ def analyse(
         raise ConfigError(f"study={','.join(names)}: each study may be named once")
     study = join([load_study(find_study(outputs, name), complaints) for name in names])
     histories = read_histories(study.rows, outputs, complaints)
-    files = Collection(images / "+".join(names), "analysis")
+    files, made_from = _drawn(names, images), _made_from(names, outputs, criterion)
     tasks = list(dict.fromkeys(study.rows["task.name"]))
     for task in tasks:
-        within = f"{task}/" if len(tasks) > 1 else ""
+        within = f"{as_name(task)}/" if len(tasks) > 1 else ""
         for written in _analyse_task(task, study.of_task(task), histories, outputs, files, within, criterion):
             yield f"written: {files.folder / within}/{written}"
     if set(zip(study.rows["study"], study.rows["run"], strict=True)) <= histories.keys():
-        for removed in files.remove_rest():
+        for removed in files.finish(made_from):
             yield f"removed: {files.folder / removed}, which the records no longer make"
 
 
@@ -116,7 +137,7 @@ def as_page(study: Study, table: pd.DataFrame, meanings: Mapping[str, str]) -> s
         meanings: column of comparison.csv -> what it is; empty where there is no such table.
     """
     parts = [
-        f"# {' + '.join(dict.fromkeys(study.rows['study']))}",
+        f"# {in_markdown(' + '.join(dict.fromkeys(study.rows['study'])))}",
         tables.markdown(table, study.shown).strip(),
         tr("## How to read it"),
         tables.explained(study.rows, table, study.shown).strip(),
@@ -139,7 +160,7 @@ def analyse_all(options: Options) -> int:
     with speaking(options.lang):
         for group in [names] if options.study else [[name] for name in names]:
             for line in analyse(group, outputs, images, complaints, options.criterion):
-                print(line)
+                say(line)
     return 1 if complaints.count else 0
 
 

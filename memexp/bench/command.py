@@ -16,7 +16,7 @@ from memexp.fields import ranged
 from memexp.options import run_command
 from memexp.training import machine
 
-OF_DIGIT_SUMS = ("lengths", "growth", "figure", "folders")  # options that mean nothing to text=true
+OF_DIGIT_SUMS = ("lengths", "growth", "figure")  # options that mean nothing to text=true
 OF_MEMORY = ("text_memory", "sizes", "units", "output", "seeds", "models")  # those that mean something to text_memory
 
 

@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from memexp.files import write
 from memexp.models import cells
 from memexp.models.networks import Direction, SequenceModel
 from memexp.options import run_command
+from memexp.progress import say
 from memexp.results import record
 from memexp.results.collect import Collected, collect
 from memexp.results.study import find_study, label, label_settings, study_or_usual
 from memexp.tasks.metrics import CrossEntropy
-from memexp.trained import TrainedRun
+from memexp.trained import MODULES, TrainedRun
 
 PAGE = Path(__file__).with_name("page.html")
 #: The cells that the page has a function for, as it names them.
@@ -51,19 +53,29 @@ class Options:
         default=None,
         about=f"3 for 0 to 2, or a list; null: the first {SEEDS_SHOWN} of each run, to keep the file small",
     )
+    modules: list[str] = ranged(default=[], about=MODULES)
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     output: str | None = ranged(default=None, path=True, about="the file to write; null: images/<study>/explorer.html")
 
 
-def export_study(folder: Path, seeds: list[int] | None, complaints: Complaints) -> list[dict[str, Any]]:
-    """Collect a study's complete runs as the page reads them; what has to be left out is complained of."""
+def export_study(
+    folder: Path, seeds: list[int] | None, complaints: Complaints, modules: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Collect a study's complete runs as the page reads them; what has to be left out is complained of.
+
+    Args:
+        folder: of the study.
+        seeds: which of each run; None for the first `SEEDS_SHOWN`.
+        complaints: where what is left out is named.
+        modules: of the user's own, whose cells and tasks may be built.
+    """
     found = collect(record.run_folders(folder))
     for line in found.missing:
         complaints.add(f"left out: {folder.name}/{line}")
     runs = []
     for name in [] if found.rows.empty else found.rows["run"].unique():
         try:
-            runs.append(export_run(trained.load(folder / name), seeds, complaints))
+            runs.append(export_run(trained.load(folder / name, modules=modules), seeds, complaints))
         except MemexpError as error:
             complaints.add(f"left out: {folder.name}/{name}: {error}")
     if runs:
@@ -172,7 +184,7 @@ def _export_seed(own: dict[str, Any], weights: Tensor, shown: dict[str, bool]) -
     ]
     return {
         "seed": own["seed"],
-        "update": own["best_iteration"],
+        "update": int(own["best_iteration"]),
         "scores": scores,
         "weights": base64.b64encode(weights.to(torch.float32).numpy().astype("<f4").tobytes()).decode(),
     }
@@ -218,14 +230,14 @@ def export(options: Options) -> int:
     study = study_or_usual(outputs, options.study, "book")
     folder = find_study(outputs, study)
     wanted = None if options.seeds is None else read_seeds(options.seeds)
-    runs = export_study(folder, wanted, complaints)
+    runs = export_study(folder, wanted, complaints, options.modules)
     if not runs:
         raise RecordError(f"{folder} has no run to show; the reasons are above")
     path = Path(options.output or Path("images", study, "explorer.html"))
     write(path, page(study, runs).encode(), "output=FILE")
     seeds = sum(len(run["seeds"]) for run in runs)
     size = path.stat().st_size / 1e6
-    print(f"written: {path}, {size:.2f} MB: {len(runs)} runs, {seeds} seeds in all; open it in a browser")
+    say(f"written: {path}, {size:.2f} MB: {len(runs)} runs, {seeds} seeds in all; open it in a browser")
     return 1 if complaints.count else 0
 
 

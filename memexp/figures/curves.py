@@ -26,6 +26,7 @@ HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text readable wher
 NEVER_APART = 0.075  # of the axis: the height of a line of small text
 FLOOR: dict[str, Any] = {"color": "0.35", "linestyle": (0, (4, 3)), "linewidth": 1.0, "zorder": 1}
 LEGEND_LINE = 0.2  # inches
+NAME_WIDTH = 2.6  # inches that a name beside a table may be long
 UNNAMED = ("_child", "_container", "_nolegend_")  # how matplotlib labels what has no label
 
 
@@ -187,14 +188,17 @@ def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
         spread = f" ± {50 * (high - low):.0f}" if np.isfinite(low) else ""
         texts.loc[label, length] = f"{100 * mean:.0f}{spread}"
     sns.heatmap(
-        means.rename(index=labelled), annot=texts, fmt="", vmin=0, vmax=100, cmap="viridis", cbar=False, linewidths=1,
-        ax=ax, annot_kws={"fontsize": 8.5},
+        means, annot=texts, fmt="", vmin=0, vmax=100, cmap="viridis", cbar=False, linewidths=1, ax=ax,
+        annot_kws={"fontsize": 8.5}, yticklabels=False,
     )  # fmt: skip
     ax.grid(False)
     ax.tick_params(length=0)
     ax.set_xlabel(digits_long("length") or "")
     ax.set_ylabel("")
-    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    names = [labelled(label) for label in labels]  # seaborn would measure them, in a font that may lack some characters
+    font = font_for("".join(names))
+    places = np.arange(len(names)) + 0.5
+    ax.set_yticks(places, [fitted(legible(name, font), NAME_WIDTH, 10) for name in names], **font)
     return ax
 
 

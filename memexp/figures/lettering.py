@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from memexp.escaping import plain
 from memexp.fonts import family_with, glyphs_of
 from memexp.words import columns
 
@@ -23,15 +24,15 @@ PIECE = re.compile(rf"\s+|[（《“]*(?:[{WIDE}](?: [\d.]+)?|[^\s{WIDE}]+)(?: %
 def font_for(text: str) -> dict[str, Any]:
     """Return what a `matplotlib.text.Text` needs to draw a text: nothing, or one more font for what the usual lack."""
     usual = matplotlib.rcParams["font.family"]
-    missing = frozenset(text) - glyphs_of(*usual) - {"\n"}
+    missing = frozenset(plain(text, "\n")) - glyphs_of(*usual) - {"\n"}
     other = family_with(missing) if missing else None
     return {"fontfamily": [*usual, other]} if other else {}
 
 
 def legible(text: str, font: Mapping[str, Any]) -> str:
-    """Replace every character that no font has by its code point: a box would say nothing."""
+    """Replace every character that no font has by its code point, and controls by escapes: a box would say nothing."""
     glyphs = glyphs_of(*font.get("fontfamily", matplotlib.rcParams["font.family"])) | {"\n"}
-    return "".join(c if c in glyphs else f"{ord(c):04x}" for c in text)
+    return "".join(c if c in glyphs else f"{ord(c):04x}" for c in plain(text, "\n"))
 
 
 def titled(figure: Figure, title: str, size: float = 9) -> Figure:

@@ -9,16 +9,16 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from memexp import trained
 from memexp.errors import MemexpError
+from memexp.escaping import plain
 from memexp.fields import ranged
 from memexp.figures import averages as average_figures
 from memexp.figures import heatmaps
@@ -28,8 +28,9 @@ from memexp.fonts import speaking
 from memexp.gates import averages, units
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
+from memexp.progress import say
 from memexp.tasks.task import Task
-from memexp.trained import TrainedRun
+from memexp.trained import MODULES, TrainedRun
 from memexp.training import machine
 from memexp.words import LANGUAGES, named, tr
 
@@ -58,8 +59,9 @@ class Options:
     names: list[str] | None = ranged(default=None, about="which parts, as forget_gate,cell_state; null: all")
     averages: bool = ranged(default=True, about="also average over all inputs (some seconds more)")
     units: bool = ranged(default=True, about="of a text, also look for units that follow something in it")
-    datasets_dir: str | None = ranged(
-        default=None, path=True, about="where the data for averages and units are; null: where the run had them"
+    modules: list[str] = ranged(default=[], about=MODULES)
+    datasets_dir: str = ranged(
+        default="datasets", path=True, about="where the data for averages and units are, or are made"
     )
     lang: str = ranged(one_of=LANGUAGES, default="en", about="language of the figures: en, or zh (Chinese)")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
@@ -105,27 +107,27 @@ def show_sequence(run: TrainedRun, sequence: Tensor, about: str, options: Option
         }
         note = "\n" + tr("units sorted by when their hidden state changes most")
     verdict = reading.describe(sequence, predictions)
-    print(f"{about}: {verdict}")
+    say(f"{about}: {verdict}")
     title = f"{about}\n{reading.write(sequence)}\n{verdict}{note}"
     labels = reading.labels(sequence)
     own = folder / folder_name(labels)
     bits = reading.costs(sequence, predictions)
     save(heatmaps.sheet(trace, labels, title, orders, reading.token, bits), own / "sheet")
-    print(f"written: {own}/sheet.png, .pdf", flush=True)
+    say(f"written: {own}/sheet.png, .pdf")
     for name, values in trace.items():
         save(heatmaps.single(values, name, labels, title, orders.get(name), reading.token), own / name)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {**trace, "sequence": sequence.numpy(), "predictions": predictions}
     np.savez(buffer, **arrays)
     write(own / "trace.npz", buffer.getvalue())
-    print(f"written: {own}/{', '.join(trace)} (.png, .pdf), trace.npz", flush=True)
+    say(f"written: {own}/{', '.join(trace)} (.png, .pdf), trace.npz")
     return own
 
 
 def show_averages(run: TrainedRun, task: Task, about: str, options: Options, folder: Path) -> None:
     """Write the averages over the whole input distribution, as tables and as a figure."""
     rows, reading = task.distribution(), run.reading
-    print(f"averaging over {rows.source}, before and after training ...", flush=True)
+    say(f"averaging over {rows.source}, before and after training ...")
     models = before_and_after_training(run, options.seed)
     means, saturation = averages.before_and_after(models, rows, options.names or None, reading)
     title = tr(f"{about}: average over {named(rows.source)}, before and after training") + "\n"
@@ -134,7 +136,7 @@ def show_averages(run: TrainedRun, task: Task, about: str, options: Options, fol
     save(figure, folder / "averages")
     write_table(folder / "averages.csv", means, "%.6g")
     write_table(folder / "saturation.csv", saturation, "%.6g")
-    print(f"written: {folder}/averages.png, .pdf, averages.csv, saturation.csv")
+    say(f"written: {folder}/averages.png, .pdf, averages.csv, saturation.csv")
 
 
 def show_units(run: TrainedRun, task: Task, about: str, options: Options, folder: Path) -> None:
@@ -157,7 +159,7 @@ def show_units(run: TrainedRun, task: Task, about: str, options: Options, folder
         print("units: the test text is the same everywhere, so there is nothing to follow")
         return
     best = units.best(table)
-    print(*units.in_words(best), sep="\n")
+    say("\n".join(units.in_words(best)))
     title = [
         about,
         tr(f"which units follow what, over {len(tokens) - units.BURN_IN:,} characters that were held out"),
@@ -182,7 +184,7 @@ def show_units(run: TrainedRun, task: Task, about: str, options: Options, folder
         figure = unit_figures.units_in_text(activity, names, labels[start:], "\n".join(title))
         save(figure, folder / "units_in_text")
         files.append("units_in_text.png, .pdf")
-    print(f"written: {folder}/{', '.join(files)}")
+    say(f"written: {folder}/{', '.join(files)}")
 
 
 def _start_of_line(labels: Sequence[str]) -> int:
@@ -193,22 +195,21 @@ def _start_of_line(labels: Sequence[str]) -> int:
 
 def about(run: TrainedRun, seed: int) -> str:
     """Say which model a figure is of."""
-    return tr(f"{run.summary['title']} trained on {named(run.summary['trained_on'])}, seed {seed} ({run.study})")
+    return plain(tr(f"{run.summary['title']} trained on {named(run.summary['trained_on'])}, seed {seed} ({run.study})"))
 
 
-def load_task(run: TrainedRun, options: Options, hint: str = "") -> Task:
-    """Return the task of a run with its data, from another folder if the options name one.
+def load_task(run: TrainedRun, hint: str = "") -> Task:
+    """Return the task of a run with its data.
 
     Raises:
         MemexpError: they are not there, or are others than it was trained on; the remedy is named, and the ``hint``.
     """
-    if options.datasets_dir is not None:
-        config = OmegaConf.merge(run.config, {"datasets_dir": options.datasets_dir})
-        run = replace(run, config=config)  # type: ignore[arg-type]
     try:
         return run.task()
     except MemexpError as error:
-        where = f"they were looked for in {run.config.datasets_dir}; datasets_dir=FOLDER takes another"
+        now, then = run.config.datasets_dir, run.summary["config"].get("datasets_dir")
+        before = f"; the run had them in {then}" if then != now else ""
+        where = f"they were looked for in {now}{before}; datasets_dir=FOLDER takes another"
         raise type(error)(f"{error} ({where}{hint})") from error
 
 
@@ -224,18 +225,19 @@ def show(options: Options) -> int:
 
 def _show(options: Options) -> int:
     machine.prepare()
-    run = trained.load(trained.choose(options, options.length, "book"))
+    folder = trained.choose(options, options.length, "book")
+    run = trained.load(folder, modules=options.modules, datasets=options.datasets_dir)
     best = run.record_of(options.seed)["best_iteration"]
     given = options.sequence not in ("", "null")
     sequence = run.reading.read(options.sequence) if given else run.reading.example()
     # The data are read only where they are needed, and after the sheet: a sequence that is given needs none.
-    task = load_task(run, options, "; a sequence= of your own needs none") if sequence is None else None
+    task = load_task(run, "; a sequence= of your own needs none") if sequence is None else None
     if sequence is None:
         assert task is not None
         sequence = task.example()
     remark = run.reading.remark(sequence)
     if remark:
-        print(f"memexp.gates: warning: {remark}", file=sys.stderr)
+        print(plain(f"memexp.gates: warning: {remark}"), file=sys.stderr)
     if best < 1:
         print(
             f"memexp.gates: warning: the best weights of seed {options.seed} are those before training; "
@@ -249,7 +251,7 @@ def _show(options: Options) -> int:
     more = [name for name, asked in (("averages", options.averages), ("units", options.units and has_text)) if asked]
     if more and task is None:
         try:
-            task = load_task(run, options)
+            task = load_task(run)
         except MemexpError as error:
             print(f"memexp.gates: {' and '.join(more)} left out: {error}", file=sys.stderr)
             return 1

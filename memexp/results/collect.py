@@ -52,7 +52,9 @@ def collect(folders: list[Path]) -> Collected:
             config = {key: value for key, value in record.flatten(summary["config"]).items() if key != "seeds"}
             about = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
             about["hidden_sizes"] = "+".join(map(str, summary["hidden_sizes"]))
-            own = [{"run": folder.name, **about, **summary["about"], **config, **seed} for seed in summary["seeds"]]
+            said = {**about, **summary["about"], **config}
+            run = {"run": folder.name}  # whatever the record calls itself: files are read by this name
+            own = [run | said | seed | run for seed in summary["seeds"]]
             own_floors = [
                 {"run": folder.name, "metric": metric, "name": name, "value": value}
                 for metric, by_name in summary["floors"].items()

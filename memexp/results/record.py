@@ -10,7 +10,6 @@ seals of the others but the log's; whoever reads one compares it, see `memexp.re
 
 import contextlib
 import csv
-import errno
 import hashlib
 import io
 import json
@@ -18,16 +17,13 @@ import logging
 import lzma
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from filelock import FileLock, Timeout
-
 from memexp.errors import RecordError
 from memexp.files import write_atomically
-from memexp.progress import read_process
 from memexp.results import schema, seals
 from memexp.results.seals import Seal
 
@@ -41,8 +37,7 @@ T = TypeVar("T")
 FORMAT = 2  # of the files below; another one is refused, with the command that carries it over
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
-LOCK = ".lock"
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # what a file system without locks answers
+LARGEST = 256  # MB of a history that is compressed: a small file can be made to unpack to any size
 WRITTEN = "written.txt"  # what a language model wrote while it was trained: epoch, tab, text
 FILES = (CONFIG, HISTORY, BEST, LAST, WRITTEN)  # that the summary seals
 SEALED = "sealed"  # in a summary, and in a checkpoint: file -> its seal
@@ -195,7 +190,12 @@ def _content(path: Path) -> bytes:
     """
     try:
         content = path.read_bytes()
-        return lzma.decompress(content) if path.suffix == ".xz" else content
+        if path.suffix == ".xz":
+            with lzma.open(io.BytesIO(content)) as file:
+                content = file.read((LARGEST << 20) + 1)
+            if len(content) > LARGEST << 20:
+                raise RecordError(f"{path} unpacks to more than {LARGEST} MB; unpack it, and move it away")
+        return content
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
     except (EOFError, lzma.LZMAError) as error:
@@ -313,33 +313,8 @@ def remedy(path: Path) -> str:
     return f"move it{also} away, and the command that started the run makes it anew"
 
 
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process; the operating system lets go of it even when the process is killed.
-
-    On a file system without locks, as some that are shared by machines, it says so and holds nothing.
-
-    Raises:
-        RecordError: another process is writing this run, or the folder is not writable.
-    """
-    held = FileLock(folder / LOCK, blocking=False)
-    try:
-        held.acquire()
-    except Timeout:
-        process = read_process(folder) or "another process"
-        raise RecordError(f"{folder} is being written by {process}; wait for it, or stop it") from None
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            raise RecordError(f"cannot write to {folder}: {error.strerror}") from error
-        log.warning("%s: this file system has no locks; do not start this run a second time while it goes on", folder)
-    try:
-        yield
-    finally:
-        held.release()
-
-
 def remove_stale(folder: Path) -> None:
-    """Remove what a process that was killed while saving left half written; the folder's lock must be held."""
+    """Remove what a process that was killed while saving left half written; the folder must be held."""
     for name in (SUMMARY, *FILES):
         for path in folder.glob(f".{name}.*"):
             path.unlink(missing_ok=True)
@@ -502,13 +477,14 @@ def read_failure(folder: Path) -> str:
         return ""
 
 
+def natural(path: Path) -> list[tuple[int, int | str]]:
+    """Return what sorts folders in natural order."""
+    parts = "".join(c if c.isdecimal() else f"\0{c}\0" for c in path.name).split("\0")
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
+
+
 def run_folders(study: Path) -> list[Path]:
     """List the run folders of a study, in natural order (length=5 before length=10)."""
-
-    def natural(path: Path) -> list[tuple[int, int | str]]:
-        parts = "".join(c if c.isdigit() else f"\0{c}\0" for c in path.name).split("\0")
-        return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
-
     begun = {path.parent for name in (CONFIG, FAILURE) for path in study.glob(f"*/{name}")}
     return sorted(begun, key=natural)
 

@@ -80,10 +80,12 @@ def check_zip(stored: bytes) -> None:
     """Compare each part of a zip file with its checksum, which torch does not do.
 
     Raises:
-        DamagedError: one differs.
+        DamagedError: one differs, or they are more than the file: torch compresses nothing, but would unpack it.
         Exception: many kinds, where it is no zip file.
     """
     with zipfile.ZipFile(io.BytesIO(stored)) as parts:
+        if sum(part.file_size for part in parts.infolist()) > len(stored):
+            raise DamagedError("it unpacks to more than it is")
         part = parts.testzip()
     if part is not None:
         raise DamagedError(f"its part {part.rpartition('/')[2]}")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from memexp.escaping import in_markdown
 from memexp.results.record import score_name
 from memexp.words import named, tr
 
@@ -133,7 +134,7 @@ def markdown(table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
     """Format a table of `results` for a README."""
     text = _as_text(table, shown).astype(str)
     lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(in_markdown, line))} |\n" for line in lines)
 
 
 def explained(rows: pd.DataFrame, table: pd.DataFrame, shown: Mapping[str, bool]) -> str:
@@ -179,7 +180,7 @@ def _exact_over(rows: pd.DataFrame) -> str:
     known = rows.dropna(subset=["exact_over"]).sort_values("length")
     by_length = known.groupby("length")["exact_over"].unique()
     parts = [
-        tr(f"{tr(' or ').join(named(str(rows)) for rows in over)} at length {length}")
+        tr(f"{tr(' or ').join(in_markdown(named(str(rows))) for rows in over)} at length {length}")
         for length, over in by_length.items()
     ]
     return tr(f": {tr(', ').join(parts)}.") if parts else tr(".")

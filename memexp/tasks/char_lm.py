@@ -301,6 +301,11 @@ class CharLM(Task):
         return encode(text, self.vocabulary), characters.features(text)
 
     @classmethod
+    def files_in(cls, settings: DictConfig) -> Sequence[str]:
+        """Name the corpus, unless it is a text that memexp knows."""
+        return () if settings.corpus in corpus.KNOWN else ("corpus",)
+
+    @classmethod
     def rule(cls, config: DictConfig) -> str | None:
         """Refuse a model that has seen what it is to predict, prefixes that are no texts, and no encoding."""
         for prefix in config.task.prefixes:

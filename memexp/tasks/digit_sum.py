@@ -29,7 +29,7 @@ from torch import Generator, Tensor
 
 from memexp.errors import ConfigError, DataError
 from memexp.fields import ranged
-from memexp.files import write_atomically
+from memexp.files import remove_left, write_atomically
 from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import Interface, Reading, Rows, generator, symbols_typed
 from memexp.words import tr
@@ -281,6 +281,7 @@ def ensure_files(folder: Path, length: int, distractors: int, data_seed: int) ->
     name += f",data_seed={data_seed}" if data_seed != 0 else ""
     files = {split: folder / name / f"{split}.txt" for split in REPEATS}
     for split, path in files.items():
+        remove_left(path)  # also where another process has made the file by now
         if not path.exists():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)

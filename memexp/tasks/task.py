@@ -323,6 +323,15 @@ class Task(ABC):
         """
         return torch.empty(0, dtype=torch.long), {}
 
+    @classmethod
+    def files_in(cls, settings: DictConfig) -> Sequence[str]:
+        """Name the settings that are paths of files; of those in a record, see `memexp.trained`, the last part counts.
+
+        Args:
+            settings: of the task.
+        """
+        return ()
+
     # What a run asks ------------------------------------------------------------------------------------------------
 
     @classmethod

@@ -1,7 +1,6 @@
 """What a run asks of the machine it is on: device, threads, memory."""
 
 import ctypes
-import multiprocessing
 import os
 
 import torch
@@ -9,22 +8,6 @@ import torch
 from memexp.errors import ConfigError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's names and numbers, see mallopt(3)
-
-_PARENT = os.getppid()
-
-
-def orphaned() -> bool:
-    """Say whether this is a worker of a sweep whose main process is gone, killed without a word.
-
-    On Windows that cannot be seen: there a worker ends with its run, and who waits for the folder is told its number.
-    """
-    return multiprocessing.current_process().name != "MainProcess" and os.getppid() != _PARENT
-
-
-def end_if_orphaned() -> None:
-    """End a worker whose main process is gone: nobody would wait for the runs that it has still been given."""
-    if orphaned():
-        os._exit(130)
 
 
 def choose_device(device: str) -> str:

@@ -322,3 +322,13 @@ def test_a_task_may_lack_what_another_of_its_study_has(tmp_path: Path, clip: flo
     }
     assert found == {"copy": [0], "echo": [int(stopped is not None)]}
     assert (tmp_path / "images" / "both" / "copy" / "gradients_10.png").exists()
+
+
+def test_of_very_many_runs_some_have_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for length in (10, 20, 30):
+        make_copy(tmp_path / "copies", length, gradients=True)
+    monkeypatch.setattr(common, "MOST_PANELS", 2)
+    figures = drawn(*load(tmp_path, "copies"))
+    assert len(visible(figures["curves"])) == 2
+    assert figures["curves"].get_suptitle().endswith("the first 2 of 3 runs")
+    assert "runs" not in figures["gradients_10"].get_suptitle()

@@ -112,7 +112,7 @@ def test_seeds_are_given_as_for_a_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, given: object, seeds: list[int] | None
 ):
     asked: list[object] = []
-    monkeypatch.setattr(explorer, "export_study", lambda study, wanted, complaints: asked.append(wanted) or [])
+    monkeypatch.setattr(explorer, "export_study", lambda study, wanted, *_: asked.append(wanted) or [])
     with pytest.raises(RecordError, match="has no run to show"):
         explorer.export(explorer.Options(study="small", seeds=given))
     assert asked == [seeds]
@@ -227,7 +227,7 @@ def test_a_task_whose_sequences_cannot_be_typed_is_left_out(
     monkeypatch.syspath_prepend(folder)
     own = train_own_task(folder, "totals_that_are_not_shown")
     shutil.move(own, folder / "outputs" / "small" / "numbers")
-    code, lines = explore("study=small", "output=page.html")
+    code, lines = explore("study=small", "modules=totals_that_are_not_shown", "output=page.html")
     assert (code, lines) == (
         "1", ["left out: small/numbers: sequences of task=totals cannot be typed into the page"],
     )  # fmt: skip
@@ -252,7 +252,7 @@ def test_a_cell_that_the_page_cannot_compute_is_said_in_a_line(
         identity["model"]["source"] = code_of(getattr(importlib.import_module(module), name))
         record.write_json(path, identity)
         reseal(path.parent)
-    code, lines = explore("study=small", "output=page.html")
+    code, lines = explore("study=small", f"modules={','.join(names.values())}", "output=page.html")
     assert code == "1"
     assert sorted(lines) == [
         f"not computed: small/{module}: the page has no function for the cell {module}.{name}, and says so"

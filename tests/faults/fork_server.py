@@ -46,6 +46,7 @@ def main() -> None:
     import memexp.analysis.command
     import memexp.files
     from memexp import app
+    from memexp.results import claims
 
     memexp.files.as_files = outline
     with tempfile.TemporaryDirectory() as folder:
@@ -53,6 +54,7 @@ def main() -> None:
         small = ("length=4", "epochs=1", "seeds=2", "batch_size=100", "model=srn", "study=first")
         _quietly(app.main, folder, [*small])
         _quietly(app.main, folder, ["-m", *small, "hydra/launcher=basic", "task.data_seed=1"])
+    claims.BEAT_SECONDS = 1e6  # a sign of life that comes at any time would change the numbers of the operations
     time.monotonic = lambda: 0.0
     gc.collect()
     gc.freeze()  # what is shared with the children then stays so

@@ -563,8 +563,9 @@ def test_a_task_that_memexp_does_not_know_is_shown(tmp_path: Path, command: Comm
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     folder = train_own_task(tmp_path, "totals_whose_gates_are_shown")
-    shown = command("study=numbers", "seed=1", "images_dir=pictures").splitlines()
-    run = trained.load(folder)
+    named = "totals_whose_gates_are_shown"
+    shown = command("study=numbers", "seed=1", f"modules={named}", "images_dir=pictures").splitlines()
+    run = trained.load(folder, modules=[named])
     example = run.task().example()
     answer = float(run.predictions(run.of(1), example)[-1, 0])
     assert shown[0] == f"GRU trained on length 5, seed 1 (numbers): last answer {answer:.3g}"

@@ -1,15 +1,10 @@
-import errno
 import hashlib
 import lzma
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers import make_run, reseal, seed_row
 
-from memexp import progress
 from memexp.errors import RecordError
 from memexp.results import record
 
@@ -133,47 +128,6 @@ def test_a_folder_in_an_earlier_form_is_refused_with_the_command_that_carries_it
         record.check_identity(folder, {"format": record.FORMAT, "lr": 0.1})
     with pytest.raises(RecordError, match=refused):
         record.read_summary(folder)
-
-
-# --- lock ---
-
-
-def test_two_processes_cannot_hold_one_folder(tmp_path: Path):
-    code = "import sys, pathlib; from memexp.results.record import lock; from memexp.errors import RecordError\n"
-    code += "try:\n  with lock(pathlib.Path(sys.argv[1])): print('held')\nexcept RecordError as error: print(error)"
-    other = [sys.executable, "-c", code, str(tmp_path)]
-    with record.lock(tmp_path):
-        result = subprocess.run(other, capture_output=True, text=True, check=True)
-        assert "is being written by another process" in result.stdout
-    assert subprocess.run(other, capture_output=True, text=True, check=True).stdout == "held\n"
-
-
-def test_who_holds_a_folder_is_named(tmp_path: Path):
-    progress.progress_file(tmp_path, 100)(10)
-    said = rf"is being written by process {os.getpid()} on "
-    with record.lock(tmp_path), pytest.raises(RecordError, match=said), record.lock(tmp_path):
-        pass
-
-
-@pytest.mark.parametrize("answer", [OSError(errno.ENOTSUP, "Operation not supported"), NotImplementedError("no flock")])
-def test_a_file_system_without_locks_is_no_end(
-    tmp_path: Path, answer: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    def acquire(self: object) -> None:
-        raise answer
-
-    monkeypatch.setattr(record.FileLock, "acquire", acquire)
-    with record.lock(tmp_path):
-        assert "this file system has no locks; do not start this run a second time" in caplog.text
-
-
-def test_a_folder_that_cannot_be_locked_for_another_reason_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def acquire(self: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(record.FileLock, "acquire", acquire)
-    with pytest.raises(RecordError, match="cannot write to .*: Permission denied"), record.lock(tmp_path):
-        pass
 
 
 def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path):

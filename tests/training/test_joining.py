@@ -68,7 +68,7 @@ def test_only_what_is_new_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     before = experiment._train
     monkeypatch.setattr(
-        experiment, "_train", lambda this, bar: [trained.append(list(this.config.seeds)), before(this, bar)][1]
+        experiment, "_train", lambda this, *rest: [trained.append(list(this.config.seeds)), before(this, *rest)][1]
     )
     train(tmp_path, "4", *DIGITS)
     train(tmp_path, "[1,3]", *DIGITS)  # both are there: nothing is

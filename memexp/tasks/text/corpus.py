@@ -33,8 +33,9 @@ PUBLISHED = {
         "090b5e7e70c295757f55df93cb0a180b9691891a",
     )
 }
+KNOWN = (*EMBEDDED, *PUBLISHED)
 TIMEOUT = 20  # seconds
-ALLOWED = f"give a .txt or .zip file, or one of {', '.join([*EMBEDDED, *PUBLISHED])}"
+ALLOWED = f"give a .txt or .zip file, or one of {', '.join(KNOWN)}"
 UTF_8 = "utf-8"
 #: What a file can begin with to say its encoding itself; the longer ones first, for one begins as another.
 MARKS = {
