@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -102,7 +103,8 @@ def read_progress(folder: Path) -> float:
     for paths in ((folder / PROGRESS,), folder.glob(f"*/{PROGRESS}")):  # of the run, or of some of its seeds
         for path in paths:
             with contextlib.suppress(OSError, ValueError):
-                return float(path.read_text(encoding="utf-8"))
+                share = float(path.read_text(encoding="utf-8"))
+                return share if 0 <= share <= 1 else 0.0  # of a damaged file, no share
     return 0.0
 
 
