@@ -15,10 +15,9 @@ from omegaconf import DictConfig
 from memexp import CONF_DIR, __version__, ending, progress, sweep
 from memexp.arguments import as_meant, check_arguments, compose_run, composing
 from memexp.config import check
-from memexp.errors import MemexpError
+from memexp.errors import MemexpError, refusals_in_a_line
 from memexp.explain import explained
 from memexp.files import shown
-from memexp.options import end_unread
 from memexp.sweep import Outcome, show_table, stopped_seeds, study_folder
 from memexp.words import language
 
@@ -44,11 +43,12 @@ def job(config: DictConfig) -> Outcome:
     by_us = settings.runtime.choices["hydra/sweeper"] == "memexp"
     with progress.silence(in_sweep and by_us):
         try:
-            with ending.at_once():
-                from memexp import experiment
-            with explained():
-                checked = check(config)  # once more: Hydra's own sweeper does not
-            experiment.run(checked, folder, show_bar=not in_sweep)
+            with refusals_in_a_line():
+                with ending.at_once():
+                    from memexp import experiment
+                with explained():
+                    checked = check(config)  # once more: Hydra's own sweeper does not
+                experiment.run(checked, folder, show_bar=not in_sweep)
             stopped = stopped_seeds(folder)
             if in_sweep and not by_us and stopped:
                 raise MemexpError(stopped)
@@ -66,9 +66,13 @@ def job(config: DictConfig) -> Outcome:
                 raise
             sys.exit(ending.CODE)
     if not in_sweep:
-        with language(checked.lang):
-            show_table([folder], {study_folder(checked)})
-        if stopped:
+        try:
+            with refusals_in_a_line(), language(checked.lang):
+                written = show_table([folder], {study_folder(checked)})
+        except MemexpError as error:
+            log.error("%s", error)
+            sys.exit(1)
+        if stopped or not written:
             sys.exit(1)
     return Outcome()
 
@@ -81,17 +85,15 @@ def main() -> None:
     progress.make_streams_safe()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing its own notes
     try:
-        with ending.in_one_line(INTERRUPTED):
-            try:
-                _main()
-            finally:
-                sys.stdout.flush()
+        with ending.in_one_line(INTERRUPTED), refusals_in_a_line():  # Hydra, too, writes into the run folder
+            _main()
+            sys.stdout.flush()
     except MemexpError as error:
         sys.exit(f"memexp: {error}")
-    except BrokenPipeError:
-        end_unread()
-    except OSError as error:  # Hydra writes into the run folder before the run begins
-        sys.exit(f"memexp: cannot use {error.filename or 'the run folder'}: {error.strerror}; mend that, and try again")
+    except BrokenPipeError:  # whoever read the output has gone, as head does
+        sys.exit(1)
+    finally:
+        progress.let_go_of_streams()
 
 
 def _main() -> None:

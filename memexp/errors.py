@@ -1,8 +1,9 @@
 """The one kind of error that is the user's to mend: shown as a single line, without a traceback."""
 
+import contextlib
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from memexp.escaping import plain
 
@@ -54,3 +55,33 @@ def some(names: Iterable[object], most: int = 12) -> str:
     """List names for an error message of one line."""
     shown = [str(name) for name in names]
     return " | ".join(shown[:most]) + (f" | and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def refused(error: BaseException) -> str:
+    """Say in a line what the operating system refuses; nothing for an error of another kind.
+
+    Whoever writes or reads a file says so himself, and better; this is for all else: a library that does not fit into
+    memory, a terminal that is gone, standard output on a full disk.
+    """
+    if isinstance(error, ValueError) and isinstance(error.__cause__, OSError):  # logging's of its file
+        error = error.__cause__
+    said = (str(error).splitlines() or [""])[0]
+    memory = ("failed to map segment", "allocate memory", "not enough memory", "can't start new thread")
+    if isinstance(error, MemoryError) or (not isinstance(error, OSError) and any(part in said for part in memory)):
+        return f"there is too little memory{said and f' ({said})'}; give fewer seeds, smaller models or fewer jobs"
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        of = f"use {error.filename}" if error.filename else "read a file, or write one or what is shown"
+        return f"cannot {of}: {error.strerror or said}; mend that, and try again"
+    return ""
+
+
+@contextlib.contextmanager
+def refusals_in_a_line() -> Iterator[None]:
+    """Turn what the operating system refuses into a `MemexpError`, see `refused`."""
+    try:
+        yield
+    except (OSError, MemoryError, ImportError, RuntimeError, ValueError) as error:
+        reason = refused(error)
+        if not reason:
+            raise
+        raise MemexpError(reason) from error

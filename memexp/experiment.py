@@ -239,10 +239,10 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> Runner:
     sealed: dict[str, Seal] = {}
     if (folder / record.LAST).exists():
         sealed = runner.load_checkpoint(folder / record.LAST)
-        if record.WRITTEN in sealed:
-            record.read_beginning(folder / record.WRITTEN, sealed[record.WRITTEN])
         log.info("going on after update %d of %d", runner.iteration, this.updates)
     history = record.History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY))
+    if not sealed or sealed[record.HISTORY][1]:  # a checkpoint of before memexp sealed does not know this file
+        _cut_off(folder / record.WRITTEN, sealed.get(record.WRITTEN))
     log.info(
         "%s: %d seeds, %d updates, %d parameters a seed, on %s",
         this.name, len(config.seeds), this.updates, this.model.parameter_count, this.device,
@@ -269,6 +269,21 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> Runner:
     history.flush()
     runner.save_model(folder / record.BEST)
     return runner
+
+
+def _cut_off(path: Path, seal: Seal | None) -> None:
+    """Take from what a run wrote while it trained what came after its last checkpoint: it is written again.
+
+    Raises:
+        RecordError: the part before is not what was sealed, or the file cannot be written or removed.
+    """
+    if seal is not None:
+        record.write_bytes(path, record.read_beginning(path, seal))
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RecordError(f"cannot remove {path}: {error.strerror}; mend that, and give the same command") from error
 
 
 def _summary(this: Run, runner: Runner) -> dict[str, Any]:

@@ -2,18 +2,17 @@
 
 import dataclasses
 import inspect
-import os
 import sys
 import unicodedata
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memexp import ending, progress
-from memexp.errors import ConfigError, MemexpError, nearest
+from memexp.errors import ConfigError, MemexpError, nearest, refusals_in_a_line
 from memexp.explain import explain
 from memexp.fields import check_ranges, refuse_nothing
 from memexp.files import expanded
@@ -28,21 +27,17 @@ def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> No
     """Run ``python -m memexp.<name>``: read its options, do it, exit with what it returns; an error is one line."""
     progress.make_streams_safe()
     try:
-        with ending.in_one_line(f"memexp.{name}: interrupted"):
+        with ending.in_one_line(f"memexp.{name}: interrupted"), refusals_in_a_line():
             code = do(read_options(schema, sys.argv[1:], f"python -m memexp.{name}"))
             sys.stdout.flush()
     except MemexpError as error:
         sys.exit(f"memexp.{name}: {error}")
-    except BrokenPipeError:
-        end_unread()
+    except BrokenPipeError:  # whoever read the output has gone, as head does
+        sys.exit(1)
+    finally:
+        progress.let_go_of_streams()
     if code:
         sys.exit(code)
-
-
-def end_unread() -> NoReturn:
-    """Exit when whoever read the output has gone, as ``head`` does."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
-    sys.exit(1)
 
 
 def read_options(schema: type[T], arguments: list[str], command: str) -> T:

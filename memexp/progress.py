@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,10 +36,28 @@ class TerminalHandler(logging.Handler):
 
 
 def make_streams_safe() -> None:
-    """Let a character that a stream cannot show, as 分 on a redirected one of Windows, be shown as an escape."""
+    """Let a character that a stream cannot show, as 分 on a redirected one of Windows, be shown as an escape.
+
+    A stream that is closed leads nowhere from here on; otherwise the next file that is opened would be in its place.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def let_go_of_streams() -> None:
+    """Lead a stream nowhere that cannot be written: its reader has gone, or its disk is full. Python would complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say(text: str) -> None:
@@ -84,7 +103,8 @@ def read_progress(folder: Path) -> float:
     for paths in ((folder / PROGRESS,), folder.glob(f"*/{PROGRESS}")):  # of the run, or of some of its seeds
         for path in paths:
             with contextlib.suppress(OSError, ValueError):
-                return float(path.read_text(encoding="utf-8"))
+                share = float(path.read_text(encoding="utf-8"))
+                return share if 0 <= share <= 1 else 0.0  # of a damaged file, no share
     return 0.0
 
 

@@ -154,7 +154,7 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
     complete = [job for job in possible if record.is_complete(job.folder)]
     with ending.at_once():
         with language(next((job.lang for job in complete), "en")):
-            show_table([job.folder for job in complete], {job.study for job in complete})
+            written = show_table([job.folder for job in complete], {job.study for job in complete})
         drawn = interrupted or draw(complete, again=bool(left))
     for job in complete:
         job.error = job.error or stopped_seeds(job.folder)
@@ -163,7 +163,7 @@ def run(jobs: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcome]])
         say(f"\ninterrupted; {len(unfinished)} of {len(jobs)} runs are left: the same command goes on where they were")
         return 130
     _name_unfinished(unfinished, len(jobs))
-    return 1 if unfinished or not drawn else 0
+    return 1 if unfinished or not (drawn and written) else 0
 
 
 def _find_fonts(jobs: Sequence[Job]) -> None:
@@ -236,18 +236,22 @@ def study_folder(config: DictConfig) -> Path:
     return Path(config.outputs_dir, config.study).resolve()
 
 
-def show_table(folders: list[Path], studies: Collection[Path]) -> None:
+def show_table(folders: list[Path], studies: Collection[Path]) -> bool:
     """Print the table of these complete runs, study by study; write that of each whole study to results.csv.
 
     Args:
         folders: of the runs.
         studies: the folders that belong to a study, see `study_folder`: no file is written into any other.
+
+    Returns:
+        Whether the tables could be written.
     """
     if not folders:
-        return
+        return True
     from memexp.results import tables
     from memexp.results.collect import collect
 
+    well = True
     for study in sorted({shown(folder.parent) for folder in folders}):
         found = collect([folder for folder in folders if shown(folder.parent) == study])
         if found.rows.empty:
@@ -261,6 +265,8 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> None:
             say(f"all runs of the study, seed by seed: {write_results(study)}")
         except MemexpError as error:
             say(str(error))
+            well = False
+    return well
 
 
 def draw(jobs: Sequence[Job], again: bool = True) -> bool:

@@ -18,6 +18,8 @@ from memexp.training import machine
 
 machine.prepare()
 
+pytest_plugins = ["faults.tally"]  # the option that writes the table of the fault tests
+
 
 #: The files that take longest go first, so that no core waits for one of them at the end; the others follow as found.
 LONGEST = (

@@ -148,6 +148,35 @@ def test_a_run_that_ended_before_its_summary_is_not_trained_again(
     assert (ended / record.BEST).read_bytes() == (whole / record.BEST).read_bytes()
 
 
+@pytest.mark.parametrize("later", [b"2\tthe wrong\n", b"2\tth\xff", b"x\ty\n", b"\n"], ids=repr)
+def test_what_a_text_wrote_after_the_last_checkpoint_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: bytes
+):
+    """It may be damaged: no seal knows it yet. So it is before the first checkpoint."""
+    text = ("task=char_lm", "length=8", "model.hidden_size=3", "batch_size=16", "seeds=2", "epochs=2")
+    writes = ("task.max_chars=600", "task.prefixes=[the]", "task.pred_period=1", "checkpoint_seconds=0")
+    config = config_of(*text, *writes, f"datasets_dir={tmp_path}/data")
+    whole, killed, begun = tmp_path / "whole", tmp_path / "killed", tmp_path / "begun"
+    run(config, whole)
+    save = Runner.save_checkpoint
+
+    def save_first(runner: Runner, *arguments: Any) -> None:
+        if runner.iteration > 6:
+            raise SystemExit
+        save(runner, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "save_checkpoint", save_first)
+        with pytest.raises(SystemExit):
+            run(config, killed)
+    begun.mkdir()
+    for folder in (killed, begun):
+        with (folder / record.WRITTEN).open("ab") as file:
+            file.write(later)
+        run(config, folder)
+        assert (folder / record.WRITTEN).read_bytes() == (whole / record.WRITTEN).read_bytes()
+
+
 LONGER = ("length=4", "seeds=2", "epochs=3", "model=srn", "checkpoint_seconds=0", "eval_steps=10")
 
 

@@ -20,8 +20,9 @@ def test_the_share_done_is_noted_and_read(tmp_path: Path):
     assert progress.read_progress(tmp_path) == 0
     progress.progress_file(tmp_path, 200, every=0)(50)
     assert progress.read_progress(tmp_path) == 0.25
-    (tmp_path / progress.PROGRESS).write_text("half")
-    assert progress.read_progress(tmp_path) == 0
+    for damaged in ("half", "4.2500", "-0.2500", "nan", "inf", ""):
+        (tmp_path / progress.PROGRESS).write_text(damaged)
+        assert progress.read_progress(tmp_path) == 0
 
 
 def test_it_is_noted_once_in_a_while_only(tmp_path: Path):

@@ -5,9 +5,7 @@ They take seconds for each MB, so they are kept beside the data and computed onc
 
 import gzip
 import hashlib
-import json
 import lzma
-import math
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +15,7 @@ import numpy as np
 
 from memexp import progress
 from memexp.files import write_atomically
+from memexp.results import seals
 from memexp.tasks.text.characters import numbers
 
 ORDERS = ("unigram", "bigram", "trigram")
@@ -163,12 +162,12 @@ def kept(train: str, held_out: str, symbols: int, folder: Path) -> dict[str, flo
     for part in (train, held_out, f"{symbols} {VERSION} {zlib.ZLIB_RUNTIME_VERSION}"):
         of.update(hashlib.sha256(part.encode()).digest())
     path = folder / FOLDER / f"{of.hexdigest()}.json"
-    with suppress(OSError, ValueError, TypeError):
-        found = json.loads(path.read_bytes())
-        if [*found] == [*ORDERS, *COMPRESSORS] and all(map(math.isfinite, found.values())):
-            return {name: float(bits) for name, bits in found.items()}
+    with suppress(OSError, ValueError, RecursionError):
+        found, state = seals.from_json(path.read_bytes())
+        if state == "sealed" and [*found] == [*ORDERS, *COMPRESSORS]:
+            return found
     found = floors(train, held_out, symbols)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(found, indent=1).encode())
+        write_atomically(path, seals.to_json(found))
     return found

@@ -79,9 +79,10 @@ def note(
     if not prefixes:
         return
     path = folder / record.WRITTEN
-    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    # a run that goes on from a checkpoint may have written this already
-    kept = [line for line in before if int(line.partition("\t")[0]) < epoch]
+    before = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    # a run that goes on from a checkpoint of before memexp sealed may have written this already
+    epochs = (line.partition("\t")[0] for line in before)
+    kept = [line for line, of in zip(before, epochs, strict=True) if of.isdecimal() and int(of) < epoch]
     for prefix, codes in prefixes:
         text = prefix + "".join(vocabulary[code] for code in go_on(model, codes, length))
         text = text.replace("\\", r"\\").replace("\n", r"\n")

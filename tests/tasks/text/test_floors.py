@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from memexp import progress
+from memexp.results import seals
 from memexp.tasks.text import floors as module
 from memexp.tasks.text.floors import compressed_bits, floors, kept, ngram_bits
 
@@ -136,7 +137,7 @@ def test_a_text_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found = kept("aabba" * 9, "abab", 2, tmp_path / "new")
     assert found == floors("aabba" * 9, "abab", 2)
     (path,) = (tmp_path / "new" / "floors").iterdir()
-    assert json.loads(path.read_bytes()) == found
+    assert seals.from_json(path.read_bytes()) == (found, "sealed")
     monkeypatch.setattr(module, "floors", never)
     assert kept("aabba" * 9, "abab", 2, tmp_path / "new") == found
     for other in (("aabba" * 9 + "a", "bab", 2), ("aabba" * 8, "abab", 2), ("aabba" * 9, "abab", 3)):
@@ -148,7 +149,9 @@ def test_a_text_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[1]", b"null", b"{}", b"\xff", b'{"unigram": 1.0}', "gone", "null", "NaN", '"2"'], ids=str
+    "damage",
+    [b"", b"{", b"[1]", b"null", b"{}", b"\xff", b'{"unigram": 1.0}', b"[" * 9999, "gone", "null", "NaN", '"2"', "2.5"],
+    ids=lambda damage: str(damage)[:9],
 )
 def test_a_damaged_file_is_written_anew(tmp_path: Path, damage: bytes | str):
     found = kept("aabba" * 9, "abab", 2, tmp_path)
@@ -158,9 +161,9 @@ def test_a_damaged_file_is_written_anew(tmp_path: Path, damage: bytes | str):
     elif damage == "gone":
         path.unlink()
     else:
-        path.write_text(json.dumps(found).replace(json.dumps(found["xz"]), damage))
+        path.write_text(path.read_text().replace(json.dumps(found["xz"]), damage))
     assert kept("aabba" * 9, "abab", 2, tmp_path) == found
-    assert json.loads(path.read_bytes()) == found
+    assert seals.from_json(path.read_bytes()) == (found, "sealed")
     assert [*path.parent.iterdir()] == [path]
 
 
