@@ -24,6 +24,7 @@ from memexp.config import ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
 from memexp.results import claims, record
+from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
 from memexp.training import joining, machine
 from memexp.training.runner import Runner
@@ -182,7 +183,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             parts = _trained_elsewhere(this)
             summary = _join(this, parts, held, show_bar) or _summary(this, _train(this, held, show_bar))
             held.check()
-            record.write_json(folder / record.SUMMARY, summary)
+            summary = record.write_summary(folder, summary)
     for rest in folder.glob(f"{joining.REST}-*"):  # of a run that was joined, now or before a kill
         shutil.rmtree(rest, ignore_errors=True)
     with suppress(OSError):
@@ -225,11 +226,13 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> Runner:
     """Train, from the last checkpoint if there is one, and save the best weights; return the runner."""
     config, folder, task = this.config, this.folder, this.task
     runner = build_runner(this)
-    history_bytes = 0
+    sealed: dict[str, Seal] = {}
     if (folder / record.LAST).exists():
-        history_bytes = runner.load_checkpoint(folder / record.LAST)
+        sealed = runner.load_checkpoint(folder / record.LAST)
+        if record.WRITTEN in sealed:
+            record.read_beginning(folder / record.WRITTEN, sealed[record.WRITTEN])
         log.info("going on after update %d of %d", runner.iteration, this.updates)
-    history = record.History(folder / record.HISTORY, list(config.seeds), history_bytes)
+    history = record.History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY))
     log.info(
         "%s: %d seeds, %d updates, %d parameters a seed, on %s",
         this.name, len(config.seeds), this.updates, this.model.parameter_count, this.device,

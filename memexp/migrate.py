@@ -176,7 +176,8 @@ def migrate(folder: Path) -> bool:
             summary = record.read_json(folder / record.SUMMARY)
             if summary.get("format") == 1:
                 try:
-                    record.write_json(folder / record.SUMMARY, new_summary(summary))
+                    sealed_later = [record.SUMMARY, *record.seals_of(folder)]  # nobody knows whether it is as it was
+                    record.write_summary(folder, new_summary(summary), sealed_later)
                 except (KeyError, TypeError, AttributeError) as error:
                     reason = f"{type(error).__name__}: {error}"
                     raise RecordError(f"{folder / record.SUMMARY} is damaged ({reason})") from error

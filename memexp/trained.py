@@ -146,6 +146,8 @@ def load(folder: Path, weights: str = "best") -> TrainedRun:
         raise RecordError(f"{folder} is not a finished run; give the command that started it again to go on")
     path = folder / record.SUMMARY
     summary = record.read_summary(folder)
+    if record.SEALED not in summary:
+        record.say_unsealed(folder.resolve().parent)
     try:
         config = typed(OmegaConf.create(summary["config"]))
         record.check_sources(folder, dict.fromkeys(record.CLASSES) | sources(config))
@@ -171,7 +173,7 @@ def _load_weights(run: TrainedRun, weights: str) -> None:
         raise RecordError(
             f"{path} is missing: this record came without weights; train the run with another study=NAME to have them"
         )
-    content = checkpoints.load(path, kind)
+    content = checkpoints.load(path, kind, sealed=run.summary.get(record.SEALED))
     content = content if weights == "best" else content["training"]
     reading = run.reading
     # What gives the weights their meaning, if anything does: the characters of a language model.

@@ -1,9 +1,10 @@
 """What several tests use: cells and models, their equations once more, tasks, and the command line in a folder."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -239,12 +240,13 @@ def make_run(
         task: the settings of its task; None for digit sums.
         summary: what else the record says, or says otherwise.
     """
+    rows = [seed_row(0), seed_row(1, 0.7)] if seeds is None else seeds
     digit_sum = {"_target_": "memexp.tasks.digit_sum.DigitSum", "name": "digit_sum", "sampling": "fixed"}
     config = {
         "length": length,
         "task": task or digit_sum,
         "model": {"_target_": f"memexp.models.{model.upper()}", "name": model, "hidden_size": 4},
-        "seeds": [0, 1],
+        "seeds": [row["seed"] for row in rows],
         "lr": 0.1,
         "clip": None,
         "study": study.name,
@@ -253,7 +255,6 @@ def make_run(
     folder = study / f"length={length},model={model}{other}"
     folder.mkdir(parents=True)
     record.write_json(folder / record.CONFIG, record.identity(config, "hash"))
-    rows = [seed_row(0), seed_row(1, 0.7)] if seeds is None else seeds
     content = {
         "format": record.FORMAT,
         "title": model.upper(),
@@ -273,8 +274,20 @@ def make_run(
         "seeds": rows,
         "test_right": {str(row["seed"]): "0101" for row in rows},
     }
-    record.write_json(folder / record.SUMMARY, content | summary)
+    record.write_summary(folder, content | summary)
     return folder
+
+
+def write_history(folder: Path, rows: Iterable[tuple[object, ...]]) -> None:
+    """Give a record that `make_run` wrote a history."""
+    lines = [record.HISTORY_COLUMNS, *rows]
+    (folder / record.HISTORY).write_text("".join(f"{','.join(map(str, line))}\n" for line in lines), encoding="utf-8")
+    reseal(folder)
+
+
+def reseal(folder: Path) -> None:
+    """Seal the files of a run anew, whatever they hold: what was done to them is not what a test is about."""
+    record.write_summary(folder, json.loads((folder / record.SUMMARY).read_text(encoding="utf-8")))
 
 
 def axes() -> Axes:

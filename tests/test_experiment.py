@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import math
 import os
 import re
@@ -84,7 +83,7 @@ def test_the_record_says_what_the_task_says(task: str, tmp_path: Path):
     config = config_of(f"task={task}", "model=srn", *sizes, f"datasets_dir={tmp_path}/data")
     summary = run(config, tmp_path / "run")
     built = build_task(config)
-    assert json.loads((tmp_path / "run/summary.json").read_text()) == summary
+    assert record.read_summary(tmp_path / "run") == summary
     assert summary["interface"] == dataclasses.asdict(built.interface)
     assert (summary["about"], summary["floors"]) == (built.about(), built.floors())
     assert (summary["title"], summary["trained_on"]) == ("SRN", built.trained_on)

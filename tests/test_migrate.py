@@ -78,7 +78,9 @@ def test_a_complete_run_is_complete_afterwards(tmp_path: Path, overrides: tuple[
         run(old, *overrides)
     assert migrate.migrate(old)
     assert record.read_json(old / record.CONFIG) == record.read_json(folder / record.CONFIG)
-    assert record.read_summary(old) == as_then(record.read_summary(folder))
+    carried = record.read_summary(old)
+    assert carried.pop("sealed_later") == sorted([record.SUMMARY, *carried["sealed"]])  # what it was nobody knows
+    assert carried == as_then(record.read_summary(folder)) | {"sealed": record.seals_of(old)}
     for name in (record.HISTORY, record.BEST):
         assert (old / name).read_bytes() == (folder / name).read_bytes()
     assert run(old, *overrides) == record.read_summary(old)  # skipped: it is the run of this command
@@ -128,5 +130,5 @@ def test_what_cannot_be_carried_over_is_named_and_the_rest_is(tmp_path: Path, in
     (damaged / record.SUMMARY).write_text("{")
     printed = in_process(migrate.main, f"outputs_dir={tmp_path / 'outputs'}", "study=a")
     assert printed == "1"  # the exit code
-    assert record.read_summary(good) == as_then(record.read_summary(whole))
+    assert record.read_summary(good)["seeds"] == record.read_summary(whole)["seeds"]
     assert (damaged / record.SUMMARY).read_text() == "{"

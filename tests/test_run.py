@@ -17,7 +17,7 @@ import torch
 from helpers import CommandLine
 
 from memexp.errors import RecordError
-from memexp.results import claims
+from memexp.results import claims, record
 
 pytestmark = pytest.mark.slow
 
@@ -170,7 +170,7 @@ def test_a_folder_of_another_run_is_not_touched(memexp: CommandLine, tmp_path: P
     folder = run_folder(tmp_path, "epochs=2,length=4,model=lstm,seeds=2")
     before = {name: (folder / name).read_bytes() for name in ("summary.json", "memexp.log", ".hydra/config.yaml")}
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "lr": 0.5}))
+    record.write_json(folder / "config.json", {**config, "lr": 0.5})
     result = memexp("length=4", *TINY)
     assert result.returncode == 1
     assert "holds another run: lr is 0.5 there, 0.001 now" in result.stderr

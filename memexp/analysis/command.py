@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from memexp.analysis import common
-from memexp.errors import Complaints, ConfigError
+from memexp.errors import Complaints, ConfigError, RecordError
 from memexp.fields import ranged
 from memexp.files import Collection
 from memexp.fonts import speaking
@@ -79,7 +79,15 @@ def _analyse_task(
     task: str, study: Study, histories: Histories, outputs: Path, files: Collection, within: str, criterion: float
 ) -> Iterator[str]:
     """Write the tables and figures of the runs of one task ``within`` a folder; yield the names of the files."""
-    module = drawn_by(task)
+    try:
+        yield from _draw_task(drawn_by(task), study, histories, outputs, files, within, criterion)
+    except KeyError as error:
+        raise RecordError(f"the records of {task} lack {error}; leave those that memexp did not write out") from error
+
+
+def _draw_task(
+    module: Any, study: Study, histories: Histories, outputs: Path, files: Collection, within: str, criterion: float
+) -> Iterator[str]:
     files.table(f"{within}seeds.csv", study.rows.drop(columns=["axis", "line"]))
     table = tables.results(study.rows, study.settings, study.shown)
     files.table(f"{within}results.csv", table, tables.four_digits)

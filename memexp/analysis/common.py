@@ -22,6 +22,7 @@ from memexp.words import labelled, named, tr
 
 EXPLODING_UPDATES, CLIPPED_UPDATES = 40, 100  # that are drawn of the gradients' norms, as in the book's 6.8 and 6.9
 
+MOST_PANELS = 60  # of runs in a figure; more could not be told apart, and would take minutes
 MAGNITUDES = 100.0  # losses that go down by more than this are drawn on a log axis
 
 Drawings = dict[str, Callable[[], Figure | None]]
@@ -106,13 +107,19 @@ def draw_scores(study: Study) -> Figure:
     return figure
 
 
+def some_of(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the first runs, as many as have panels of their own in a figure, and a remark if that is not all."""
+    note = "\n" + tr(f"the first {MOST_PANELS} of {len(runs)} runs") if len(runs) > MOST_PANELS else ""
+    return runs.head(MOST_PANELS), note
+
+
 @own_style()
 def draw_curves(study: Study, histories: Histories) -> Figure:
     """Draw train and dev loss against updates, with the floors: a row of Axes for each label, a column for each length.
 
     A label that has several runs of a length has a row for each.
     """
-    runs = told_apart(study.rows).drop_duplicates(["study", "run"])
+    runs, note = some_of(told_apart(study.rows).drop_duplicates(["study", "run"]))
     lengths = sorted(runs["length"].unique())
     place = runs.groupby(["label", "length"], sort=False).cumcount()
     lines = [of_line for _, of_line in runs.groupby(["label", place], sort=False)]
@@ -137,7 +144,7 @@ def draw_curves(study: Study, histories: Histories) -> Figure:
     if largest > MAGNITUDES * smallest:
         axes[0, 0].set(yscale="log", ylim=(0.7 * smallest, 1.5 * largest))  # the others share it
         axes[0, 0].yaxis.set_major_formatter(curves.POWERS)
-    curves.finish(figure, tr("Mean over seeds, 95 % interval, each seed;\ndashed: what simple answers reach"))
+    curves.finish(figure, tr("Mean over seeds, 95 % interval, each seed;\ndashed: what simple answers reach") + note)
     return figure
 
 
@@ -155,7 +162,7 @@ def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Fig
 
     A row of Axes for each label, a column for each parameter.
     """
-    runs = told_apart(rows[rows["length"] == length]).drop_duplicates(["study", "run"])
+    runs, note = some_of(told_apart(rows[rows["length"] == length]).drop_duplicates(["study", "run"]))
     runs = runs.sort_values("clip", na_position="first", kind="stable")
     noted = {run["label"]: read_gradients(histories[run["study"], run["run"]]) for run in runs.to_dict("records")}
     noted = {label: table for label, table in noted.items() if len(table)}
@@ -178,7 +185,7 @@ def draw_gradients(rows: pd.DataFrame, histories: Histories, length: int) -> Fig
         line[0].set_ylabel(fitted(f"{label}\n{tr('L2 norm')}", 2.3, 8), fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel(tr("updates"))
-    curves.finish(figure, tr(f"length {length}: each seed, and their median"))
+    curves.finish(figure, tr(f"length {length}: each seed, and their median") + note)
     return figure
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from memexp.analysis.common import Drawings, gradient_drawings
+from memexp.analysis.common import Drawings, gradient_drawings, some_of
 from memexp.canvas import Figure, own_style
 from memexp.figures import curves
 from memexp.figures.lettering import entitled, fitted
@@ -159,7 +159,7 @@ def draw_bits(rows: pd.DataFrame, axis: str = "length") -> Figure:
 @own_style()
 def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
     """Draw the loss curves of one label's runs, an Axes for each length."""
-    runs = runs.drop_duplicates("run").sort_values("length")
+    runs, note = some_of(runs.drop_duplicates("run").sort_values("length"))
     columns = min(3, len(runs))
     figure, axes = curves.new_figure(math.ceil(len(runs) / columns), columns)
     for ax, run in zip(axes.flat, runs.to_dict("records"), strict=False):
@@ -172,7 +172,7 @@ def draw_loss(runs: pd.DataFrame, histories: Histories, title: str) -> Figure:
         ax.set_xlabel(tr("updates"))
     curves.hide_rest(axes, len(runs))
     mean = tr(f"mean over {len(set(history['seed']))} seeds, 95 % interval, and each seed")
-    curves.finish(figure, f"{title}\n{mean}")
+    curves.finish(figure, f"{title}\n{mean}{note}")
     return figure
 
 

@@ -4,24 +4,19 @@
 the one nn.GRU computes; ``gru_reset_before`` is the book's, which is also memexp's default.
 """
 
-import itertools
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter as wall_clock
 
 import torch
 
-from memexp.bench import contest, digit_sum, text, text_memory
+from memexp.bench import collection, contest, digit_sum, text, text_memory
 from memexp.bench.contest import LAYER_MODELS, MODELS
 from memexp.errors import ConfigError, RecordError
 from memexp.fields import ranged
 from memexp.options import run_command
-from memexp.results import record, tables
-from memexp.results.collect import collect
 from memexp.training import machine
 
-OF_DIGIT_SUMS = ("lengths", "growth", "figure", "folders")  # options that mean nothing to text=true
+OF_DIGIT_SUMS = ("lengths", "growth", "figure")  # options that mean nothing to text=true
 OF_MEMORY = ("text_memory", "sizes", "units", "output", "seeds", "models")  # those that mean something to text_memory
 
 
@@ -58,38 +53,8 @@ class Options:
     figure: str = ranged(
         default="images/bench_growth.png", path=True, about="where the figure of that goes, and its CSV"
     )
-    folders: int = ranged(0, default=0, about="also time how this many run folders are collected into one table")
+    folders: int = ranged(0, default=0, about="time instead how this many made-up run folders are collected and drawn")
     quick: bool = ranged(default=False, about="a run of seconds, to see that all works; its times mean little")
-
-
-def collection(folders: int) -> str:
-    """Time what a study costs to read: ``folders`` synthetic run folders of ten seeds each, made for this and removed.
-
-    Times are of the clock on the wall, with the files in the system's cache, as they are after a sweep.
-    """
-    scores = {f"{split}_{what}": 0.5 for split in ("dev", "test", "exact") for what in ("loss", "accuracy")}
-    with tempfile.TemporaryDirectory() as home:
-        for k in range(folders):
-            config = {"length": 10, "lr": k / folders, "task": {"sampling": "fixed"}, "model": {"name": "lstm"}}
-            seeds = [{"seed": seed, "diverged_at": None, **scores} for seed in range(10)]
-            right = {str(seed): "01" * 50 for seed in range(10)}
-            shown = {f"{split}_accuracy": True for split in ("dev", "test", "exact")}
-            summary = {
-                "format": record.FORMAT, "title": "LSTM", "hidden_sizes": [32], "seconds": 1.0, "about": {}, "floors":
-                {}, "shown": shown, "config": config, "seeds": seeds, "test_right": right,
-            }  # fmt: skip
-            folder = Path(home, f"length=10,lr={k},model=lstm")
-            folder.mkdir()
-            record.write_json(folder / record.CONFIG, config)
-            record.write_json(folder / record.SUMMARY, summary)
-        times = [wall_clock()]
-        found = collect(record.run_folders(Path(home)))
-        times.append(wall_clock())
-        tables.results(found.rows, found.settings, found.shown)
-        times.append(wall_clock())
-    collected, summarised = (after - before for before, after in itertools.pairwise(times))
-    of = f"{folders} run folders, {len(found.rows)} rows"
-    return f"{of}: collected in {collected:.1f} s, summarised in {summarised:.1f} s"
 
 
 def bench(options: Options) -> None:
@@ -101,6 +66,12 @@ def bench(options: Options) -> None:
     for name in ("models", "lengths", "seeds", "sizes"):
         if getattr(options, name) == []:
             raise ConfigError(f"{name}=[]: nothing to measure")
+    if options.folders:
+        given = [name for name in vars(options) if getattr(options, name) != getattr(Options(), name)]
+        if given != ["folders"]:
+            raise ConfigError(f"folders={options.folders} goes with no other option; leave the others out")
+        print(collection.measure(options.folders))
+        return
     if options.text:
         given = [name for name in OF_DIGIT_SUMS if getattr(options, name) != getattr(Options(), name)]
         if given:
@@ -179,9 +150,6 @@ def _bench_digit_sums(options: Options, output: Path, picture: Path) -> None:
         with own_style():
             digit_sum.growth_figure(growth).savefig(picture, dpi=150)
         print(f"written: {picture}")
-    if options.folders:
-        contest.say(f"the collection of {options.folders} run folders")
-        print(collection(options.folders))
 
 
 def main() -> None:

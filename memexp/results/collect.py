@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from memexp.errors import RecordError
-from memexp.results.record import NOT_COMPARED, SUMMARY, flatten, is_complete, read_failure, read_summary
+from memexp.results import record
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,13 @@ def collect(folders: list[Path]) -> Collected:
     missing: list[str] = []
     for folder in folders:
         try:
-            if not is_complete(folder):
-                missing.append(f"{folder.name}: {read_failure(folder) or 'not finished'}")
+            if not record.is_complete(folder):
+                missing.append(f"{folder.name}: {record.read_failure(folder) or 'not finished'}")
                 continue
-            summary = read_summary(folder)
-            config = {key: value for key, value in flatten(summary["config"]).items() if key != "seeds"}
+            summary = record.read_summary(folder)
+            if record.SEALED not in summary:
+                record.say_unsealed(folder.parent)
+            config = {key: value for key, value in record.flatten(summary["config"]).items() if key != "seeds"}
             about = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
             about["hidden_sizes"] = "+".join(map(str, summary["hidden_sizes"]))
             own = [{"run": folder.name, **about, **summary["about"], **config, **seed} for seed in summary["seeds"]]
@@ -57,16 +59,13 @@ def collect(folders: list[Path]) -> Collected:
                 for name, value in by_name.items()
             ]
             own_shown, own_panels = dict(summary["shown"]), tuple(summary.get("panels", ()))
-        except (KeyError, TypeError, AttributeError) as error:
-            missing.append(f"{folder.name}: {SUMMARY} is damaged ({type(error).__name__}: {error})")
-            continue
         except RecordError as error:
             missing.append(f"{folder.name}: {str(error).removeprefix(f'{folder} ')}")
             continue
         rows += own
         panels[str(config.get("task.name"))] = own_panels
         floors += own_floors
-        settings |= dict.fromkeys(k for k in config if k not in NOT_COMPARED and not k.endswith("._target_"))
+        settings |= dict.fromkeys(k for k in config if k not in record.NOT_COMPARED and not k.endswith("._target_"))
         shown |= own_shown
     table = pd.DataFrame(rows)
     for name in settings:  # null is a value, and not the same as a setting that a run does not have

@@ -4,23 +4,28 @@ The record is the only seam between training and analysis; this module needs no 
 has to say of its scores and floors stands in the record.
 
 A run folder holds ``config.json`` (the run's identity: its resolved config and a hash of its data), ``history.csv``,
-``best.pt``, ``last.pt``, ``memexp.log``, and ``summary.json``, written last: its presence means complete.
+``best.pt``, ``last.pt``, ``memexp.log``, and ``summary.json``, written last: its presence means complete. It holds the
+seals of the others but the log's; whoever reads one compares it, see `memexp.results.seals`.
 """
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import logging
 import lzma
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memexp.errors import RecordError
 from memexp.files import write_atomically
+from memexp.results import schema, seals
+from memexp.results.seals import Seal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +38,9 @@ FORMAT = 2  # of the files below; another one is refused, with the command that 
 CONFIG, HISTORY, SUMMARY, BEST, LAST = "config.json", "history.csv", "summary.json", "best.pt", "last.pt"
 FAILURE = "failure.txt"  # why the run ended without a summary, in one line; removed when it is started again
 WRITTEN = "written.txt"  # what a language model wrote while it was trained: epoch, tab, text
+FILES = (CONFIG, HISTORY, BEST, LAST, WRITTEN)  # that the summary seals
+SEALED = "sealed"  # in a summary, and in a checkpoint: file -> its seal
+SEALED_LATER = "sealed_later"  # in a summary: files that were sealed by memexp.verify, as they were then
 
 HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 
@@ -53,25 +61,26 @@ class History:
     Args:
         path: the file.
         seeds: the seeds, in the order of the values that `add` gets.
-        size: bytes of an existing file to go on from; what is after them was written after the last checkpoint.
+        seal: of the part of an existing file to go on from; what is after it was written after the last checkpoint.
 
     Raises:
-        RecordError: the file is shorter than ``size``.
+        RecordError: the file does not begin with that part.
     """
 
-    def __init__(self, path: Path, seeds: list[int], size: int = 0) -> None:
+    def __init__(self, path: Path, seeds: list[int], seal: Seal | None = None) -> None:
         self._path, self._seeds = path, seeds
         self._pending = io.StringIO()
         self._latest: dict[tuple[str, str], float] = {}
         self.evaluated_at = -1  # the update after which dev was scored last
         self._writer = csv.writer(self._pending, lineterminator="\n")
-        if size == 0:
+        if seal is None:
+            there = b""
             self._writer.writerow(HISTORY_COLUMNS)
             _guard(path, lambda: write_atomically(path, b""))
-        elif not path.exists() or path.stat().st_size < size:
-            raise RecordError(f"{path} is shorter than its checkpoint says; {remedy(path)}")
         else:
-            os.truncate(path, size)
+            there = read_beginning(path, seal)
+            _guard(path, lambda: os.truncate(path, len(there)))
+        self._size, self._hash = len(there), hashlib.sha256(there)
 
     def add(self, iteration: int, split: str, name: str, values: list[float], active: list[bool]) -> None:
         """Note a value for each seed that is active; on disk after the next `flush`."""
@@ -89,26 +98,33 @@ class History:
         """Return the mean over active seeds of what was noted last; NaN if nothing was."""
         return self._latest.get((split, name), math.nan)
 
-    def flush(self) -> int:
-        """Append what was noted to the file; return its size in bytes."""
+    def flush(self) -> Seal:
+        """Append what was noted to the file; return the seal of the whole.
 
-        def append() -> int:
-            with self._path.open("a", encoding="utf-8", newline="") as file:
-                before = file.tell()
+        Raises:
+            RecordError: it cannot be written, or somebody else has written into it.
+        """
+        content = self._pending.getvalue().encode()
+
+        def append() -> None:
+            with self._path.open("ab") as file:
+                if file.tell() != self._size:
+                    raise RecordError(f"{self._path} was changed by another process; {remedy(self._path)}")
                 try:
-                    file.write(self._pending.getvalue())
+                    file.write(content)
                     file.flush()
                 except OSError:
                     with contextlib.suppress(OSError):
-                        os.truncate(self._path, before)
+                        os.truncate(self._path, self._size)
                     raise
                 os.fsync(file.fileno())
-                return file.tell()
 
-        size = _guard(self._path, append)
+        _guard(self._path, append)
+        self._size += len(content)
+        self._hash.update(content)
         self._pending.seek(0)
         self._pending.truncate()
-        return size
+        return [self._size, self._hash.hexdigest()]
 
 
 def _guard(path: Path, write: Callable[[], T]) -> T:
@@ -136,9 +152,101 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file atomically; NaN and infinities become null."""
-    text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
-    write_text(path, text)
+    """Write a JSON file atomically, with its seal; NaN and infinities become null."""
+    write_bytes(path, seals.to_json(_finite(content)))
+
+
+def write_summary(folder: Path, summary: dict[str, Any], sealed_later: Iterable[str] = ()) -> dict[str, Any]:
+    """Write the summary of a run, with the seals of its other files: from now on it is complete. Return it.
+
+    Args:
+        folder: the run folder.
+        summary: without seals.
+        sealed_later: files that are not as the run wrote them, or of which that is not known.
+    """
+    later = {SEALED_LATER: sorted(sealed_later)} if sealed_later else {}
+    whole: dict[str, Any] = _finite({**summary, SEALED: seals_of(folder), **later})
+    write_json(folder / SUMMARY, whole)
+    return whole
+
+
+def seals_of(folder: Path, names: Iterable[str] = FILES) -> dict[str, Seal]:
+    """Return the seals of those files of a run that are there."""
+    return {name: seals.seal_of(_content(path)) for name in names if (path := path_of(folder, name)).exists()}
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """Return the path of a file of a run; a history may be compressed, to an eighth of its size, for keeping."""
+    path, compressed = folder / name, folder / f"{name}.xz"
+    return compressed if name == HISTORY and compressed.exists() and not path.exists() else path
+
+
+def _content(path: Path) -> bytes:
+    """Read a file, which may be compressed.
+
+    Raises:
+        RecordError: it cannot be read, or is damaged.
+    """
+    try:
+        content = path.read_bytes()
+        return lzma.decompress(content) if path.suffix == ".xz" else content
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}") from error
+    except (EOFError, lzma.LZMAError) as error:
+        raise RecordError(f"{path} is damaged ({error}); {remedy(path)}") from error
+
+
+def read_bytes(folder: Path, name: str, sealed: Mapping[str, Seal] | None) -> bytes:
+    """Read a file of a run.
+
+    Args:
+        folder: the run folder.
+        name: of the file.
+        sealed: the seals in the summary of a complete run; None where there are none: it is taken as it is.
+
+    Raises:
+        RecordError: it cannot be read, or is not what was sealed.
+    """
+    path = path_of(folder, name)
+    content = _content(path)
+    if sealed is not None:
+        difference = seals.broken(content, sealed[name]) if name in sealed else "it was not there when the run ended"
+        if difference:
+            raise RecordError(f"{path} is damaged ({difference}); {remedy(path)}{or_seal(path)}")
+    return content
+
+
+def read_beginning(path: Path, seal: Seal) -> bytes:
+    """Read the part of a file of an unfinished run that its checkpoint knows.
+
+    Raises:
+        RecordError: it cannot be read, or is not what was sealed.
+    """
+    content = _content(path) if path.exists() else b""
+    if len(content) < seal[0]:
+        raise RecordError(f"{path} is shorter than its checkpoint says; {remedy(path)}")
+    content = content[: seal[0]]
+    if seal[1] and seals.broken(content, seal):  # a checkpoint of before has the size alone
+        raise RecordError(f"{path} is damaged (it is not what its checkpoint says); {remedy(path)}")
+    return content
+
+
+def or_seal(path: Path) -> str:
+    """Say how a file of a run that was changed on purpose is sealed anew."""
+    study = path.parent.parent
+    return (
+        "; if it was changed on purpose: "
+        f"python -m memexp.verify outputs_dir={study.parent} study={study.name} seal=true"
+    )
+
+
+@cache  # once for each study
+def say_unsealed(study: Path) -> None:
+    """Say that a study has runs without seals."""
+    log.warning(
+        "%s has runs without seals, as an older memexp wrote them: damage in their files may not be seen; to seal them "
+        "as they are: python -m memexp.verify outputs_dir=%s study=%s seal=true", study, study.parent, study.name,
+    )  # fmt: skip
 
 
 def _finite(value: Any) -> Any:
@@ -155,41 +263,53 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """Read the summary of a complete run.
 
     Raises:
-        RecordError: it is damaged, or in the form of another version.
+        RecordError: it is damaged, holds what cannot be, or is in the form of another version.
     """
-    summary = read_json(folder / SUMMARY)
-    check_format(summary, folder / SUMMARY)
+    path = folder / SUMMARY
+    summary = read_json(path)
+    check_format(summary, path)
+    schema.check(summary, path, remedy(path))
     return summary
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object, without its seal.
 
     Raises:
-        RecordError: the file is damaged.
+        RecordError: the file is damaged, or not what was sealed.
+    """
+    content, state = read_object(path)
+    if state == "broken":
+        raise RecordError(f"{path} is damaged (it is not what was written); {remedy(path)}{or_seal(path)}")
+    return content
+
+
+def read_object(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a JSON object, and whether it is what was sealed, see `memexp.results.seals.from_json`.
+
+    Raises:
+        RecordError: the file is damaged so that it cannot be read.
     """
     try:
-        content = json.loads(path.read_bytes())
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
+        return seals.from_json(path.read_bytes())
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is damaged ({error}); {remedy(path)}") from error
-    return content
 
 
 def remedy(path: Path) -> str:
     """Say what to do about a file of a run folder that is damaged: no more is trained again than has to be."""
     if path.name.startswith(HISTORY):
         return "move the run's folder away, and the command that started the run trains it anew"
-    also = f" and {SUMMARY}" if path.name == BEST else ""
+    complete = path.name in (BEST, LAST, WRITTEN) and path.with_name(SUMMARY).exists()
+    also = f" and {SUMMARY}" if complete else ""
     return f"move it{also} away, and the command that started the run makes it anew"
 
 
 def remove_stale(folder: Path) -> None:
     """Remove what a process that was killed while saving left half written; the folder must be held."""
-    for name in (CONFIG, SUMMARY, BEST, LAST, HISTORY, WRITTEN):
+    for name in (SUMMARY, *FILES):
         for path in folder.glob(f".{name}.*"):
             path.unlink(missing_ok=True)
 
@@ -315,25 +435,27 @@ def check_sources(folder: Path, sources: Mapping[str, str | None]) -> None:
 
 
 def read_history(folder: Path) -> "pd.DataFrame":
-    """Read the history of a run, or the ``history.csv.xz`` that was made of it: columns `HISTORY_COLUMNS`.
+    """Read the history of a complete run, or the ``history.csv.xz`` that was made of it: columns `HISTORY_COLUMNS`.
 
     Raises:
         RecordError: it is missing or damaged.
     """
     import pandas as pd
 
-    path = folder / HISTORY
-    compressed = path.with_name(f"{HISTORY}.xz")  # an eighth of the size, for keeping
-    if compressed.exists() and not path.exists():
-        path = compressed
+    summary = read_summary(folder)
+    content = read_bytes(folder, HISTORY, summary.get(SEALED))
+    path = path_of(folder, HISTORY)
     types = {"iteration": int, "seed": int, "split": str, "name": str, "value": float}
     try:
-        return pd.read_csv(path, dtype=types, usecols=list(HISTORY_COLUMNS))
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, EOFError, lzma.LZMAError) as error:  # pandas' own errors are ValueErrors
-        reason = str(error).strip().splitlines()[0]
+        history = pd.read_csv(io.BytesIO(content), dtype=types, usecols=list(HISTORY_COLUMNS))
+        if not history["seed"].isin([seed["seed"] for seed in summary["seeds"]]).all():
+            raise ValueError("seeds that the run does not have")
+        if (history["iteration"] < 0).any() or not history["split"].isin(["train", "dev"]).all():
+            raise ValueError("an update or a split that cannot be")
+    except (ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RecordError(f"{path} is damaged ({reason}); {remedy(path)}") from error
+    return history
 
 
 def is_complete(folder: Path) -> bool:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from memexp.errors import RecordError
 from memexp.files import write_atomically
-from memexp.results import record
+from memexp.results import record, seals
+from memexp.results.seals import Seal
 
 _MARK = "memexp checkpoint 1"
 
@@ -33,21 +34,29 @@ def save(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
-def load(path: Path, kind: str, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(
+    path: Path, kind: str, device: torch.device | str = "cpu", sealed: Mapping[str, Seal] | None = None
+) -> dict[str, Any]:
     """Read a checkpoint that holds the key ``kind``.
 
+    Args:
+        path: the file.
+        kind: ``weights`` or ``training``.
+        device: where its tensors go.
+        sealed: of a complete run: the seals of its files.
+
     Raises:
-        RecordError: there is none, it is truncated, or it is not one of memexp's.
+        RecordError: there is none, it is truncated, damaged, not what was sealed, or not one of memexp's.
     """
     if not path.exists():
         raise RecordError(f"there is no checkpoint {path}")
     remedy = record.remedy(path)
+    stored = record.read_bytes(path.parent, path.name, sealed)
     try:
-        stored = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror}") from error
-    try:
+        seals.check_zip(stored)
         content = torch.load(io.BytesIO(stored), map_location=device, weights_only=True)
+    except seals.DamagedError as error:
+        raise RecordError(f"{path} is damaged ({error}); {remedy}") from error
     except Exception as error:  # torch raises many kinds for damaged files, none of them documented
         raise RecordError(f"{path} is truncated or not a checkpoint ({type(error).__name__}); {remedy}") from error
     if not isinstance(content, dict) or content.get("format") != _MARK or kind not in content:

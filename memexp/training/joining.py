@@ -20,6 +20,7 @@ from torch import Tensor
 
 from memexp.errors import RecordError
 from memexp.results import record
+from memexp.results.seals import Seal
 from memexp.training import checkpoints
 
 REST = "rest"  # begins the name of a folder in a run folder: the run of the seeds that are nowhere else
@@ -35,6 +36,11 @@ class Part:
     folder: Path
     summary: dict[str, Any]
     seeds: list[int]
+
+    @property
+    def sealed(self) -> Mapping[str, Seal] | None:
+        """The seals of its files; None if it has none."""
+        return self.summary.get(record.SEALED)
 
     @property
     def places(self) -> list[int]:
@@ -101,8 +107,8 @@ def join(parts: Sequence[Part], folder: Path, seeds: Sequence[int], identity: st
     """
     order = [seed for part in parts for seed in part.seeds]
     places = torch.tensor([order.index(seed) for seed in seeds])
-    best = [checkpoints.load(part.folder / record.BEST, "weights") for part in parts]
-    last = [checkpoints.load(part.folder / record.LAST, "training")["training"] for part in parts]
+    best = [checkpoints.load(part.folder / record.BEST, "weights", sealed=part.sealed) for part in parts]
+    last = [checkpoints.load(part.folder / record.LAST, "training", sealed=part.sealed)["training"] for part in parts]
     longest = max(last, key=lambda state: state["iteration"])  # a run whose seeds all stopped has fewer updates
 
     def together(key: str, states: Sequence[Mapping[str, Any]]) -> Any:
@@ -110,19 +116,19 @@ def join(parts: Sequence[Part], folder: Path, seeds: Sequence[int], identity: st
 
     history = _histories(parts, seeds)
     record.write_bytes(folder / record.HISTORY, history)
+    first = next(part for part in parts if seeds[0] in part.seeds)
+    if (first.folder / record.WRITTEN).exists():  # the first seed writes
+        record.write_bytes(folder / record.WRITTEN, record.read_bytes(first.folder, record.WRITTEN, first.sealed))
     state = {
         **longest,
         **{key: together(key, last) for key in BY_SEED},
         "optimizer": {**longest["optimizer"], "state": together("state", [state["optimizer"] for state in last])},
         "identity": identity,
         "seconds": sum(state["seconds"] for state in last),
-        "history_bytes": len(history),
+        record.SEALED: record.seals_of(folder, [record.HISTORY, record.WRITTEN]),
     }
     checkpoints.save(folder / record.LAST, {"training": state})
     checkpoints.save(folder / record.BEST, {**best[0], "weights": together("weights", best)})
-    first = next(part for part in parts if seeds[0] in part.seeds)
-    if (first.folder / record.WRITTEN).exists():  # the first seed writes
-        record.write_bytes(folder / record.WRITTEN, (first.folder / record.WRITTEN).read_bytes())
     return _summary(parts, seeds)
 
 
@@ -145,7 +151,8 @@ def _histories(parts: Sequence[Part], seeds: Sequence[int]) -> bytes:
     noted: list[tuple[int, int, int, list[str]]] = []  # update, which note of it, seed, line
     for part in parts:
         try:
-            lines = list(csv.reader(io.StringIO((part.folder / record.HISTORY).read_text(encoding="utf-8"))))[1:]
+            content = record.read_bytes(part.folder, record.HISTORY, part.sealed)
+            lines = list(csv.reader(io.StringIO(content.decode())))[1:]
             if not {line[1] for line in lines} >= set(map(str, part.seeds)):
                 raise ValueError("seeds are missing in it")
             for _, of_update in groupby(lines, key=lambda line: int(line[0])):
@@ -154,8 +161,6 @@ def _histories(parts: Sequence[Part], seeds: Sequence[int]) -> bytes:
                     note = notes.setdefault((line[2], line[3]), len(notes))
                     if int(line[1]) in part.seeds:
                         noted.append((int(line[0]), note, seeds.index(int(line[1])), line))
-        except OSError as error:
-            raise RecordError(f"cannot read {part.folder / record.HISTORY}: {error.strerror}") from error
         except (ValueError, IndexError) as error:
             raise RecordError(f"{part.folder / record.HISTORY} is damaged ({error})") from error
     text = io.StringIO()

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from memexp.errors import RecordError
+from memexp.results import record
 from memexp.results.record import History
+from memexp.results.seals import Seal
 from memexp.tasks.metrics import Loss, Mean, SequenceAccuracy
 from memexp.tasks.task import Rows
 from memexp.training import checkpoints
@@ -342,13 +344,13 @@ class Runner:
             "running": {name: (mean.total, mean.count) for name, mean in self._running.items()},
             "unread": self._unread,
             "carried": self._carried,
-            "history_bytes": history.flush(),
+            record.SEALED: {record.HISTORY: history.flush(), **record.seals_of(path.parent, [record.WRITTEN])},
             **self.extras,
         }
         checkpoints.save(path, {"training": state})
 
-    def load_checkpoint(self, path: Path) -> int:
-        """Go back to where `save_checkpoint` was; return how many bytes of the history belong to that point.
+    def load_checkpoint(self, path: Path) -> dict[str, Seal]:
+        """Go back to where `save_checkpoint` was; return the seals of what the files of the run were at that point.
 
         Raises:
             RecordError: no, a damaged or a foreign checkpoint, or one of another run.
@@ -358,7 +360,11 @@ class Runner:
             raise RecordError(f"{path} is of another run; move it away to train this one from the start")
         try:
             self._restore(state, path)
-            return int(state["history_bytes"])
+            if record.SEALED not in state:  # as memexp wrote it before it sealed
+                record.say_unsealed(path.parent.parent)
+                return {record.HISTORY: [int(state["history_bytes"]), ""]}
+            sealed: dict[str, Seal] = state[record.SEALED]
+            return sealed
         except (KeyError, ValueError, TypeError) as error:
             raise RecordError(
                 f"{path} was written by another version of memexp ({type(error).__name__}: {error}); "

@@ -1,13 +1,11 @@
 import math
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from helpers import make_run
+from helpers import make_run, write_history
 
 from memexp.analysis import char_lm
 from memexp.errors import Complaints
-from memexp.results import record
 from memexp.results.study import join, load_study, read_histories
 
 
@@ -21,7 +19,7 @@ def make_text(study: Path, model: str, unigram: float) -> Path:
     )
     rows = [(k, seed, "dev", "loss", (5 - k) * math.log(2)) for k in (0, 1) for seed in (0, 1)]
     rows += [(1, seed, "dev", "perplexity", 9.0) for seed in (0, 1)]
-    pd.DataFrame(rows, columns=record.HISTORY_COLUMNS).to_csv(folder / record.HISTORY, index=False)
+    write_history(folder, rows)
     return folder
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import CommandLine, make_run, seed_row
+from helpers import CommandLine, make_run, seed_row, write_history
 
 from memexp.analysis import char_lm, common, digit_sum
 from memexp.analysis import command as analysis
@@ -141,9 +141,7 @@ def test_what_the_records_no_longer_make_is_removed(tmp_path: Path):
     make_run(outputs / "book", 5)
     trial = make_run(outputs / "book", 5, task={"_target_": "own.Copy", "name": "copy"}, shown={"test_accuracy": True})
     for folder in (outputs / "book").iterdir():
-        pd.DataFrame([(0, 0, "dev", "loss", 1.0), (1, 0, "dev", "loss", 0.5)], columns=record.HISTORY_COLUMNS).to_csv(
-            folder / record.HISTORY, index=False
-        )
+        write_history(folder, [(0, 0, "dev", "loss", 1.0), (1, 0, "dev", "loss", 0.5)])
     assert list(analysis.analyse(["book"], outputs, images, Complaints()))
     assert (images / "book" / "copy" / "scores.png").exists()
     (images / "book" / "copy" / "notes.txt").write_text("a user's")
@@ -171,7 +169,7 @@ def test_results_md_explains_the_comparison(tmp_path: Path):
 def test_two_labels_that_differ_only_in_case_have_a_file_each(tmp_path: Path):
     for name, title in (("one", "Leaky"), ("two", "LEAKY")):
         folder = make_run(tmp_path / "book", 5, name, title=title)
-        (folder / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,1\n9,0,dev,loss,0.5\n")
+        write_history(folder, [(0, 0, "dev", "loss", 1.0), (9, 0, "dev", "loss", 0.5)])
     list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints()))
     assert len(list((tmp_path / "images" / "book").glob("loss_leaky*.png"))) == 2
 
@@ -179,7 +177,7 @@ def test_two_labels_that_differ_only_in_case_have_a_file_each(tmp_path: Path):
 def test_a_study_of_which_all_seeds_have_stopped_is_drawn(tmp_path: Path):
     stopped = {**seed_row(0, None, 3), "dev_accuracy": None, "test_accuracy": None, "retained_bits": None}
     folder = make_run(tmp_path / "book", 5, seeds=[stopped])
-    (folder / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,1\n0,0,dev,accuracy,0.1\n")
+    write_history(folder, [(0, 0, "dev", "loss", 1.0), (0, 0, "dev", "accuracy", 0.1)])
     lines = list(analysis.analyse(["book"], tmp_path, tmp_path / "images", Complaints()))
     assert f"written: {tmp_path}/images/book/accuracy.png, .pdf" in lines
     assert "*stopped*" in (tmp_path / "images" / "book" / "results.md").read_text()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import make_run
+from helpers import make_run, write_history
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def make_copy(
     ]
     if gradients:
         rows += [(1, 0, "train", "gradient_norm.U", 2.0), (2, 0, "train", "gradient_norm.U", 3.0)]
-    pd.DataFrame(rows, columns=record.HISTORY_COLUMNS).to_csv(folder / record.HISTORY, index=False)
+    write_history(folder, rows)
     return folder
 
 
@@ -237,7 +237,10 @@ def test_curves_of_several_runs_with_the_same_label_are_all_drawn(tmp_path: Path
         summary = record.read_json(run / record.SUMMARY)
         for place, own in enumerate(summary["seeds"]):
             own["seed"] = seed + place
-        record.write_json(run / record.SUMMARY, summary)
+        summary["config"]["seeds"] = [own["seed"] for own in summary["seeds"]]
+        record.write_summary(run, summary)
+        history = pd.read_csv(run / record.HISTORY)
+        write_history(run, history.assign(seed=history["seed"] + seed).itertuples(index=False))
         run.rename(run.with_name(f"from {seed}"))
     assert [ax.get_title() for ax in visible(drawn(*load(tmp_path, "copies"))["curves"])] == ["SRN, length 10"] * 2
 
@@ -319,3 +322,13 @@ def test_a_task_may_lack_what_another_of_its_study_has(tmp_path: Path, clip: flo
     }
     assert found == {"copy": [0], "echo": [int(stopped is not None)]}
     assert (tmp_path / "images" / "both" / "copy" / "gradients_10.png").exists()
+
+
+def test_of_very_many_runs_some_have_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for length in (10, 20, 30):
+        make_copy(tmp_path / "copies", length, gradients=True)
+    monkeypatch.setattr(common, "MOST_PANELS", 2)
+    figures = drawn(*load(tmp_path, "copies"))
+    assert len(visible(figures["curves"])) == 2
+    assert figures["curves"].get_suptitle().endswith("the first 2 of 3 runs")
+    assert "runs" not in figures["gradients_10"].get_suptitle()

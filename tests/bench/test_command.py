@@ -42,10 +42,6 @@ def test_quick_run(tmp_path: Path):
     assert len(growth) == 3 * 2 * sum(map(len, digit_sum.GROWTH_QUICK.values()))
 
 
-def test_synthetic_run_folders_are_all_collected():
-    assert bench.collection(3).startswith("3 run folders, 30 rows: collected in ")
-
-
 @pytest.mark.parametrize(
     ("argument", "says"),
     [

@@ -83,7 +83,7 @@ def test_quick_run(tmp_path: Path):
             "lengths, growth: not with text=true, which has no such sizes; leave them out",
         ),
         (["figure=a.png"], "figure: not with text=true, "),
-        (["folders=3"], "folders: not with text=true, "),
+        (["folders=3"], "folders=3 goes with no other option; "),
     ],
 )
 def test_what_a_text_does_not_have_is_refused(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers import config_of, python, train_own_task
+from helpers import config_of, python, reseal, train_own_task
 
 from memexp import CONF_DIR, experiment
 from memexp.errors import Complaints, RecordError
@@ -65,7 +65,7 @@ def explore(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def change(run: Path, change: Callable[[dict], None]) -> None:
     summary = json.loads((run / record.SUMMARY).read_text())
     change(summary)
-    (run / record.SUMMARY).write_text(json.dumps(summary))
+    record.write_summary(run, summary)
 
 
 def test_damaged_and_unfinished_runs_are_named_and_left_out(folder: Path, explore: Explore):
@@ -74,7 +74,10 @@ def test_damaged_and_unfinished_runs_are_named_and_left_out(folder: Path, explor
     code, lines = explore("study=small", "seeds=[0,7]", "output=page.html")
     assert code == "1"  # the page is written, but not all that was asked for is in it
     assert len(lines) == 2
-    assert f"left out: small/{srn.name}: outputs/small/{srn.name}/best.pt is truncated" in lines[1] + lines[0]
+    assert (
+        f"left out: small/{srn.name}: outputs/small/{srn.name}/best.pt is damaged (it has 4 bytes"
+        in lines[1] + lines[0]
+    )
     assert f"left out: small/{lstm.name} has no seed 7; it has 0, 1, 2" in lines
     assert [f'"seed":{seed},' in Path("page.html").read_text() for seed in (0, 1)] == [True, False]
     (lstm / "summary.json").unlink()
@@ -175,6 +178,7 @@ def test_seeds_that_stopped_or_are_not_finite(folder: Path, capsys: pytest.Captu
     content = checkpoints.load(run / "best.pt", "weights")
     content["weights"]["layers.0.0.cell.U"][1] = torch.nan
     checkpoints.save(run / "best.pt", content)
+    reseal(run)
     (exported,) = explorer.export_study(study, None, Complaints())
     (seed,) = exported["seeds"]
     assert seed["seed"] == 0
@@ -244,9 +248,10 @@ def test_a_cell_that_the_page_cannot_compute_is_said_in_a_line(
         for file in (record.SUMMARY, record.CONFIG):
             path = folder / "outputs" / "small" / module / file
             path.write_text(path.read_text().replace("memexp.models.cells.SRN", target))
-        identity = record.read_json(path)
+        identity, _ = record.read_object(path)
         identity["model"]["source"] = code_of(getattr(importlib.import_module(module), name))
         record.write_json(path, identity)
+        reseal(path.parent)
     code, lines = explore("study=small", "output=page.html")
     assert code == "1"
     assert sorted(lines) == [

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import KINDS, Command, classifier, config_of, python, randomise, task_of, train_own_task
+from helpers import KINDS, Command, classifier, config_of, python, randomise, reseal, task_of, train_own_task
 from matplotlib.figure import Figure
 
 from memexp import experiment, trained
@@ -81,6 +81,7 @@ def test_arrays_are_those_of_the_first_row_of_the_first_seed():
 def test_zero_weights_leave_gates_half_open_and_cells_empty(run_folder: Path, command: Command):
     weights = checkpoints.load(run_folder / record.BEST, "weights")["weights"]
     checkpoints.save(run_folder / record.BEST, {"weights": {k: torch.zeros_like(v) for k, v in weights.items()}})
+    reseal(run_folder)
     shown = command("length=4", "averages=false", "sequence=[1,2,0,9]")
     assert "answer 0 with probability 0.053; truth 3 with probability 0.053 (wrong)" in shown
     with np.load(f"images/book/gates/{RUN},seed=0/1209/trace.npz") as arrays:
@@ -237,7 +238,7 @@ def test_weights_from_before_training_are_warned_of(
     path = run_folder / record.SUMMARY
     summary = json.loads(path.read_text())
     summary["seeds"][1]["best_iteration"] = update
-    path.write_text(json.dumps(summary))
+    record.write_summary(run_folder, summary)
     monkeypatch.setattr(sys, "argv", ["gates", "length=4", "seed=1", "averages=false", "names=[cell_state]"])
     gates.main()
     warning = "memexp.gates: warning: the best weights of seed 1 are those before training; before and after are the "

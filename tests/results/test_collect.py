@@ -39,7 +39,7 @@ def test_collect_lists_what_is_missing_with_the_reason(tmp_path: Path):
     assert missing[1].endswith(": the disk is full")
     assert "summary.json is damaged" in missing[2]
     assert "was written by memexp 0.1; carry it over with: python -m memexp.migrate " in missing[3]
-    assert "summary.json is damaged (KeyError: 'config')" in missing[4]
+    assert "summary.json is damaged (title is missing)" in missing[4]
 
 
 def test_collected_says_what_its_columns_are(tmp_path: Path):
@@ -89,6 +89,6 @@ def test_a_damaged_run_leaves_nothing_behind(tmp_path: Path):
     make_run(tmp_path, 10, task={"name": "copy", "delay": 3}, shown=3)
     found = collect(record.run_folders(tmp_path))
     assert len(found.missing) == 1
-    assert "summary.json is damaged (TypeError" in found.missing[0]
+    assert "summary.json is damaged (shown is 3, not true or false for each score)" in found.missing[0]
     assert set(found.rows["run"]) == set(found.floors["run"]) == {"length=5,model=lstm"}
     assert "task.delay" not in found.settings

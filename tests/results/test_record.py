@@ -1,9 +1,9 @@
-import json
+import hashlib
 import lzma
 from pathlib import Path
 
 import pytest
-from helpers import make_run, seed_row
+from helpers import make_run, reseal, seed_row
 
 from memexp.errors import RecordError
 from memexp.results import record
@@ -16,20 +16,20 @@ def test_history_is_long_and_skips_seeds_that_stopped(tmp_path: Path):
     history.add(0, "dev", "loss", [1.5, 2.5], [True, True])
     history.add(100, "dev", "loss", [1.25, float("nan")], [True, False])
     assert history.latest("dev", "loss") == 1.25
-    size = history.flush()
+    size, digest = history.flush()
     text = (tmp_path / "history.csv").read_text()
     assert text == "iteration,seed,split,name,value\n0,3,dev,loss,1.5\n0,7,dev,loss,2.5\n100,3,dev,loss,1.25\n"
-    assert size == len(text)
+    assert (size, digest) == (len(text), hashlib.sha256(text.encode()).hexdigest())
 
 
 def test_history_goes_on_from_the_checkpoint(tmp_path: Path):
     path = tmp_path / "history.csv"
     first = record.History(path, [3])
     first.add(0, "dev", "loss", [1.5], [True])
-    size = first.flush()
+    seal = first.flush()
     first.add(100, "dev", "loss", [1.0], [True])  # after the checkpoint, then killed
     first.flush()
-    second = record.History(path, [3], size)
+    second = record.History(path, [3], seal)
     second.add(100, "dev", "loss", [1.0], [True])
     second.flush()
     assert path.read_text().splitlines()[1:] == ["0,3,dev,loss,1.5", "100,3,dev,loss,1"]
@@ -38,18 +38,25 @@ def test_history_goes_on_from_the_checkpoint(tmp_path: Path):
 def test_history_shorter_than_its_checkpoint_is_an_error(tmp_path: Path):
     (tmp_path / "history.csv").write_text("iteration")
     with pytest.raises(RecordError, match="shorter than its checkpoint says"):
-        record.History(tmp_path / "history.csv", [3], 400)
+        record.History(tmp_path / "history.csv", [3], [400, ""])
 
 
 def test_a_compressed_history_is_read_too(tmp_path: Path):
+    folder = make_run(tmp_path / "book", 5, seeds=[seed_row(3)])
     content = b"iteration,seed,split,name,value\n0,3,dev,loss,1.5\n"
-    (tmp_path / "history.csv.xz").write_bytes(lzma.compress(content))
-    assert record.read_history(tmp_path).to_numpy().tolist() == [[0, 3, "dev", "loss", 1.5]]
-    (tmp_path / "history.csv.xz").write_bytes(lzma.compress(content)[:-20])
+    (folder / "history.csv").write_bytes(content)
+    reseal(folder)
+    (folder / "history.csv").unlink()
+    (folder / "history.csv.xz").write_bytes(lzma.compress(content))
+    assert record.read_history(folder).to_numpy().tolist() == [[0, 3, "dev", "loss", 1.5]]
+    (folder / "history.csv.xz").write_bytes(lzma.compress(content)[:-20])
     with pytest.raises(RecordError, match="history.csv.xz is damaged"):
-        record.read_history(tmp_path)
-    (tmp_path / "history.csv").write_bytes(content.replace(b"1.5", b"2.5"))
-    assert record.read_history(tmp_path)["value"].tolist() == [2.5]
+        record.read_history(folder)
+    (folder / "history.csv.xz").write_bytes(lzma.compress(content.replace(b"1.5", b"2.5")))
+    with pytest.raises(RecordError, match=r"history.csv.xz is damaged \(it is not what was written\)"):
+        record.read_history(folder)
+    (folder / "history.csv").write_bytes(content)  # comes first
+    assert record.read_history(folder)["value"].tolist() == [1.5]
 
 
 # --- json ---
@@ -57,7 +64,7 @@ def test_a_compressed_history_is_read_too(tmp_path: Path):
 
 def test_json_keeps_no_nan(tmp_path: Path):
     record.write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": 1}})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": [1.5, None], "c": {"d": 1}}
+    assert record.read_json(tmp_path / "a.json") == {"a": None, "b": [1.5, None], "c": {"d": 1}}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\xff"])

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_run, seed_row
+from helpers import make_run, seed_row, write_history
 
 from memexp.errors import Complaints, ConfigError, RecordError
 from memexp.results import record, tables
@@ -37,8 +37,10 @@ def make_run_with(study: Path, **settings: object) -> Path:
     target = study / ",".join(f"{key}={value}" for key, value in settings.items())
     folder.rename(target)
     (study / "elsewhere").rmdir()
-    for name, content in ((record.CONFIG, record.identity(summary["config"])), (record.SUMMARY, summary)):
-        record.write_json(target / name, content)
+    for row, seed in zip(summary["seeds"], summary["config"]["seeds"], strict=True):
+        row["seed"] = seed
+    record.write_json(target / record.CONFIG, record.identity(summary["config"]))
+    record.write_summary(target, summary)
     return target
 
 
@@ -119,7 +121,7 @@ def test_labels_leave_out_what_does_nothing():
 
 def test_a_seed_of_two_runs_of_the_same_setting_counts_once(tmp_path: Path):
     for k in (0, 1):
-        make_run_with(tmp_path / "book", seeds=[0, k])
+        make_run_with(tmp_path / "book", seeds=[0, 1][:: 1 - 2 * k])
     study = load(tmp_path / "book")
     assert len(study.rows) == 2
     assert len(once(pd.concat([study.rows, study.rows]), study.settings)) == 2
@@ -248,8 +250,8 @@ def test_joined_studies_have_the_settings_scores_and_floors_of_all(tmp_path: Pat
 
 def test_histories_that_cannot_be_read_are_complained_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     whole, damaged, _ = (make_run(tmp_path / "book", length) for length in (5, 10, 15))
-    (whole / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,1.5\n")
-    (damaged / record.HISTORY).write_text("iteration,seed,split,name,value\n0,0,dev,loss,x\n")
+    write_history(whole, [(0, 0, "dev", "loss", 1.5)])
+    write_history(damaged, [(0, 0, "dev", "loss", "x")])
     histories = read_histories(load(tmp_path / "book").rows, tmp_path, Complaints())
     assert {key: table["value"].tolist() for key, table in histories.items()} == {("book", whole.name): [1.5]}
     assert capsys.readouterr().err.count("left out of the curves: ") == 2

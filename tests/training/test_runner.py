@@ -816,7 +816,7 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path, kept: float):
         runner(own).load_checkpoint(tmp_path / "last.pt")
 
 
-@pytest.mark.parametrize("change", [{"carried": ...}, {"history_bytes": ...}, {"running": []}, {"unread": ...}])
+@pytest.mark.parametrize("change", [{"carried": ...}, {"sealed": ...}, {"running": []}, {"unread": ...}])
 def test_a_checkpoint_of_another_version_is_named(tmp_path: Path, change: dict[str, object]):
     own, path = digit_sums(tmp_path, [0]), tmp_path / "last.pt"
     runner(own).save_checkpoint(path, Notes())
