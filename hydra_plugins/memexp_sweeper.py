@@ -79,14 +79,16 @@ class MemexpSweeper(BasicSweeper):
         return batch
 
     def _launch(self, batch: list[list[str]]) -> Sequence[Any]:
-        launcher = self.launcher
-        assert launcher is not None
+        launcher: Any = self.launcher
 
         def launch() -> Sequence[Any]:
             return [_outcome(result) for result in launcher.launch(batch, initial_job_idx=0)]
 
-        joblib = getattr(launcher, "joblib", None)  # the settings of joblib's launcher; the others have no workers
-        return _apart(launch) if joblib is not None and effective_n_jobs(joblib["n_jobs"]) > 1 else launch()
+        settings = getattr(launcher, "joblib", None)  # of joblib's launcher; the others have no workers
+        if settings is None or effective_n_jobs(settings["n_jobs"]) == 1:
+            return launch()
+        launcher.joblib = {**settings, "initializer": ending.end_with_parent}  # one without a run would wait for long
+        return _apart(launch)
 
 
 def _apart(launch: Callable[[], T]) -> T:

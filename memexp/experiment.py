@@ -116,8 +116,12 @@ def build_model(config: DictConfig, interface: Interface, initialise: bool = Tru
 
 def fingerprint(config: DictConfig, task: Task) -> str:
     """Return a hash of all that a run reads from files: its data and, where it has them, its initial weights."""
-    weights = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in config.model.files]
-    return "+".join([task.fingerprint(), *weights])
+    return "+".join([task.fingerprint(), *first_weights(config)])
+
+
+def first_weights(config: DictConfig) -> list[str]:
+    """Return a hash of each file of initial weights."""
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in config.model.files]
 
 
 def build_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from torch import Tensor
 from memexp import registered
 from memexp.config import class_of, sources, typed
 from memexp.errors import ConfigError, RecordError, some
-from memexp.experiment import build_model, build_task
+from memexp.experiment import build_model, build_task, first_weights
 from memexp.fields import check_ranges
 from memexp.files import last_name
 from memexp.models.networks import SequenceModel
@@ -102,12 +102,26 @@ class TrainedRun:
         return model
 
     def untrained(self, seed: int) -> SequenceModel:
-        """Return the model of one seed (S = 1) as it was before training: a function of config and seed alone."""
-        return self._alone(seed, initialise=True)
+        """Return the model of one seed (S = 1) as it was before training: a function of config and seed alone.
+
+        Raises:
+            ConfigError: a file of initial weights cannot be read.
+            RecordError: it is another than the run began with.
+        """
+        model = self._alone(seed, initialise=True)
+        if self._data.split("+")[1:] != first_weights(self.config):
+            files = ", ".join(self.config.model.files)
+            raise RecordError(f"{self.folder} began with other weights than those in {files}; bring those back")
+        return model
 
     def _alone(self, seed: int, initialise: bool) -> SequenceModel:
         config = OmegaConf.merge(self.config, {"seeds": [seed]})
         return build_model(config, Interface(**self.summary["interface"]), initialise)  # type: ignore[arg-type]
+
+    @property
+    def _data(self) -> str:
+        """What its record says of the files that it was trained on, see `memexp.experiment.fingerprint`."""
+        return str(record.read_json(self.folder / record.CONFIG).get("data"))
 
     @torch.no_grad()
     def predictions(self, model: SequenceModel, sequence: Tensor) -> Tensor:
@@ -122,9 +136,8 @@ class TrainedRun:
             DataError: they cannot be read.
         """
         task = build_task(self.config)
-        then = str(record.read_json(self.folder / record.CONFIG).get("data"))
         # Only the hash of the data counts: not the order of batches, nor the files of initial weights, that follow it.
-        if re.split(r"[/+]", then)[0] != re.split(r"[/+]", task.fingerprint())[0]:
+        if re.split(r"[/+]", self._data)[0] != re.split(r"[/+]", task.fingerprint())[0]:
             raise RecordError(
                 f"{task.trained_on}: the data in {self.config.datasets_dir} are others than {self.folder} was trained "
                 "on; bring those back, or train anew"
@@ -189,7 +202,7 @@ def _keep_to(config: DictConfig, kind: type[Task], datasets: Path) -> None:
     config.datasets_dir = str(datasets)
     for key in kind.files_in(config.task):
         config.task[key] = _of_the_user(config.task[key], datasets)
-    config.model.files = [_of_the_user(file, datasets) for file in config.model.files]
+    config.model.files = [_of_the_user(file, datasets) for file in config.model.get("files", [])]
 
 
 def _of_the_user(file: str, datasets: Path) -> str:

@@ -8,6 +8,7 @@ from memexp.errors import Complaints, RecordError
 from memexp.fields import ranged
 from memexp.files import shown
 from memexp.options import run_command
+from memexp.progress import say
 from memexp.results import claims, record, schema, seals
 from memexp.results.study import find_study, study_names
 
@@ -131,7 +132,7 @@ def _verify_study(study: Path, folders: list[Path], complaints: Complaints) -> N
         (later, "runs sealed later than they ended"), (unsealed, "runs without seals (seal=true seals them)"),
         (unfinished, "runs not finished"), (damaged, "runs DAMAGED"),
     ) if number]  # fmt: skip
-    print(f"{shown(study)}: {', '.join(counts)}")
+    say(f"{shown(study)}: {', '.join(counts)}")
 
 
 def _seal_study(study: Path, folders: list[Path], complaints: Complaints) -> None:
@@ -146,8 +147,8 @@ def _seal_study(study: Path, folders: list[Path], complaints: Complaints) -> Non
             continue
         if remarks:
             sealed += 1
-            print(f"{shown(folder)}: sealed: {', '.join(remarks)}")
-    print(f"{shown(study)}: {sealed} of {len(folders)} runs sealed anew")
+            say(f"{shown(folder)}: sealed: {', '.join(remarks)}")
+    say(f"{shown(study)}: {sealed} of {len(folders)} runs sealed anew")
 
 
 def main() -> None:

@@ -73,6 +73,35 @@ class Cluster:
         self.folder = folder
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SQUEUE"))}
         self.environment = {**kept, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": WITH_DAEMONS}
+        self.daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *options: str) -> None:
+        """Start a daemon; its log is in the folder."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.daemons[name] = subprocess.Popen(
+                [name, *options], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,  # Ctrl-C is not theirs
+            )  # fmt: skip
+
+    def crash_node(self) -> None:
+        """Kill the node's daemon and all that runs there without a word to the controller, as a power cut does."""
+        self.daemons["slurmd"].kill()
+        self.daemons["slurmd"].wait()
+        processes = self.processes()
+        steps = [one for one in processes if Path(f"/proc/{one}/comm").read_text().strip() == "slurmstepd"]
+        for process in [*steps, *(one for one, variables in processes.items() if "SLURM_JOB_ID" in variables)]:
+            _kill(process)
+        self.ask("scontrol", "update", f"nodename={NODE}", "state=down", "reason=crashed")
+
+    def repair_node(self) -> None:
+        """Bring a crashed node back."""
+        self.start("slurmd", "-D")
+        until(lambda: self.node() == "down", "the node has its daemon again")
+        self.ask("scontrol", "update", f"nodename={NODE}", "state=resume")
+
+    def node(self) -> str:
+        """Return the state of the node; a ``*`` at its end says that its daemon does not answer."""
+        return self.ask("sinfo", "--noheader", "--partition=short", "--format=%t").strip()
 
     def ask(self, *command: str) -> str:
         """Run one of Slurm's commands and return what it says.
@@ -104,12 +133,37 @@ class Cluster:
 
     def process(self, job: str) -> int:
         """Return the process that does the work of a running job, which srun started."""
-        (found,) = self.processes(SLURM_JOB_ID=self.about(job)["JobId"], SLURM_STEP_ID="0")
+        task = {"SLURM_JOB_ID": self.about(job)["JobId"], "SLURM_STEP_ID": "0"}
+        (found,) = [one for one, variables in self.processes().items() if task.items() <= variables.items()]
         return found
 
-    def processes(self, **variables: str) -> list[int]:
-        """Return the processes of this cluster, its daemons and its jobs, that have these environment variables."""
-        return _processes({"SLURM_CONF": self.environment["SLURM_CONF"], **variables})
+    def processes(self) -> dict[int, dict[str, str]]:
+        """Return the processes of this cluster and of its jobs, with their environment variables."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile, or is not ours
+                lines = (process / "environ").read_bytes().decode(errors="replace").split("\0")
+                variables = dict(line.split("=", 1) for line in lines if "=" in line)
+                if variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                    found[int(process.name)] = variables
+        return found
+
+    def end(self) -> None:
+        """End all its processes, and remove its folder."""
+
+        def none_left() -> bool:
+            left = self.processes()
+            for process in left:
+                _kill(process)
+            return not left
+
+        until(none_left, "all processes have ended")
+        shutil.rmtree(self.folder)
+
+
+def _kill(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -138,23 +192,12 @@ def running() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: the path of a socket has 107 bytes at most
     cluster = Cluster(folder)
     guard = subprocess.Popen([sys.executable, __file__, folder], stdin=subprocess.PIPE, start_new_session=True)
-    daemons: list[subprocess.Popen[bytes]] = []
-
-    def start(name: str, *options: str) -> None:
-        with (folder / f"{name}.log").open("wb") as log:
-            daemons.append(
-                subprocess.Popen(
-                    [name, *options],
-                    env=cluster.environment,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,  # Ctrl-C is not theirs
-                )
-            )  # fmt: skip
 
     def ready(holds: Callable[[], bool]) -> None:
         def look() -> bool:
-            for daemon in daemons:
+            for name, daemon in cluster.daemons.items():
                 if daemon.poll() is not None:
-                    raise TimeoutError(f"{daemon.args[0]} ended with code {daemon.returncode}")  # type: ignore[index]
+                    raise TimeoutError(f"{name} ended with code {daemon.returncode}")
             return holds()
 
         try:
@@ -163,21 +206,27 @@ def running() -> Iterator[Cluster]:
             logs = "".join(f"\n{log.name}:\n{log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))
             raise NoClusterError(f"Slurm does not start here: {error}{logs}") from None
 
+    def idle() -> bool:
+        try:
+            return cluster.node() == "idle"
+        except RuntimeError:  # the controller does not answer yet
+            return False
+
     try:
         _configure(folder)
         munge = folder / "munge"
-        start(
+        cluster.start(
             "munged", "--foreground", f"--socket={munge / 'socket'}", f"--key-file={munge / 'key'}",
             f"--pid-file={munge / 'pid'}", f"--seed-file={munge / 'seed'}",
         )  # fmt: skip
         ready((munge / "socket").exists)
-        start("slurmctld", "-D")
-        start("slurmd", "-D")
-        ready(lambda: _is_idle(cluster))
+        cluster.start("slurmctld", "-D")
+        cluster.start("slurmd", "-D")
+        ready(idle)
         yield cluster
     finally:
         guard.communicate()  # closes its input, and waits
-        for daemon in daemons:
+        for daemon in cluster.daemons.values():
             daemon.wait()
 
 
@@ -205,42 +254,11 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _is_idle(cluster: Cluster) -> bool:
-    try:
-        return cluster.ask("sinfo", "--noheader", "--partition=short", "--format=%t").strip() == "idle"
-    except RuntimeError:  # not there yet
-        return False
-
-
-def _processes(variables: dict[str, str]) -> list[int]:
-    marks = {f"{name}={value}".encode() for name, value in variables.items()}
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile, or is not ours
-            if marks <= set((process / "environ").read_bytes().split(b"\0")):
-                found.append(int(process.name))
-    return found
-
-
-def _clean(folder: Path) -> None:
-    """End all processes of the cluster in a folder, and remove it."""
-
-    def none_left() -> bool:
-        left = _processes({"SLURM_CONF": str(folder / "slurm.conf")})
-        for process in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        return not left
-
-    until(none_left, "all processes have ended")
-    shutil.rmtree(folder)
-
-
 def main() -> None:
     """Say whether a cluster can be had here; or, for `running`, clean up after one when standard input ends."""
     if len(sys.argv) > 1:
         sys.stdin.read()
-        _clean(Path(sys.argv[1]))
+        Cluster(Path(sys.argv[1])).end()
         return
     try:
         with running() as cluster:

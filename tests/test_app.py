@@ -234,7 +234,7 @@ def test_a_dry_run_lists_each_run_with_its_state_and_writes_nothing(command: Com
     begun = study / "length=6,model=lstm"
     begun.mkdir()
     (begun / "failure.txt").write_text("the disk is full\n")
-    (begun / "progress").write_text("0.3712\nprocess 4711 on host")
+    (begun / "progress").write_text("0.3712\n")
     before = sorted(tmp_path.rglob("*"))
     assert command("-m", "model=lstm", "length=5,6,7,8", "--dry") == (
         "complete         outputs/book/length=5,model=lstm\n"

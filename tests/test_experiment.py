@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from helpers import config_of
+from helpers import config_of, make_run
 
 from memexp.config import choices
 from memexp.errors import RecordError
-from memexp.experiment import build_model, build_task, run
+from memexp.experiment import build_model, build_task, clean, run
 from memexp.results import claims, record
 from memexp.training.runner import Runner
 
@@ -322,3 +322,15 @@ for process in (child, other):
     assert len(said) == 3
     assert "nothing more was written" in ended
     same_results(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_a_complete_run_loses_what_a_kill_after_its_summary_left(tmp_path: Path):
+    """Of a run that was joined, the seeds that were trained for it; and how far it was."""
+    folder = make_run(tmp_path, 5)
+    (folder / "rest-0123abcd").mkdir()
+    (folder / "rest-0123abcd" / "last.pt").touch()
+    (folder / "rested").mkdir()
+    (folder / "progress").touch()
+    clean(folder)
+    clean(folder)
+    assert {path.name for path in folder.iterdir()} == {record.CONFIG, record.SUMMARY, "rested"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from memexp import generate, migrate, report, status
+from memexp import generate, migrate, report, status, verify
 from memexp.analysis import command as analysis
 from memexp.bench import command as bench
 from memexp.errors import ConfigError
@@ -74,7 +74,7 @@ def test_a_study_has_the_same_two_names_in_every_command(key: str):
 
 
 def test_every_command_knows_its_study_by_both_names():
-    modules = (analysis, export, gates, generate, migrate, report, status)
+    modules = (analysis, export, gates, generate, migrate, report, status, verify)
     for schema in (module.Options for module in modules):
         for key in ("study", "studies"):
             assert read_options(schema, [f"{key}=book"], "x").study in ("book", ["book"])
@@ -91,14 +91,14 @@ def test_every_option_that_is_a_path_says_so():
     """Else ``~`` would be the name of a folder in the current one."""
     schemas = (
         analysis.Options, bench.Options, export.Options, gates.Options, generate.Options, migrate.Options,
-        report.Options, status.Options,
+        report.Options, status.Options, verify.Options,
     )  # fmt: skip
     paths = {
         (schema.__module__, f.name, f.metadata["path"])
         for schema in schemas for f in dataclasses.fields(schema)
         if f.name.endswith("_dir") or f.name in ("run", "output", "figure")
     }  # fmt: skip
-    assert len(paths) == 16
+    assert len(paths) == 17
     assert all(said for *_, said in paths)
 
 

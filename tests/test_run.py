@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from helpers import CommandLine
 
-from memexp.errors import RecordError
 from memexp.results import claims, record
 
 pytestmark = pytest.mark.slow
@@ -262,14 +262,14 @@ LONGER = ("length=4", "epochs=20", "seeds=2", "model=srn", "checkpoint_seconds=0
 NAME = "epochs=20,eval_steps=30,length=4,log_steps=50,model=srn,seeds=2"
 
 
-def start(tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
+def start(tmp_path: Path, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "memexp", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
     def listen() -> None:  # to Ctrl-C, which a shell turns off for what it starts in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    return subprocess.Popen(command, cwd=tmp_path, text=True, preexec_fn=listen, **pipes)
+    return subprocess.Popen(command, cwd=tmp_path, text=True, preexec_fn=listen, **options)
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
@@ -319,25 +319,55 @@ def test_ctrl_c_in_a_sweep_says_how_to_go_on(memexp: CommandLine, tmp_path: Path
     assert "Traceback" not in errors
 
 
-@pytest.mark.skipif(os.name != "posix", reason="elsewhere a worker cannot see that its parent is gone")
-def test_the_workers_of_a_killed_sweep_end(tmp_path: Path):
-    """They are left without a parent; what they have done is in the checkpoint, and the folder is free."""
-    arguments = ("-m", "length=4,5", "model=srn", "seeds=2", "epochs=100000", "images_dir=null")
-    process = start(tmp_path, *arguments)
-    folder = run_folder(tmp_path, "epochs=100000,length=5,model=srn,seeds=2")
-    wait_for(folder / "progress", process)
+def in_group(group: int) -> list[str]:
+    """List the processes of a group that are not over."""
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(None, 2) for line in listed.splitlines()]
+    return [rest[0] for number, state, *rest in lines if int(number) == group and not state.startswith("Z")]
+
+
+def end_of_group(group: int) -> list[str]:
+    """Wait for the end of all processes of a group, for ten seconds; return those that go on."""
+    for _ in range(50):
+        if not in_group(group):
+            return []
+        time.sleep(0.2)
+    return in_group(group)
+
+
+ENDLESS = ("-m", "length=4,5,6", "model=srn", "seeds=2", "epochs=100000", "images_dir=null")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
+@pytest.mark.parametrize("delay", [0.0, 0.2, 0.5, 1.0, 2.0])
+def test_ctrl_c_while_a_sweep_begins_is_one_line_and_ends_all(tmp_path: Path, delay: float):
+    """As a terminal sends it: to the workers too, whatever they are importing."""
+    process = start(tmp_path, *ENDLESS, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("3 of 3 runs to do")  # the workers are started now
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    assert output == "\ninterrupted; 3 of 3 runs are left: the same command goes on where they were\n"
+    assert end_of_group(process.pid) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
+@pytest.mark.parametrize("delay", [0.5, 1.0, 6.0])
+def test_the_workers_of_a_killed_sweep_end(tmp_path: Path, delay: float):
+    """They are left without a parent, while they import or while they train; the folders are free then."""
+    process = start(tmp_path, *ENDLESS, start_new_session=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(delay)
     process.kill()
     process.communicate()
-    for _ in range(200):
-        try:
-            with claims.hold(folder):
-                break
-        except RecordError:
-            time.sleep(0.1)
-    else:
-        pytest.fail("a worker still holds its run's folder")
-    assert (folder / "last.pt").exists()
-    assert not (folder / "summary.json").exists()
+    assert end_of_group(process.pid) == []
+    assert not list(tmp_path.glob("outputs/book/*/summary.json"))
+    for folder in tmp_path.glob("outputs/book/*/"):
+        with claims.hold(folder):
+            assert (folder / "last.pt").exists() or not (folder / "progress").exists()
 
 
 def test_two_processes_cannot_write_one_run(memexp: CommandLine, tmp_path: Path):

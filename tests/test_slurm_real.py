@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cluster import NODE, Cluster, NoClusterError, running, until
+from cluster import Cluster, NoClusterError, running, until
 
 from memexp.progress import PROGRESS
 from memexp.results import record
@@ -162,9 +162,9 @@ def test_killed_requeued_preempted_and_on_a_failing_node_the_runs_go_on_to_the_s
     cluster.ask("scancel", "--signal=USR2", preempted)
     until(lambda: all(restarts(job) for job in (killed, requeued, preempted)), "three are queued again")
     assert restarts(left) == 0
-    cluster.ask("scontrol", "update", f"nodename={NODE}", "state=down", "reason=test")
+    cluster.crash_node()
     until(lambda: restarts(left) == 1, "the one that ran on the failing node is queued again")
-    cluster.ask("scontrol", "update", f"nodename={NODE}", "state=resume")
+    cluster.repair_node()
     assert sweep.code() == 0, sweep.printed
     for gone_on in sweep.gone_on().values():
         assert gone_on

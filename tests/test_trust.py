@@ -13,6 +13,7 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import Command, config_of, make_run, reseal
@@ -408,6 +409,20 @@ def test_the_first_weights_of_a_record_are_looked_for_by_their_name(run_folder: 
     assert list(run.config.model.files) == [str(Path("mine/a.txt")), str(Path("mine/b.txt"))]
     with pytest.raises(ConfigError, match="model.files=.* give one for each of the 1 layers"):
         run.untrained(0)
+
+
+def test_other_first_weights_are_refused(run_folder: Path):
+    """Else what is shown as *before training* would be something else."""
+    Path("own").mkdir()
+    np.savetxt("own/w.txt", np.full((4 + 3, 4 * 3), 0.25))
+    settings = ("length=5", "model=lstm", "model.hidden_size=3", "model.embedding_size=4", "seeds=2", "epochs=1")
+    folder = Path("outputs/first/run")
+    experiment.run(config_of(*settings, "model.initialiser=file", "model.files=[own/w.txt]"), folder)
+    run = trained.load(folder, datasets="own")
+    assert run.untrained(1).cell.W.unique().tolist() == [0.25]
+    np.savetxt("own/w.txt", np.full((4 + 3, 4 * 3), 0.5))
+    with pytest.raises(RecordError, match=f"^{folder} began with other weights than those in own.w.txt; bring those b"):
+        run.untrained(1)
 
 
 @pytest.mark.parametrize(

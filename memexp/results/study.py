@@ -261,8 +261,7 @@ def read_histories(rows: pd.DataFrame, outputs: Path, complaints: Complaints) ->
 
 def read_right(outputs: Path, rows: pd.DataFrame) -> np.ndarray:
     """Return which test rows each seed gets right, [S, N], 0 or 1, from the summaries."""
-    right = []
-    for row in rows.to_dict("records"):
-        summary = record.read_summary(outputs / row["study"] / row["run"])
-        right.append([int(mark) for mark in summary["test_right"][str(row["seed"])]])
-    return np.array(right)
+    runs = dict.fromkeys(zip(rows["study"], rows["run"], strict=True))
+    by_run = {(study, run): record.read_summary(outputs / study / run)["test_right"] for study, run in runs}
+    marks = [by_run[row.study, row.run][str(row.seed)] for row in rows[["study", "run", "seed"]].itertuples()]
+    return np.array([[int(mark) for mark in own] for own in marks])

@@ -175,7 +175,7 @@ def test_records_without_the_later_settings_mean_what_was_then(tmp_path: Path):
         del summary["config"]["task"][key]
     record.write_json(folder / record.SUMMARY, summary)
     assert run(config, folder) == summary
-    task = trained.load(folder).task()
+    task = trained.load(folder, datasets=str(tmp_path)).task()
     assert (task.encoding, task.dev_chars) == ("utf-8", None)
 
 
