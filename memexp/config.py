@@ -31,7 +31,7 @@ INITIALISERS = (
     "fan_in_uniform", "he_normal", "glorot_uniform", "file",
 )  # fmt: skip
 
-MOST_SEEDS = 10_000  # of a range: more is a slip, and its list alone would fill the memory
+MOST_SEEDS = 10_000  # of a number or a range: more is a slip, and its list alone would fill the memory
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -173,6 +173,8 @@ def read_seeds(given: Any) -> list[int]:
     if isinstance(given, int) and not isinstance(given, bool):
         if given < 1:
             raise ConfigError(f"seeds={given}: at least one seed is needed; {allowed}")
+        if given > MOST_SEEDS:
+            raise ConfigError(f"seeds={given} are more than {MOST_SEEDS}; {allowed}")
         return list(range(given))
     if not isinstance(given, ListConfig | list):
         raise ConfigError(f"seeds={given} is not a number, a range or a list; {allowed}")

@@ -79,6 +79,7 @@ def silence(on: bool) -> Iterator[None]:
 
 def bar(total: float, description: str, bar_format: str | None = None) -> Any:
     """Open a bar on standard error; on anything but a terminal, and in a sweep's runs, it shows nothing."""
+    tqdm.monitor_interval = 0  # no thread that sees to it that a bar moves: ours do
     hidden = True if _quiet else None  # None: on anything but a terminal
     return tqdm(total=total, desc=description, bar_format=bar_format, disable=hidden, leave=False, dynamic_ncols=True)
 

@@ -244,7 +244,7 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> bool:
         studies: the folders that belong to a study, see `study_folder`: no file is written into any other.
 
     Returns:
-        Whether the tables could be written.
+        Whether all runs could be read, and the tables written.
     """
     if not folders:
         return True
@@ -254,6 +254,9 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> bool:
     well = True
     for study in sorted({shown(folder.parent) for folder in folders}):
         found = collect([folder for folder in folders if shown(folder.parent) == study])
+        for line in found.missing:  # complete, but it cannot be read
+            say(line)
+            well = False
         if found.rows.empty:
             continue
         table = tables.results(found.rows, found.settings, found.shown)
@@ -321,6 +324,8 @@ def write_results(study: Path) -> Path:
     from memexp.results.study import once
 
     found = collect(record.run_folders(study))
+    if found.rows.empty:
+        raise RecordError(f"{study} has no complete run that can be read; no table was written")
     path = study / "results.csv"
     record.write_text(path, once(found.rows, found.settings).to_csv(index=False, lineterminator="\n"))
     return path

@@ -75,6 +75,19 @@ def test_the_table_of_a_study_has_each_seed_once(tmp_path: Path):
     assert list(zip(table["run"], table["seed"], strict=True)) == [("three", 0), ("three", 1), ("three", 2)]
 
 
+def test_records_that_cannot_be_read_are_named_and_a_table_without_any_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The disk may fail between a run and the table."""
+    folder = make_run(tmp_path, 5)
+    (folder / record.SUMMARY).write_text("{")
+    assert not sweep.show_table([folder], {tmp_path})
+    assert f"{folder.name}: " in capsys.readouterr().out
+    with pytest.raises(MemexpError, match="no complete run that can be read; no table was written"):
+        sweep.write_results(tmp_path)
+    assert not (tmp_path / "results.csv").exists()
+
+
 def test_failures_are_listed_by_name_and_the_exit_code_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     jobs = [job(tmp_path, 5), job(tmp_path, 10), job(tmp_path, 2, error="length=2 is too small")]
     assert sweep.run(jobs, Launcher(tmp_path, {10: "the disk is full"})) == 1

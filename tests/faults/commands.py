@@ -48,7 +48,7 @@ class Ended:
         lines = self.err.splitlines()
         alone = len(lines) == 1 and lines[0].startswith("memexp: ")
         listed = re.search(r"^\d+ of \d+ runs are not complete:\n  \S", self.out, re.M)
-        undone = re.search(r"^(cannot|.*could not|.*cannot be) ", self.out, re.M)
+        undone = re.search(r"^(cannot|.*could not|.*cannot |.*has no complete run)", self.out, re.M)
         return self.code == 1 and not self.has_traceback and (alone or (not lines and bool(listed or undone)))
 
 
@@ -107,7 +107,8 @@ class Server:
         )
 
 
-UNEQUAL = (".hydra", ".lock", "memexp.log")  # times of day, places and what was said on the way
+#: Times of day, places, what was said on the way; and what is computed anew where it is not there.
+UNEQUAL = (".hydra", ".lock", "memexp.log", "floors")
 
 
 def differences(whole: Path, other: Path) -> list[str]:

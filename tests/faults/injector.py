@@ -16,17 +16,20 @@ from typing import Any, NoReturn
 KILL = "KILL"
 #: What operations an error can come from, and whether it stays: a disk that is full or read-only does.
 ERRORS: dict[str, tuple[set[str], bool]] = {
-    "ENOSPC": ({"create", "write", "sync", "mkdir", "replace"}, True),
-    "EROFS": ({"create", "open", "mkdir", "replace", "unlink", "rmdir", "truncate", "chmod", "utime"}, True),
-    "EACCES": ({"create", "open", "mkdir", "replace", "unlink", "rmdir", "truncate", "chmod", "utime"}, False),
-    "EIO": ({"create", "open", "read", "write", "sync", "close", "mkdir", "replace", "unlink", "truncate"}, False),
+    "ENOSPC": ({"create", "write", "sync", "mkdir", "replace", "link"}, True),
+    "EROFS": ({"create", "open", "mkdir", "replace", "link", "unlink", "rmdir", "truncate", "chmod", "utime"}, True),
+    "EACCES": ({"create", "open", "mkdir", "replace", "link", "unlink", "rmdir", "truncate", "chmod", "utime"}, False),
+    "EIO": (
+        {"create", "open", "read", "write", "sync", "close", "mkdir", "replace", "link", "unlink", "truncate"},
+        False,
+    ),
 }
 #: Operations after which the disk is as it was before: nothing new can be found by a kill after them.
 WITHOUT_TRACE = {"read", "sync", "close"}
 
 WRITES = os.O_WRONLY | os.O_RDWR
 PATHS: dict[str, str] = {
-    "mkdir": "mkdir", "rmdir": "rmdir", "replace": "replace", "rename": "replace", "unlink": "unlink",
+    "mkdir": "mkdir", "rmdir": "rmdir", "replace": "replace", "rename": "replace", "link": "link", "unlink": "unlink",
     "remove": "unlink", "truncate": "truncate", "chmod": "chmod", "utime": "utime",
 }  # fmt: skip
 
@@ -162,6 +165,8 @@ class Injector:
             raw = Raw(file, mode.replace("b", "").replace("t", ""), closefd, opener)
             raw.own = own
             injector._paths[raw.fileno()] = own
+            if buffering == 0:
+                return raw
             buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
             return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline, buffering == 1)
 

@@ -20,10 +20,12 @@ def meets(
     said = f"{what}: exit code {ended.code}: {ended.said[-400:]}"
     if ended.has_traceback:
         tally.note(TRACEBACK, said)
-    elif not (ended.is_refused_in_a_line or is_through(ended, whole, folder)):
-        tally.note(WRONG, said)
+    elif ended.is_refused_in_a_line or "; left out: " in ended.out:  # a figure without what could not be read
+        goes_on(server, tally, whole, folder, arguments, what, LINE)
+    elif is_through(ended, whole, folder):
+        goes_on(server, tally, whole, folder, arguments, what, RIGHT)
     else:
-        goes_on(server, tally, whole, folder, arguments, what, RIGHT if ended.code == 0 else LINE)
+        tally.note(WRONG, said)
 
 
 def is_through(ended: Ended, whole: Path, folder: Path) -> bool:

@@ -14,8 +14,10 @@ from faults.tally import LINE, RIGHT, TRACEBACK, WRONG, Row, Tally
 
 LONG = ("model=srn", "seeds=2", "epochs=60", "checkpoint_seconds=0.2", "images_dir=null")
 RUN = ("length=4", *LONG)
-SWEEP = ("-m", "length=4,5", *LONG, "hydra.launcher.n_jobs=2")
+STUDY = ("-m", "length=4,5", *LONG)
+SWEEP = (*STUDY, "hydra.launcher.n_jobs=2")
 WAYS = {"run": RUN, "sweep": SWEEP}
+ALONE = {"run": RUN, "sweep": (*STUDY, "hydra/launcher=basic")}  # the same, in one process
 
 #: Seconds after the start; None: while it trains, after the first checkpoint.
 MOMENTS = (0.3, 1.0, 2.5, None)
@@ -25,10 +27,7 @@ MOMENTS = (0.3, 1.0, 2.5, None)
 def whole(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Do both commands without a fault; return their folders."""
     folder = tmp_path_factory.mktemp("whole")
-    return {
-        "run": undisturbed(server, folder / "run", RUN)[0],
-        "sweep": undisturbed(server, folder / "sweep", (*SWEEP, "hydra/launcher=basic"))[0],
-    }
+    return {way: undisturbed(server, folder / way, arguments)[0] for way, arguments in ALONE.items()}
 
 
 def reach(moment: float | None, folder: Path, process: object) -> None:
@@ -41,12 +40,11 @@ def reach(moment: float | None, folder: Path, process: object) -> None:
 
 def same_again(server: Server, tally: Tally, whole: Path, folder: Path, way: str, what: str, outcome: str) -> None:
     """Give the command again, once the workers of a sweep have seen that they are alone."""
-    arguments = (*WAYS[way], *(("hydra/launcher=basic",) if way == "sweep" else ()))
     for _ in range(40):
-        if "is being written by" not in server.run(folder, arguments).said:
+        if "is being written by" not in server.run(folder, ALONE[way]).said:
             break
         time.sleep(0.5)
-    goes_on(server, tally, whole, folder, arguments, what, outcome)
+    goes_on(server, tally, whole, folder, ALONE[way], what, outcome)
 
 
 def note_end(tally: Tally, ended: Ended, codes: Sequence[int], what: str) -> bool:
