@@ -11,7 +11,8 @@ No clocks are compared: a claim lives if its content changes while it is watched
 What is not guaranteed: a process that stood still for a whole lease (its machine slept, the disk did not answer) has
 lost its claim. It looks before it writes, after an update if the last look is `LOOK_SECONDS` ago, and before each step
 that ends a run; then it stops. If it stands still between a look and what is written after it, it writes once more,
-beside the process that took over: a checkpoint is one of the same run, but rows of the history can be there twice.
+beside the process that took over: a checkpoint is one of the same run, and that process sees rows in the history that
+it has not written, and ends with a line.
 """
 
 import contextlib

@@ -110,7 +110,10 @@ class History:
         def append() -> None:
             with self._path.open("ab") as file:
                 if file.tell() != self._size:
-                    raise RecordError(f"{self._path} was changed by another process; {remedy(self._path)}")
+                    raise RecordError(
+                        f"{self._path} was changed by another process; give the same command to go on from the last "
+                        "checkpoint"
+                    )
                 try:
                     file.write(content)
                     file.flush()

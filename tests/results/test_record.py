@@ -41,6 +41,22 @@ def test_history_shorter_than_its_checkpoint_is_an_error(tmp_path: Path):
         record.History(tmp_path / "history.csv", [3], [400, ""])
 
 
+def test_a_history_that_another_process_wrote_into_is_not_written_on(tmp_path: Path):
+    path = tmp_path / "history.csv"
+    own = record.History(path, [3])
+    own.add(0, "dev", "loss", [1.5], [True])
+    seal = own.flush()
+    with path.open("a") as other:
+        other.write("7,3,dev,loss,9\n")
+    own.add(1, "dev", "loss", [1.0], [True])
+    with pytest.raises(RecordError, match="was changed by another process; give the same command to go on"):
+        own.flush()
+    again = record.History(path, [3], seal)  # goes on from the last checkpoint
+    again.add(1, "dev", "loss", [1.0], [True])
+    again.flush()
+    assert path.read_text().splitlines()[1:] == ["0,3,dev,loss,1.5", "1,3,dev,loss,1"]
+
+
 def test_a_compressed_history_is_read_too(tmp_path: Path):
     folder = make_run(tmp_path / "book", 5, seeds=[seed_row(3)])
     content = b"iteration,seed,split,name,value\n0,3,dev,loss,1.5\n"
