@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memexp import processes
 from memexp.errors import RecordError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def remove_left(path: Path) -> None:
     """Remove the temporary files from which a file was to be made, if the process that wrote them is gone.
 
-    A process of this machine can be asked for. Of another's, as of any on Windows, the file has to be an hour old.
+    A process of this machine can be asked for. Of another's the file has to be an hour old.
     """
     beginning = _beginning(path)
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
@@ -75,14 +76,8 @@ def _beginning(path: Path) -> str:
 
 def _is_left(owner: re.Match[str], entry: "os.DirEntry[str]") -> bool:
     """Say whether nobody writes a temporary file any more."""
-    if owner["pid"] and owner["host"] == HOST and os.name == "posix":  # on Windows, to ask would be to kill
-        try:
-            os.kill(int(owner["pid"]), 0)
-        except (ProcessLookupError, OverflowError):
-            return True
-        except PermissionError:  # somebody else's
-            pass
-        return False
+    if owner["pid"] and owner["host"] == HOST:
+        return not processes.lives(int(owner["pid"]))
     about = entry.stat()
     of_memexp = owner["pid"] or about.st_mode & 0o777 == 0o600  # any eight characters may end a user's file
     return bool(of_memexp) and time.time() - about.st_mtime > OLD

@@ -127,12 +127,16 @@ def _verify_study(study: Path, folders: list[Path], complaints: Complaints) -> N
             unsealed += record.SEALED not in summary
             files += len(summary.get(record.SEALED, ())) + (record.SEALED in summary)
             later += record.SEALED_LATER in summary
-    counts = [f"{len(folders)} runs", f"{files} files are what was sealed"]
-    counts += [f"{number} {what}" for number, what in (
-        (later, "runs sealed later than they ended"), (unsealed, "runs without seals (seal=true seals them)"),
-        (unfinished, "runs not finished"), (damaged, "runs DAMAGED"),
+    counts = [f"{_runs(len(folders))}, {files} files as sealed"]
+    counts += [f"{_runs(number)} {what}" for number, what in (
+        (later, "sealed later, not at its end"), (unsealed, "without seals (seal=true seals them)"),
+        (unfinished, "not finished"), (damaged, "DAMAGED"),
     ) if number]  # fmt: skip
-    say(f"{shown(study)}: {', '.join(counts)}")
+    say(f"{shown(study)}: {'; '.join(counts)}")
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' if number != 1 else ''}"
 
 
 def _seal_study(study: Path, folders: list[Path], complaints: Complaints) -> None:
@@ -148,7 +152,7 @@ def _seal_study(study: Path, folders: list[Path], complaints: Complaints) -> Non
         if remarks:
             sealed += 1
             say(f"{shown(folder)}: sealed: {', '.join(remarks)}")
-    say(f"{shown(study)}: {sealed} of {len(folders)} runs sealed anew")
+    say(f"{shown(study)}: {sealed} of {_runs(len(folders))} sealed anew")
 
 
 def main() -> None:

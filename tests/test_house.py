@@ -31,7 +31,7 @@ LAYERS = (
     ("files", "progress", "sources", "canvas"),
     ("errors", "words"),
     ("escaping",),
-    ("memexp", "ending"),  # the version, and where conf/ is; how a command ends, from its first moment
+    ("memexp", "ending", "processes"),  # the version, and where conf/ is; how a command ends, from its first moment
 )
 
 

@@ -98,7 +98,7 @@ def test_every_option_that_is_a_path_says_so():
         for schema in schemas for f in dataclasses.fields(schema)
         if f.name.endswith("_dir") or f.name in ("run", "output", "figure")
     }  # fmt: skip
-    assert len(paths) == 17
+    assert len(paths) == 18
     assert all(said for *_, said in paths)
 
 

@@ -32,7 +32,7 @@ def flip(path: Path) -> None:
 
 def test_a_whole_run_is_what_was_sealed(run: Path, in_process: Command):
     assert list(verify.faults(run)) == []
-    assert in_process(verify.main) == "outputs/book: 1 runs, 5 files are what was sealed\n"
+    assert in_process(verify.main) == "outputs/book: 1 run, 5 files as sealed\n"
 
 
 @pytest.mark.parametrize("name", ["summary.json", "config.json", "history.csv", "best.pt", "last.pt"])
@@ -43,7 +43,7 @@ def test_a_changed_bit_is_found_in_every_file(run: Path, name: str, capfd: pytes
     assert verify.verify(verify.Options()) == 1
     shown = capfd.readouterr()
     assert shown.err == f"{said}\n"
-    assert shown.out.endswith(", 1 runs DAMAGED\n")
+    assert shown.out.endswith("; 1 run DAMAGED\n")
 
 
 def test_a_missing_and_a_strange_file_are_named(run: Path):
@@ -70,10 +70,8 @@ def test_a_change_on_purpose_is_sealed_and_said(run: Path, in_process: Command):
     assert list(verify.faults(run)) == []
     assert record.read_summary(run)["title"] == "Elman"
     assert record.read_summary(run)["sealed_later"] == ["history.csv", "summary.json"]
-    assert in_process(verify.main, "seal=true") == "outputs/book: 0 of 1 runs sealed anew\n"
-    assert in_process(verify.main) == (
-        "outputs/book: 1 runs, 4 files are what was sealed, 1 runs sealed later than they ended\n"
-    )
+    assert in_process(verify.main, "seal=true") == "outputs/book: 0 of 1 run sealed anew\n"
+    assert in_process(verify.main) == ("outputs/book: 1 run, 4 files as sealed; 1 run sealed later, not at its end\n")
 
 
 def test_what_cannot_be_is_not_sealed(run: Path, capfd: pytest.CaptureFixture[str]):

@@ -21,19 +21,17 @@ import logging
 import os
 import platform
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
+from memexp import processes
 from memexp.errors import RecordError
 
 log = logging.getLogger(__name__)
@@ -63,8 +61,8 @@ class Claim:
         since: when it began, by its own clock; only shown.
         token: of this claim and no other.
         beat: how often it was renewed.
-        machine: what tells machines of one name apart, see `_machine`; empty where nothing does.
-        boot: what tells apart the processes of one number, see `_boot`.
+        machine: what tells machines of one name apart, see `memexp.processes.machine`; empty where nothing does.
+        boot: what tells apart the processes of one number, see `memexp.processes.boot`.
         started: when the process was started, since the boot; empty where that cannot be seen.
     """
 
@@ -94,11 +92,11 @@ class Claim:
     @property
     def is_dead(self) -> bool:
         """Whether its process is known to be gone: only one of this machine is."""
-        if self.host != platform.node() or self.machine != _machine():
+        if self.host != platform.node() or self.machine != processes.machine():
             return False
-        if self.boot != _boot():  # this machine was started anew, or it is of another container
-            return bool(self.machine) and self.boot.partition(" ")[0] != _boot().partition(" ")[0]
-        return not _lives(self.process, self.started)
+        if self.boot != processes.boot():  # this machine was started anew, or it is of another container
+            return bool(self.machine) and self.boot.partition(" ")[0] != processes.boot().partition(" ")[0]
+        return not processes.lives(self.process, self.started)
 
 
 def read(folder: Path) -> Claim | None:
@@ -275,9 +273,8 @@ def _create(path: Path) -> Hold | None:
     """Make a claim of this process; None if there is one already."""
     token = secrets.token_hex(8)
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    claim = Claim(
-        os.getpid(), platform.node(), since, token, 0, _machine(), _boot(), _state(os.getpid()).partition(" ")[2]
-    )
+    own, machine, boot = os.getpid(), processes.machine(), processes.boot()
+    claim = Claim(own, platform.node(), since, token, 0, machine, boot, processes.started(own))
     temporary = path.with_name(f".{CLAIM}.{token}")
     file = _new(temporary, claim)
     try:
@@ -355,66 +352,3 @@ def _parsed(content: bytes) -> Claim | None:
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
     return claim
-
-
-# --- machines and processes ---
-
-
-@cache
-def _machine() -> str:
-    """Return what tells this machine from others of its name, where it says so (Linux): a hash, for it is private."""
-    with contextlib.suppress(OSError):
-        name = Path("/etc/machine-id").read_bytes().strip()
-        return sha256(b"memexp" + name).hexdigest()[:8] if name else ""
-    return ""
-
-
-@cache
-def _boot() -> str:
-    """Return what a process's number belongs to (Linux): the start of the machine, and the container."""
-    with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    return ""
-
-
-def _state(process: int) -> str:
-    """Return a process's state and when it was started, as ``S 4711``; empty where /proc does not say (not Linux)."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return f"{fields[0]} {fields[19]}"
-    except (OSError, IndexError):
-        return ""
-
-
-def _lives(process: int, started: str) -> bool:
-    """Say whether a process of this machine lives; one that was started at another time only has its number."""
-    state, _, then = _state(process).partition(" ")
-    if state:
-        return state not in "ZX" and then == started  # a zombie writes no more
-    if sys.platform == "win32":
-        return _lives_on_windows(process)  # there os.kill(process, 0) would end it
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True  # another user's
-    return True
-
-
-def _lives_on_windows(process: int) -> bool:
-    if sys.platform != "win32":
-        raise NotImplementedError
-    import ctypes
-
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    kernel.OpenProcess.restype = ctypes.c_void_p
-    synchronize, invalid_parameter, signalled = 0x100000, 87, 0
-    handle = kernel.OpenProcess(synchronize, False, process)
-    if not handle:
-        return ctypes.get_last_error() != invalid_parameter
-    try:
-        return bool(kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) != signalled)
-    finally:
-        kernel.CloseHandle(ctypes.c_void_p(handle))

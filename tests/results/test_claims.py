@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from memexp import processes
 from memexp.errors import RecordError
 from memexp.results import claims
 
@@ -191,10 +192,10 @@ def test_another_process_that_has_its_number_now_is_not_it(tmp_path: Path):
 @LINUX
 @pytest.mark.usefixtures("no_locks")
 def test_after_the_machine_was_started_anew_the_folder_is_free_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(claims, "_machine", lambda: "this one")
+    monkeypatch.setattr(processes, "machine", lambda: "this one")
     leave(tmp_path, process=os.getpid(), machine="this one", boot="before pid:[1]")
     assert seconds_to_hold(tmp_path) < 0.5
-    monkeypatch.setattr(claims, "_machine", lambda: "")  # another one may have its name
+    monkeypatch.setattr(processes, "machine", lambda: "")  # another one may have its name
     leave(tmp_path, process=os.getpid(), machine="", boot="before pid:[1]")
     assert seconds_to_hold(tmp_path) > 1
 
@@ -202,7 +203,7 @@ def test_after_the_machine_was_started_anew_the_folder_is_free_at_once(tmp_path:
 @pytest.mark.usefixtures("no_locks")
 @pytest.mark.parametrize(
     "other",
-    [{"host": "node3"}, {"machine": "another"}, {"boot": claims._boot() + "0"}],
+    [{"host": "node3"}, {"machine": "another"}, {"boot": processes.boot() + "0"}],
     ids=["another host", "another machine of that name", "another container"],
 )
 def test_of_another_machine_a_lease_is_waited_for(
