@@ -44,6 +44,8 @@ def same_again(server: Server, tally: Tally, whole: Path, folder: Path, way: str
         if "is being written by" not in server.run(folder, ALONE[way]).said:
             break
         time.sleep(0.5)
+    for note in folder.glob("outputs/*/.sweep-*"):  # of the command with workers, which is not the same to the letter
+        note.unlink()
     goes_on(server, tally, whole, folder, ALONE[way], what, outcome)
 
 
@@ -100,7 +102,7 @@ def test_stopped_and_continued(way: str, server: Server, row: Row, whole: dict[s
 
 def children(process: int) -> list[int]:
     """List the processes that a process has started."""
-    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [int(pid) for of in Path(f"/proc/{process}/task").glob("*/children") for pid in of.read_text().split()]
 
 
 def kill_a_worker(process: int) -> None:
