@@ -63,11 +63,16 @@ def hierarchical_interval(
     """
     draw = np.random.default_rng(seed)
 
-    def counts(n: int) -> np.ndarray:
-        return draw.multinomial(n, np.full(n, 1 / n), REPLICATES) / n
+    def counts(n: int, replicates: int) -> np.ndarray:
+        return draw.multinomial(n, np.full(n, 1 / n), replicates) / n
 
-    rows = counts(one.shape[1])
-    means = [np.einsum("rs,sn,rn->r", counts(len(right)), right, rows, optimize=True) for right in (one, other)]
+    def means_of(right: np.ndarray) -> np.ndarray:
+        parts = [counts(len(right), len(of_rows)) @ right for of_rows in pieces]  # [replicates, N]
+        return np.concatenate([(part * of_rows).sum(1) for part, of_rows in zip(parts, pieces, strict=True)])
+
+    # In pieces: of 100,000 seeds the counts of all replicates would take gigabytes.
+    pieces = np.array_split(counts(one.shape[1], REPLICATES), 20)
+    means = [means_of(right) for right in (one, other)]
     low, high = np.quantile(means[0] - means[1], [(1 - level) / 2, (1 + level) / 2])
     return float(one.mean() - other.mean()), float(low), float(high)
 
