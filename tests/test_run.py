@@ -348,8 +348,11 @@ def test_ctrl_c_while_a_sweep_begins_is_one_line_and_ends_all(tmp_path: Path, de
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "")
-    assert output == "\ninterrupted; 3 of 3 runs are left: the same command goes on where they were\n"
+    assert process.returncode == 130
+    assert (output, errors) in (
+        ("\ninterrupted; 3 of 3 runs are left: the same command goes on where they were\n", ""),
+        ("", "interrupted; the same command goes on from here\n"),  # just before the workers are started
+    )
     assert end_of_group(process.pid) == []
 
 

@@ -582,7 +582,7 @@ def test_a_task_that_memexp_does_not_know_is_shown(tmp_path: Path, command: Comm
     trace = run.of(1).trace(run.task().rows("test").inputs[None])["hidden_state"][0]
     after = means[(means["training"] == "after") & (means["part"] == "hidden_state") & (means["time_step"] == 3)]
     assert after["mean"].to_numpy() == pytest.approx(trace[:, 2].mean(0).numpy(), abs=1e-5)
-    assert command("study=numbers", "seed=1", "sequence=1 2") == (
+    assert command("study=numbers", "seed=1", f"modules={named}", "sequence=1 2") == (
         "memexp.gates: sequence=1 2: sequences of this task cannot be typed; leave it out for one of its own"
     )
 
