@@ -186,9 +186,9 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
             parts = _trained_elsewhere(this)
-            summary = _join(this, parts, held, show_bar) or _summary(this, _train(this, held, show_bar))
+            summary, written = _join(this, parts, held, show_bar) or _train_and_score(this, held, show_bar)
             held.check()
-            summary = record.write_summary(folder, summary)
+            summary = record.write_summary(folder, summary, written=written)
     clean(folder)
     _log_summary(summary)
     return summary
@@ -213,8 +213,10 @@ def _made_by(this: Run) -> dict[str, str]:
     return {"memexp": memexp.__version__, "torch": torch.__version__, "device_used": this.device}
 
 
-def _join(this: Run, parts: list[joining.Part], held: claims.Hold, show_bar: bool) -> dict[str, Any] | None:
-    """Train the seeds that no other run has, put all together, and return the summary; None if that is not possible."""
+def _join(
+    this: Run, parts: list[joining.Part], held: claims.Hold, show_bar: bool
+) -> tuple[dict[str, Any], dict[str, Seal]] | None:
+    """Train the seeds that no other run has, put all together, and return as `joining.join`; None if that cannot be."""
     if not parts:
         return None
     for part in parts:
@@ -232,8 +234,14 @@ def _join(this: Run, parts: list[joining.Part], held: claims.Hold, show_bar: boo
         return None
 
 
-def _train(this: Run, held: claims.Hold, show_bar: bool) -> Runner:
-    """Train, from the last checkpoint if there is one, and save the best weights; return the runner."""
+def _train_and_score(this: Run, held: claims.Hold, show_bar: bool) -> tuple[dict[str, Any], dict[str, Seal]]:
+    """Train, and return the summary and the seals of what was written."""
+    runner, written = _train(this, held, show_bar)
+    return _summary(this, runner), written
+
+
+def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[str, Seal]]:
+    """Train, from the last checkpoint if there is one, and save the best weights; return the runner, and seals."""
     config, folder, task = this.config, this.folder, this.task
     runner = build_runner(this)
     sealed: dict[str, Seal] = {}
@@ -266,9 +274,7 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> Runner:
             should_stop=lambda: stop.is_set() or ending.orphaned(),
         )
     held.check()
-    history.flush()
-    runner.save_model(folder / record.BEST)
-    return runner
+    return runner, {record.HISTORY: history.flush(), record.BEST: runner.save_model(folder / record.BEST)}
 
 
 def _cut_off(path: Path, seal: Seal | None) -> None:

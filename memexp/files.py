@@ -112,7 +112,7 @@ def as_name(text: str) -> str:
 
 def slug(*words: str) -> str:
     """Join words into a file's name."""
-    return "_".join(re.sub(r"[^\w.+=-]+", "-", word.lower()) for word in words)
+    return "_".join(re.sub(r"[^\w.+=-]+", "-", str(word).lower()) for word in words)
 
 
 def write(path: Path, content: bytes, setting: str = "images_dir=FOLDER") -> None:

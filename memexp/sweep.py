@@ -392,6 +392,9 @@ def _is_over(folder: Path) -> bool:
 def _line(job: Job, ended: int, total: int, left: str) -> str:
     if not record.is_complete(job.folder):
         return f"[{ended}/{total}] {job.name} failed: {record.read_failure(job.folder)}"
-    summary = record.read_summary(job.folder)
+    try:
+        summary = record.read_summary(job.folder)
+    except RecordError as error:
+        return f"[{ended}/{total}] {error}"
     scores = "".join(f"{score}, " for score in record.shown_scores(summary["seeds"], summary["shown"])[-1:])
     return f"[{ended}/{total}] {job.name}: {scores}{progress.duration(summary['seconds'])}{'; ' + left if left else ''}"

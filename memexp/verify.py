@@ -76,6 +76,7 @@ def seal(folder: Path) -> list[str]:
         summary, state = record.read_object(path)
         record.check_format(summary, path)
         schema.check(summary, path, "correct it")
+        record.check_readable(folder, summary)
         before = summary.pop(record.SEALED, None)
         later = set(summary.pop(record.SEALED_LATER, ()))
         config, state_of_config = record.read_object(folder / record.CONFIG)

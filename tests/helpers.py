@@ -257,6 +257,9 @@ def make_run(
     record.write_json(folder / record.CONFIG, record.identity(config, "hash"))
     content = {
         "format": record.FORMAT,
+        "memexp": "0.2.0",
+        "torch": "2.13.0",
+        "device_used": "cpu",
         "title": model.upper(),
         "trained_on": f"length {length}",
         "parameters": 9,

@@ -50,7 +50,7 @@ def test_a_missing_and_a_strange_file_are_named(run: Path):
     (run / record.BEST).unlink()
     (run / record.WRITTEN).write_text("1\tx\n")
     gone, new = verify.faults(run)
-    assert gone == f"cannot read {run / record.BEST}: No such file or directory"
+    assert gone.startswith(f"{run / record.BEST} is missing; bring it back, or move it and summary.json away, and the ")
     assert new.startswith(f"{run / record.WRITTEN} is damaged (it was not there when the run ended); ")
 
 
@@ -157,3 +157,58 @@ def test_two_copies_of_a_reference_record_can_be_damaged_and_are_found(tmp_path:
     best, history = sorted(verify.faults(run))
     assert best.startswith(f"{run}/best.pt is damaged (it is not what was written)")
     assert history.startswith(f"{run}/history.csv.xz is damaged (")
+
+
+# --- files that are whole, but of another run or another time ---
+
+
+def test_a_summary_of_another_run_is_not_believed(run: Path):
+    other = run.with_name("other")
+    experiment.run(config_of(*SIZES, "lr=0.1"), other)
+    shutil.copy(other / record.SUMMARY, run / record.SUMMARY)
+    said = f"{run}: summary.json and config.json are of two runs; bring back the one that belongs here"
+    for read in (record.read_summary, lambda folder: experiment.run(config_of(*SIZES), folder)):
+        with pytest.raises(RecordError, match=said):
+            read(run)
+    assert [line for line in verify.faults(run) if line.startswith(said)]
+
+
+def test_seeds_of_a_run_with_another_runs_config_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    slow, fast, wanted = (Path("outputs/book", f"lr={lr},seeds={seeds}") for lr, seeds in ((1, 2), (9, 2), (9, 3)))
+    for folder, lr in ((slow, 0.001), (Path("outputs/elsewhere/fast"), 0.1)):
+        experiment.run(config_of(*SIZES, f"lr={lr}"), folder)
+    slow.rename(fast)
+    shutil.copy("outputs/elsewhere/fast/config.json", fast / record.CONFIG)
+    joined = experiment.run(config_of(*SIZES, "lr=0.1", "seeds=3"), wanted)
+    whole = experiment.run(config_of(*SIZES, "lr=0.1", "seeds=3"), Path("outputs/whole/run"))
+    assert joined["seeds"] == whole["seeds"]
+
+
+def test_a_summary_whose_seal_was_cut_off_is_not_believed(run: Path):
+    summary = json.loads((run / record.SUMMARY).read_text())
+    for seal in ({}, {"seal": None}):
+        content = {key: value for key, value in summary.items() if key != "seal"} | seal
+        (run / record.SUMMARY).write_text(json.dumps(content))
+        with pytest.raises(RecordError, match="summary.json is damaged \\(it is not what was written\\)"):
+            record.read_summary(run)
+
+
+def test_a_history_that_was_damaged_while_its_run_went_on_is_not_sealed(run: Path, monkeypatch: pytest.MonkeyPatch):
+    whole, part = experiment._summary, run.with_name("part")
+
+    def damaged(this: experiment.Run, *rest: object) -> object:
+        path = this.folder / record.HISTORY
+        path.write_text(path.read_text().replace("dev,loss,", "dev,loss,1", 1)[:-1])
+        return whole(this, *rest)
+
+    monkeypatch.setattr(experiment, "_summary", damaged)
+    with pytest.raises(RecordError, match="history.csv is damaged \\(it is not what was written\\)"):
+        experiment.run(config_of(*SIZES), part)
+    assert not (part / record.SUMMARY).exists()
+
+
+def test_what_cannot_be_read_is_not_sealed(run: Path):
+    (run / record.BEST).write_bytes(b"garbage")
+    with pytest.raises(RecordError, match="best.pt is damaged"):
+        verify.seal(run)

@@ -83,9 +83,9 @@ def analyse(
     """
     if len(set(names)) < len(names):
         raise ConfigError(f"study={','.join(names)}: each study may be named once")
+    files, made_from = _drawn(names, images), _made_from(names, outputs, criterion)  # a run may end while this is drawn
     study = join([load_study(find_study(outputs, name), complaints) for name in names])
     histories = read_histories(study.rows, outputs, complaints)
-    files, made_from = _drawn(names, images), _made_from(names, outputs, criterion)
     tasks = list(dict.fromkeys(study.rows["task.name"]))
     for task in tasks:
         within = f"{as_name(task)}/" if len(tasks) > 1 else ""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter as wall_clock
 
+from memexp import __version__
 from memexp.errors import Complaints
 from memexp.results import record, seals, tables
 from memexp.results.collect import collect
@@ -32,6 +33,10 @@ def make(folder: Path, model: str, length: int, first_seed: int) -> None:
     scores = {f"{split}_{name}": value for split in splits for name, value in (("loss", 1.5), ("accuracy", share))}
     summary = {
         "format": record.FORMAT,
+        "memexp": __version__,
+        "torch": "none",
+        "device_used": "none",
+        "parameters": 9267,
         "title": model.upper(),
         "trained_on": f"length {length}",
         "hidden_sizes": [32],

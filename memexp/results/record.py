@@ -160,16 +160,26 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_bytes(path, seals.to_json(_finite(content)))
 
 
-def write_summary(folder: Path, summary: dict[str, Any], sealed_later: Iterable[str] = ()) -> dict[str, Any]:
+def write_summary(
+    folder: Path, summary: dict[str, Any], sealed_later: Iterable[str] = (), written: Mapping[str, Seal] | None = None
+) -> dict[str, Any]:
     """Write the summary of a run, with the seals of its other files: from now on it is complete. Return it.
 
     Args:
         folder: the run folder.
         summary: without seals.
         sealed_later: files that are not as the run wrote them, or of which that is not known.
+        written: the seals of files as they were written; they are to be that still.
+
+    Raises:
+        RecordError: one is not, or a file cannot be read or written.
     """
+    sealed = seals_of(folder)
+    for name, seal in (written or {}).items():
+        if sealed.get(name) != seal:
+            raise RecordError(f"{folder / name} is damaged (it is not what was written); {remedy(folder / name)}")
     later = {SEALED_LATER: sorted(sealed_later)} if sealed_later else {}
-    whole: dict[str, Any] = _finite({**summary, SEALED: seals_of(folder), **later})
+    whole: dict[str, Any] = _finite({**summary, SEALED: sealed, **later})
     write_json(folder / SUMMARY, whole)
     return whole
 
@@ -217,6 +227,8 @@ def read_bytes(folder: Path, name: str, sealed: Mapping[str, Seal] | None) -> by
         RecordError: it cannot be read, or is not what was sealed.
     """
     path = path_of(folder, name)
+    if not path.exists():
+        raise RecordError(f"{path} is missing; bring it back, or {remedy(path)}{or_seal(path)}")
     content = _content(path)
     if sealed is not None:
         difference = seals.broken(content, sealed[name]) if name in sealed else "it was not there when the run ended"
@@ -275,10 +287,32 @@ def read_summary(folder: Path) -> dict[str, Any]:
         RecordError: it is damaged, holds what cannot be, or is in the form of another version.
     """
     path = folder / SUMMARY
-    summary = read_json(path)
+    summary, state = read_object(path)
+    if state == "broken" or (SEALED in summary and state != "sealed"):
+        raise _not_as_written(path)
     check_format(summary, path)
     schema.check(summary, path, remedy(path))
+    if CONFIG in summary.get(SEALED, ()):
+        _check_pair(folder, summary[SEALED][CONFIG])
     return summary
+
+
+def _check_pair(folder: Path, seal: Seal) -> None:
+    """Check that summary and config of a run are of the same run: a file may come from another folder.
+
+    Raises:
+        RecordError: they are not, or the config is damaged.
+    """
+    path = folder / CONFIG
+    if seals.broken(_content(path), seal):
+        read_json(path)  # where it is not what was written, that is what is said
+        raise RecordError(
+            f"{folder}: {SUMMARY} and {CONFIG} are of two runs; bring back the one that belongs here{or_seal(path)}"
+        )
+
+
+def _not_as_written(path: Path) -> RecordError:
+    return RecordError(f"{path} is damaged (it is not what was written); {remedy(path)}{or_seal(path)}")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -289,7 +323,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     content, state = read_object(path)
     if state == "broken":
-        raise RecordError(f"{path} is damaged (it is not what was written); {remedy(path)}{or_seal(path)}")
+        raise _not_as_written(path)
     return content
 
 
@@ -388,9 +422,11 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
         return
     there = read_json(path)
     check_format(there, path)
+    if not all(isinstance(there.get(node), dict) for node in CLASSES):
+        raise RecordError(f"{path} is damaged (it has no task or no model); {remedy(path)}")
     if "data" not in wanted:
         there.pop("data", None)
-    sources = {node: wanted[node].get(SOURCE) for node in CLASSES if node in wanted}
+    sources = {node: wanted[node].get(SOURCE) for node in CLASSES}
     if any(sources.values()) or any(SOURCE in there.get(node, {}) for node in CLASSES):
         check_sources(folder, sources)
         for node in CLASSES:  # a record of before does not say with what code; see `check_sources`
@@ -449,15 +485,40 @@ def read_history(folder: Path) -> "pd.DataFrame":
     Raises:
         RecordError: it is missing or damaged.
     """
-    import pandas as pd
-
     summary = read_summary(folder)
     content = read_bytes(folder, HISTORY, summary.get(SEALED))
+    return _parsed(content, path_of(folder, HISTORY), [seed["seed"] for seed in summary["seeds"]])
+
+
+def check_readable(folder: Path, summary: dict[str, Any]) -> None:
+    """Check that what is about to be sealed can be read: the history, and of checkpoints what needs no torch.
+
+    Raises:
+        RecordError: a file cannot.
+    """
     path = path_of(folder, HISTORY)
+    if path.exists():
+        _parsed(_content(path), path, [seed["seed"] for seed in summary["seeds"]])
+    for name in (BEST, LAST):
+        if (folder / name).exists():
+            try:
+                seals.check_zip(_content(folder / name))
+            except Exception as error:  # of many kinds, where it is no zip file
+                raise RecordError(f"{folder / name} is damaged ({error}); {remedy(folder / name)}") from error
+
+
+def _parsed(content: bytes, path: Path, seeds: list[int]) -> "pd.DataFrame":
+    """Read the history of these seeds.
+
+    Raises:
+        RecordError: it is damaged.
+    """
+    import pandas as pd
+
     types = {"iteration": int, "seed": int, "split": str, "name": str, "value": float}
     try:
         history = pd.read_csv(io.BytesIO(content), dtype=types, usecols=list(HISTORY_COLUMNS))
-        if not history["seed"].isin([seed["seed"] for seed in summary["seeds"]]).all():
+        if not history["seed"].isin(seeds).all():
             raise ValueError("seeds that the run does not have")
         if (history["iteration"] < 0).any() or not history["split"].isin(["train", "dev"]).all():
             raise ValueError("an update or a split that cannot be")

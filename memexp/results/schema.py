@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from memexp.errors import RecordError
-from memexp.results.seals import is_seal
+from memexp.results.seals import are_seals
 
 DEEPEST = 6  # nodes within nodes of a config; memexp's own has two
 SLACK = 1e-6  # a share that is a sum of many numbers may be beyond 1 by as much
@@ -39,9 +39,12 @@ def _complaints(summary: dict[str, Any]) -> Iterator[str]:
         if not allows(value):
             yield f"{key} is {_short(value)}, not {what}"
     config, seeds = summary["config"], summary["seeds"]
-    if "seeds" in config and config["seeds"] != [seed["seed"] for seed in seeds]:
+    if config["seeds"] != [seed["seed"] for seed in seeds]:
         yield "seeds are others than those of config"
-    shares = {column.partition("_")[2] for column, share in summary["shown"].items() if share}
+    shares = {"accuracy", *(column.partition("_")[2] for column, share in summary["shown"].items() if share)}
+    for metric, by_name in summary["floors"].items():
+        if metric in shares and not all(value is None or is_share(value) for value in by_name.values()):
+            yield f"floors of {_short(metric)[1:-1]} are {_short(by_name)}, not shares from 0 to 1"
     for seed in seeds:
         if not -1 <= seed.get("best_iteration", -1) <= summary.get("updates", math.inf):
             yield f"best_iteration of seed {seed['seed']} is {seed['best_iteration']}, not one of its updates"
@@ -56,8 +59,8 @@ def _short(value: object) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a finite number."""
-    return type(value) in (int, float) and math.isfinite(value)
+    """Say whether a value is a finite number that fits into 64 bits."""
+    return type(value) in (int, float) and math.isfinite(value) and (type(value) is float or abs(value) < 2**63)
 
 
 def is_share(value: Any) -> bool:
@@ -100,6 +103,8 @@ def _is_config(value: Any) -> bool:
         isinstance(value, dict)
         and _is_node(value)
         and type(value.get("length")) is int
+        and 1 <= value["length"] < 2**31
+        and _is_list_of(_is_count)(value.get("seeds"))
         and all(isinstance(value.get(node), dict) and _is_text(value[node].get("name")) for node in ("task", "model"))
     )
 
@@ -123,7 +128,26 @@ def _is_interface(value: Any) -> bool:
     return isinstance(value, dict) and {*value} == {*counts, "every_step"} and all(_is_count(value[k]) for k in counts)
 
 
+def _is_about(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(_is_plain(item) or _is_list_of(_is_plain)(item) for item in value.values())
+        and all(ABOUT[key](item) for key, item in value.items() if key in ABOUT)
+    )
+
+
 _COUNT, _AMOUNT, _TEXT = ("a whole number", _is_count), ("a number from 0", _is_amount), ("a text", _is_text)
+
+#: What figures and tables take from ``about``, where it is there.
+ABOUT: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(
+        ("train_rows", "dev_rows", "test_rows", "choosing_characters"), lambda v: v is None or _is_count(v)
+    ),
+    **dict.fromkeys(("train_characters", "dev_characters", "test_characters"), _is_count),
+    **dict.fromkeys(("exact_over",), _is_text),
+    **dict.fromkeys(("target_entropy_bits", "floor_per_step"), _is_amount),
+    **dict.fromkeys(("chance_accuracy",), is_share),
+}
 
 #: What a summary may hold: key -> what it is, in words, and the test of that.
 KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -140,15 +164,18 @@ KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seconds": _AMOUNT,
     "tokens_per_second": _AMOUNT,
     "interface": ("the sizes of inputs and outputs", _is_interface),
-    "about": ("a value for each name", lambda value: isinstance(value, dict) and _is_node(value)),
+    "about": ("a value for each name", _is_about),
     "floors": ("numbers by metric and name", _is_dict_of(_is_dict_of(lambda v: v is None or is_number(v)))),
     "shown": ("true or false for each score", _is_dict_of(lambda v: type(v) is bool)),
     "panels": ("names of settings", _is_list_of(_is_text)),
     "config": ("the settings of a run", _is_config),
     "seeds": ("the scores of seeds", _is_list_of(_is_seed)),
     "test_right": ("a text of 0 and 1 for each seed", _is_right),
-    "sealed": ("size and hash of files", _is_dict_of(is_seal)),
+    "sealed": ("size and hash of files", are_seals),
     "sealed_later": ("names of files", _is_list_of(_is_text)),
 }
 #: Those that whoever reads a study needs.
-REQUIRED = ("format", "title", "hidden_sizes", "about", "floors", "shown", "config", "seeds")
+REQUIRED = (
+    "format", "memexp", "torch", "device_used", "title", "trained_on", "parameters", "hidden_sizes", "updates",
+    "seconds", "about", "floors", "shown", "config", "seeds", "test_right",
+)  # fmt: skip

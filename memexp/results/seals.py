@@ -36,6 +36,14 @@ def is_seal(value: Any) -> bool:
     )
 
 
+def are_seals(value: Any) -> bool:
+    """Say whether a value read from a file holds the seals of files of one folder, by their names."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:") and is_seal(seal)
+        for name, seal in value.items()
+    )
+
+
 def broken(content: bytes, seal: Seal) -> str:
     """Say how the content of a file is not what was sealed; empty if it is."""
     if seal_of(content) == seal:

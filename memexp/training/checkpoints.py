@@ -16,8 +16,8 @@ from memexp.results.seals import Seal
 _MARK = "memexp checkpoint 1"
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint; an earlier one at ``path`` survives any failure.
+def save(path: Path, content: dict[str, Any]) -> Seal:
+    """Write a checkpoint, and return its seal; an earlier one at ``path`` survives any failure.
 
     Raises:
         RecordError: the disk is full or the folder not writable.
@@ -32,6 +32,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
         raise RecordError(
             f"cannot save {path}: {error.strerror}; {kept}. Make room, then give the same command to go on"
         ) from error
+    return seals.seal_of(buffer.getvalue())
 
 
 def load(
@@ -59,9 +60,11 @@ def load(
         raise RecordError(f"{path} is damaged ({error}); {remedy}") from error
     except Exception as error:  # torch raises many kinds for damaged files, none of them documented
         raise RecordError(f"{path} is truncated or not a checkpoint ({type(error).__name__}); {remedy}") from error
-    if not isinstance(content, dict) or content.get("format") != _MARK or kind not in content:
+    known = isinstance(content, dict) and content.get("format") == _MARK and isinstance(content.get(kind), dict)
+    if not known or not seals.are_seals(content[kind].get(record.SEALED, {})):
         raise RecordError(f"{path} is not a checkpoint of memexp with {kind}; {remedy}")
-    return content
+    whole: dict[str, Any] = content
+    return whole
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

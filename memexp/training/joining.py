@@ -20,7 +20,7 @@ from torch import Tensor
 
 from memexp.errors import RecordError
 from memexp.results import record
-from memexp.results.seals import Seal
+from memexp.results.seals import Seal, seal_of
 from memexp.training import checkpoints
 
 REST = "rest"  # begins the name of a folder in a run folder: the run of the seeds that are nowhere else
@@ -93,8 +93,10 @@ def _without_seeds(name: str) -> str:
     return re.sub(r"(^|,)seeds=(\[[^\]]*\]|[^,]*)", "", name)
 
 
-def join(parts: Sequence[Part], folder: Path, seeds: Sequence[int], identity: str) -> dict[str, Any]:
-    """Write the history and weights of a run out of those of others, and return its summary.
+def join(
+    parts: Sequence[Part], folder: Path, seeds: Sequence[int], identity: str
+) -> tuple[dict[str, Any], dict[str, Seal]]:
+    """Write the history and weights of a run out of those of others; return its summary, and the seals of these files.
 
     Args:
         parts: between them they have each seed once.
@@ -127,9 +129,11 @@ def join(parts: Sequence[Part], folder: Path, seeds: Sequence[int], identity: st
         "seconds": sum(state["seconds"] for state in last),
         record.SEALED: record.seals_of(folder, [record.HISTORY, record.WRITTEN]),
     }
-    checkpoints.save(folder / record.LAST, {"training": state})
-    checkpoints.save(folder / record.BEST, {**best[0], "weights": together("weights", best)})
-    return _summary(parts, seeds)
+    return _summary(parts, seeds), {
+        record.HISTORY: seal_of(history),
+        record.LAST: checkpoints.save(folder / record.LAST, {"training": state}),
+        record.BEST: checkpoints.save(folder / record.BEST, {**best[0], "weights": together("weights", best)}),
+    }
 
 
 def _joined(parts: Sequence[Any], taken: Sequence[list[int]], places: Tensor) -> Any:
@@ -175,7 +179,7 @@ def _summary(parts: Sequence[Part], seeds: Sequence[int]) -> dict[str, Any]:
     of_seed = {seed["seed"]: seed for part in parts for seed in part.summary["seeds"] if seed["seed"] in part.seeds}
     right = {seed: marks for part in parts for seed, marks in part.summary["test_right"].items()}
     seconds = [part.summary["seconds"] * len(part.seeds) / len(part.summary["seeds"]) for part in parts]
-    tokens = [part.summary["tokens_per_second"] * own for part, own in zip(parts, seconds, strict=True)]
+    tokens = [part.summary.get("tokens_per_second", 0.0) * own for part, own in zip(parts, seconds, strict=True)]
     longest = max(parts, key=lambda part: part.summary["updates"]).summary
     return {
         **longest,

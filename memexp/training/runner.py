@@ -5,6 +5,7 @@ the best checkpoint, the gradient norm, the stop at a loss that is not finite. W
 scored, is the task's affair: the runner gets rows, a loss and metrics. Axis letters as in `memexp.models.cells`.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from memexp.results.seals import Seal
 from memexp.tasks.metrics import Loss, Mean, SequenceAccuracy
 from memexp.tasks.task import Rows
 from memexp.training import checkpoints
+
+log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 256  # of one forward pass in evaluation: bounds the memory it takes
 #: And time steps, where a row may be read in pieces: the whole row if it has no more than the first number, else the
@@ -313,13 +316,13 @@ class Runner:
         """Put each seed's best weights into the model."""
         self.model.load_state_dict(self._best)
 
-    def save_model(self, path: Path) -> None:
-        """Save each seed's best weights.
+    def save_model(self, path: Path) -> Seal:
+        """Save each seed's best weights; return the seal of the file.
 
         Raises:
             RecordError: they cannot be saved; an earlier file is kept.
         """
-        checkpoints.save(path, {"weights": self._best, **self.extras})
+        return checkpoints.save(path, {"weights": self._best, **self.extras})
 
     def load_model(self, path: Path) -> None:
         """Load weights saved by `save_model` into the model.
@@ -361,7 +364,7 @@ class Runner:
         try:
             self._restore(state, path)
             if record.SEALED not in state:  # as memexp wrote it before it sealed
-                record.say_unsealed(path.parent.parent)
+                log.warning("%s is of a memexp that did not seal: damage in %s may not be seen", path, record.HISTORY)
                 return {record.HISTORY: [int(state["history_bytes"]), ""]}
             sealed: dict[str, Seal] = state[record.SEALED]
             return sealed

@@ -39,7 +39,7 @@ def test_collect_lists_what_is_missing_with_the_reason(tmp_path: Path):
     assert missing[1].endswith(": the disk is full")
     assert "summary.json is damaged" in missing[2]
     assert "was written by memexp 0.1; carry it over with: python -m memexp.migrate " in missing[3]
-    assert "summary.json is damaged (title is missing)" in missing[4]
+    assert "summary.json is damaged (memexp is missing)" in missing[4]
 
 
 def test_collected_says_what_its_columns_are(tmp_path: Path):

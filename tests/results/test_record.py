@@ -116,7 +116,7 @@ def test_the_first_difference_is_named(one: object, other: object, difference: s
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path):
-    own = {"format": record.FORMAT, "lr": 0.1}
+    own = {"format": record.FORMAT, "lr": 0.1, "task": {}, "model": {}}
     record.check_identity(tmp_path, own)  # nothing there yet
     record.write_json(tmp_path / record.CONFIG, {**own, "data": "abc"})
     record.check_identity(tmp_path, own)

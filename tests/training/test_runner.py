@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from memexp.errors import RecordError
+from memexp.results.seals import Seal, seal_of
 from memexp.tasks.char_lm import CharLM
 from memexp.tasks.digit_sum import DigitSum, enumerate_distribution
 from memexp.tasks.metrics import Accuracy, CrossEntropy, Perplexity, SequenceAccuracy, SquaredError
@@ -39,8 +40,8 @@ class Notes:
     def add(self, iteration: int, split: str, name: str, values: list[float], active: list[bool]) -> None:
         self.rows.append((iteration, split, name, values, active))
 
-    def flush(self) -> int:
-        return 0
+    def flush(self) -> Seal:
+        return seal_of(b"")
 
     def of(self, split: str, name: str) -> dict[int, list[float]]:
         """What was noted after each update."""
