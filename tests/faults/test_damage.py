@@ -78,8 +78,7 @@ FILES: dict[str, tuple[str, dict[str, Reader]]] = {
 }
 
 
-# Files that are made anew when they are damaged, or each time, which takes its time: or are read with much else: of
-# so many damages one is tried.
+#: Files that are made anew each time, or read with much else, which takes its time: of so many damages one is tried.
 SLOW = {"floors": 20, "figures": 20, "results.csv": 20, "begun-written.txt": 2, "begun-history.csv": 2, "data": 2}
 
 
