@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers import config_of, make_run, seed_row
+from helpers import config_of, make_run, reseal, seed_row, write_history
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
@@ -155,8 +155,7 @@ def drawn(images: Path) -> dict[str, bytes]:
 def complete(tmp_path: Path) -> list[Job]:
     """A sweep that has nothing to do but to draw."""
     folder = make_run(tmp_path / "book", 4)
-    history = "iteration,seed,split,name,value\n0,0,dev,loss,1\n0,1,dev,loss,1\n9,0,dev,loss,.5\n9,1,dev,loss,.6\n"
-    (folder / record.HISTORY).write_text(history)
+    write_history(folder, [(step, seed, "dev", "loss", 1 - step / 20) for step in (0, 9) for seed in (0, 1)])
     return [job(tmp_path / "book", 4, complete=True, images=tmp_path / "images")]
 
 
@@ -189,6 +188,7 @@ def test_figures_are_drawn_again_when_one_is_missing_or_damaged_or_of_other_reco
     assert not draws()
     summary = complete[0].folder / record.SUMMARY
     summary.write_bytes(summary.read_bytes().replace(b"0.55", b"0.65"))
+    reseal(summary.parent)
     assert draws()
     assert drawn(images).keys() == whole.keys()
     assert drawn(images)["results.csv"] != whole["results.csv"]
