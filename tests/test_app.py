@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from helpers import Command, CommandLine, config_of, make_run
+from helpers import Command, CommandLine, config_of, make_run, reseal
 
 import memexp as package
 from memexp import app, arguments
@@ -228,7 +228,9 @@ def test_a_folder_of_yaml_files_may_have_any_name(command: Command, tmp_path: Pa
 
 def test_a_dry_run_lists_each_run_with_its_state_and_writes_nothing(command: Command, tmp_path: Path):
     study = tmp_path / "outputs" / "book"
-    record.write_json(make_run(study, 5) / record.CONFIG, identity(config_of("length=5", "model=lstm")))
+    complete = make_run(study, 5)
+    record.write_json(complete / record.CONFIG, identity(config_of("length=5", "model=lstm")))
+    reseal(complete)
     (study / "length=8,model=lstm").mkdir()
     (study / "length=8,model=lstm" / "failure.txt").write_text("it was killed\n")
     begun = study / "length=6,model=lstm"
