@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -91,16 +91,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_folder(finished: Path, spoilt: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The run in the current folder, from which modules are imported as ``python -m`` does; they go afterwards."""
+def run_folder(
+    finished: Path, spoilt: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Path]:
+    """The run in the current folder, from which modules are imported as ``python -m`` does."""
     monkeypatch.syspath_prepend(tmp_path)
-    known = set(sys.modules)
-    monkeypatch.setattr(sys, "modules", sys.modules)
-    folder = spoilt(finished)
-    yield folder
-    for name in set(sys.modules) - known:
-        if name.partition(".")[0] in ("outputs", "payload_lying_here", "mycells"):
-            del sys.modules[name]
+    yield spoilt(finished)
     sources._statements.cache_clear()
 
 
