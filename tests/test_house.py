@@ -30,7 +30,7 @@ LAYERS = (
     ("fonts",),
     ("files", "progress", "sources", "canvas"),
     ("errors", "words"),
-    ("escaping",),
+    ("escaping", "arithmetic"),
     ("memexp", "ending", "processes"),  # the version, and where conf/ is; how a command ends, from its first moment
 )
 

@@ -7,6 +7,9 @@ A scheme is a function of (role, shape, sizes, generator) that returns one param
 axis letters as in `memexp.models.cells`. Each gate's block is initialised on its own, as in the book, where every gate
 has its own W, U and b. The schemes of the stacked-LSTM tutorial see W and U of a gate as the one matrix [M + D, D] that
 they are there, and set the biases to 0.
+
+A seed's weights are the same on every machine, bit for bit: uniform numbers are exact before they are scaled by one
+rounded product, all else is computed in float64 by `memexp.arithmetic`, and rounded once to float32.
 """
 
 import math
@@ -17,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from memexp.arithmetic import log, normal, orthonormal
 from memexp.errors import ConfigError
 
 
@@ -67,16 +71,13 @@ def orthogonal(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: 
     """As the book, but each gate's recurrent matrix is orthogonal (Saxe et al. 2014): it keeps the norm of h."""
     if role != "recurrent_weight":
         return xavier(role, shape, sizes, generator)
-    block = torch.empty(shape)
-    for matrix in block:
-        torch.nn.init.orthogonal_(matrix, generator=generator)
-    return block
+    return orthonormal(normal(shape, generator)).float()
 
 
 def torch_default(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """Torch's own defaults: N(0, 1) embeddings, U(+-1/sqrt(D)) elsewhere; b is the sum of torch's two biases."""
     if role == "embedding":
-        return torch.randn(shape, generator=generator)
+        return normal(shape, generator).float()
     bound = 1 / math.sqrt(sizes.hidden_size)
     draw = uniform(shape, bound, generator)
     return draw + uniform(shape, bound, generator) if role == "bias" else draw
@@ -108,7 +109,7 @@ def _joint(draw: Callable[[tuple[int, ...], int, int, Generator], Tensor]) -> Sc
 @_joint
 def truncated_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, generator: Generator) -> Tensor:
     """N(0, 0.1^2), cut off at two standard deviations."""
-    return torch.nn.init.trunc_normal_(torch.empty(shape), std=0.1, a=-0.2, b=0.2, generator=generator)
+    return (0.1 * normal(shape, generator, most=2)).float()
 
 
 @_joint
@@ -126,7 +127,7 @@ def fan_in_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, generator:
 @_joint
 def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, generator: Generator) -> Tensor:
     """N(0, 2 / fan in) (He et al. 2015)."""
-    return torch.randn(shape, generator=generator) * math.sqrt(2 / fan_in)
+    return (math.sqrt(2 / fan_in) * normal(shape, generator)).float()
 
 
 @_joint
@@ -182,4 +183,4 @@ def chrono_biases(shape: tuple[int, ...], longest: int, generator: Generator) ->
             f"model.initialiser=chrono needs sequences of at least 3 steps, not {longest}; give another initialiser, "
             "or a larger length"
         )
-    return (torch.rand(shape, generator=generator) * (longest - 2) + 1).log()
+    return log(torch.rand(shape, generator=generator).double() * (longest - 2) + 1).float()

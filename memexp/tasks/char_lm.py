@@ -25,6 +25,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from memexp.arithmetic import ln
 from memexp.errors import ConfigError
 from memexp.fields import ranged
 from memexp.tasks.metrics import Perplexity
@@ -247,7 +248,7 @@ class CharLM(Task):
 
     def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
         """Return the bits per character of every split."""
-        return {f"{split}_bits": [nats / math.log(2) for nats in scores[f"{split}_loss"]] for split in self.texts}
+        return {f"{split}_bits": [nats / ln(2) for nats in scores[f"{split}_loss"]] for split in self.texts}
 
     def shown(self) -> dict[str, bool]:
         """Return the perplexities, and the bits per character of the test text."""
@@ -257,7 +258,7 @@ class CharLM(Task):
         """Return the bits per character that simple models need for the test text."""
         seen, symbols = self.texts["train"] + self.texts["dev"], len(self.vocabulary)
         simple = floors.kept(seen, self.texts["test"], symbols, self.folder)
-        return {"bits": simple, "loss": {name: bits * math.log(2) for name, bits in simple.items()}}
+        return {"bits": simple, "loss": {name: bits * ln(2) for name, bits in simple.items()}}
 
     def about(self) -> dict[str, Any]:
         """Return the vocabulary, how long the parts of the text are, and how much of dev chose the weights."""

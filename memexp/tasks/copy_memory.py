@@ -11,7 +11,6 @@ answer scores chance.
 """
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Generator, Tensor
 
+from memexp.arithmetic import ln
 from memexp.errors import ConfigError
 from memexp.fields import ranged
 from memexp.tasks.metrics import Accuracy, SequenceAccuracy
@@ -174,14 +174,14 @@ class CopyMemory(SampledTask):
         """Return what guessing reaches: ln K nats for each item that is asked for."""
         K, n = self.symbols, self.items
         return {
-            "loss": {"guessing": math.log(K)},
+            "loss": {"guessing": ln(K)},
             Accuracy.name: {"guessing": 1 / K},
-            SequenceAccuracy.name: {"guessing": K**-n},
+            SequenceAccuracy.name: {"guessing": 1 / K**n},
         }
 
     def about(self) -> dict[str, Any]:
         """Return the floor over all steps of a sequence (Arjovsky et al. 2016), and what exact scores are over."""
-        per_step = self.items * math.log(self.symbols) / (self.length + 2 * self.items)
+        per_step = self.items * ln(self.symbols) / (self.length + 2 * self.items)
         return {"floor_per_step": per_step, **({} if self._all is None else {"exact_over": self._all.source})}
 
     @property

@@ -27,6 +27,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Generator, Tensor
 
+from memexp.arithmetic import ln, log, total
 from memexp.errors import ConfigError, DataError
 from memexp.fields import ranged
 from memexp.files import remove_left, write_atomically
@@ -159,14 +160,14 @@ class DigitSum(SampledTask):
     def more_scores(self, scores: dict[str, list[float]]) -> dict[str, list[float]]:
         """Return the retained bits: H(sum) - cross-entropy, over every possible input."""
         entropy, _ = target_statistics(self.distribution())
-        return {"retained_bits": [entropy - nats / math.log(2) for nats in scores["exact_loss"]]}
+        return {"retained_bits": [entropy - nats / ln(2) for nats in scores["exact_loss"]]}
 
     def floors(self) -> dict[str, dict[str, float]]:
         """Return what guessing scores, and the losses of knowing neither digit, or one (their sum is then uniform)."""
         entropy, chance = target_statistics(self.distribution())
         return {
             "accuracy": {"always the likeliest answer": chance},
-            "loss": {"knowing nothing": entropy * math.log(2), "knowing one digit": math.log(DIGITS)},
+            "loss": {"knowing nothing": entropy * ln(2), "knowing one digit": ln(DIGITS)},
         }
 
     def about(self) -> dict[str, Any]:
@@ -221,8 +222,9 @@ def read_digits(given: str) -> list[int]:
 def target_statistics(rows: Rows) -> tuple[float, float]:
     """Return the entropy of the answers in bits, and the accuracy of always giving the most likely one."""
     weights = rows.row_weights() if rows.weights is None else rows.weights[:, 0]
-    probability = torch.zeros(CLASSES, dtype=torch.float64).index_add_(0, rows.targets[:, 0], weights)
-    return float(torch.special.entr(probability).sum()) / math.log(2), float(probability.max())
+    probability = torch.stack([total(weights[rows.targets[:, 0] == answer]) for answer in range(CLASSES)])
+    given = probability[probability > 0]
+    return -float(total(given * log(given))) / ln(2), float(probability.max())
 
 
 def sample(rows: int, length: int, distractors: int, generator: Generator) -> Rows:
@@ -233,7 +235,8 @@ def sample(rows: int, length: int, distractors: int, generator: Generator) -> Ro
     if distractors == 1:
         positions = torch.randint(2, length, (rows, 1), generator=generator)
     else:  # the places of the smallest of uniform numbers are a uniform choice without replacement
-        positions = 2 + torch.rand(rows, length - 2, generator=generator).argsort(1)[:, :distractors]
+        draw = torch.rand(rows, length - 2, generator=generator)  # two may be equal: the first of them counts as smaller
+        positions = 2 + draw.argsort(dim=1, stable=True)[:, :distractors]
     inputs.scatter_(1, positions, digits)
     return Rows(inputs, inputs[:, :2].sum(1, keepdim=True))
 
@@ -253,10 +256,8 @@ def enumerate_distribution(length: int, distractors: int) -> Rows:
     """
     tails: list[tuple[int, ...]] = []
     weights: list[float] = []
-    nonzero = (DIGITS - 1) / DIGITS
-    for j in range(distractors + 1):
-        binomial = math.comb(distractors, j) * nonzero**j * (1 - nonzero) ** (distractors - j)
-        weight = binomial / (math.comb(length - 2, j) * (DIGITS - 1) ** j) / DIGITS**2
+    for j in range(distractors + 1):  # comb(d, j) 9^j / 10^d, over 100 comb(length - 2, j) 9^j: rounded once
+        weight = math.comb(distractors, j) / (DIGITS ** (distractors + 2) * math.comb(length - 2, j))
         for positions in itertools.combinations(range(length - 2), j):
             for digits in itertools.product(range(1, DIGITS), repeat=j):
                 tail = [0] * (length - 2)

@@ -1,5 +1,5 @@
 """Losses and metrics: reset, update with batches, compute. Sums over weights, so that a small last batch does not weigh
-double.
+double; given the values, they are the same on every machine (`memexp.arithmetic`).
 
 Axis letters as in `memexp.models.cells`: S seeds, B batch, A answers of a sequence, K outputs. A model gives answers
 [S, B, A, K]; targets are [S, B, A], or [1, B, A] for the same rows in every seed, and so are weights.
@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F  # noqa: N812 (the usual name)
 from torch import Tensor
+
+from memexp.arithmetic import total
 
 
 class Mean:
@@ -38,13 +40,17 @@ class Mean:
 
     def update(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
         """Add a batch; without weights every answer counts the same."""
-        values, weights = self.weigh(self.values(answers, targets), weights)
+        self.add(self.values(answers, targets), weights)
+
+    def add(self, values: Tensor, weights: Tensor | None = None) -> None:
+        """Add a batch whose values, [S, B, A], are computed already."""
+        values, weights = self.weigh(values, weights)
         if weights is None:
-            self.total += values.flatten(1).sum(-1)
+            self.total += total(values.flatten(1))
             self.count += values[0].numel()
         else:
-            self.total += (values.double() * weights).flatten(1).sum(-1)
-            self.count += weights.expand_as(values).flatten(1).sum(-1)
+            self.total += total((values.double() * weights).flatten(1))
+            self.count += total(weights.expand_as(values).flatten(1))
 
     def compute(self) -> Tensor:
         """Return the mean for each seed, [S], float64; NaN if there was no answer."""

@@ -20,6 +20,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Generator, Tensor
 
+from memexp.arithmetic import total
 from memexp.errors import ConfigError
 from memexp.fields import Named, settings_of
 from memexp.tasks.metrics import Accuracy, CrossEntropy, Loss, Mean
@@ -84,8 +85,8 @@ class Rows:
         """Return the probability of every row, [N], float64: they sum to 1."""
         if self.weights is None:
             return torch.full((len(self),), 1 / len(self), dtype=torch.float64)
-        by_row = self.weights.sum(-1)
-        return by_row / by_row.sum()
+        by_row = total(self.weights)
+        return by_row / total(by_row)
 
 
 def stack(by_seed: Sequence[Rows]) -> Rows:
@@ -116,7 +117,10 @@ class Interface:
 
 
 def generator(seed: int, stream: str, counter: int) -> Generator:
-    """Return a generator that depends on all three: no state has to be kept to draw the same rows again."""
+    """Return a generator that depends on all three: no state has to be kept to draw the same rows again.
+
+    Numpy's seed sequences are integer arithmetic; what is promised of torch's numbers, `memexp.arithmetic` says.
+    """
     entropy = [seed, int.from_bytes(stream.encode(), "big"), counter]
     return Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
@@ -310,7 +314,7 @@ class Task(ABC):
         """Return inputs with weights that sum to 1: all there are, or a sample, over which to average."""
         rows = self.rows("test")
         weights = torch.ones(rows.targets.shape, dtype=torch.float64) if rows.weights is None else rows.weights
-        return replace(rows, weights=weights / weights.sum(), source=rows.source or f"{len(rows)} test rows")
+        return replace(rows, weights=weights / total(weights.flatten()), source=rows.source or f"{len(rows)} test rows")
 
     def example(self) -> Tensor:
         """Return a sequence worth looking at: the first of the test rows."""
