@@ -234,9 +234,9 @@ def sample(rows: int, length: int, distractors: int, generator: Generator) -> Ro
     digits = torch.randint(DIGITS, (rows, distractors), generator=generator)
     if distractors == 1:
         positions = torch.randint(2, length, (rows, 1), generator=generator)
-    else:  # the places of the smallest of uniform numbers are a uniform choice without replacement
-        draw = torch.rand(rows, length - 2, generator=generator)  # two may be equal: the first of them counts as smaller
-        positions = 2 + draw.argsort(dim=1, stable=True)[:, :distractors]
+    else:  # the places of the smallest of uniform numbers are a uniform choice; of two equal ones, the first
+        numbers = torch.rand(rows, length - 2, generator=generator)
+        positions = 2 + numbers.argsort(dim=1, stable=True)[:, :distractors]
     inputs.scatter_(1, positions, digits)
     return Rows(inputs, inputs[:, :2].sum(1, keepdim=True))
 
