@@ -68,10 +68,20 @@ def test_orthogonal_recurrent_matrices():
     torch.testing.assert_close(
         matrices @ matrices.transpose(1, 2),
         torch.eye(60, dtype=torch.float64).expand(4, 60, 60),
-        atol=1e-5,
+        atol=1e-6,
         rtol=0,
     )
     assert torch.equal(draw("orthogonal", "bias"), draw("xavier", "bias"))
+
+
+def test_orthogonal_matrices_are_drawn_without_a_preferred_direction():
+    """Of 2,000 matrices of 3 by 3 each number has mean 0 and mean square 1/3; half of them are reflections."""
+    drawn = SCHEMES["orthogonal"](
+        "recurrent_weight", (2000, 3, 3), LayerSizes(4, 3), Generator().manual_seed(1)
+    ).double()
+    assert drawn.mean(0).abs().max() < 0.05  # 4 standard deviations
+    assert drawn.square().mean(0) == pytest.approx(torch.full((3, 3), 1 / 3).numpy(), abs=0.03)
+    assert float((torch.linalg.det(drawn) < 0).double().mean()) == pytest.approx(1 / 2, abs=0.05)
 
 
 def test_torch_scheme_has_the_moments_of_torchs_layers():
@@ -145,6 +155,9 @@ def test_chrono_biases_are_logs_of_uniform_numbers():
     assert 1 <= steps.min() < 1.05
     assert 33.9 < steps.max() <= 34
     assert abs(float(steps.mean()) - 17.5) < 0.5
+    uniform = torch.rand(4000, generator=Generator().manual_seed(0)).tolist()
+    expected = torch.tensor([math.log(1 + 33 * u) for u in uniform])  # libm's, rounded to float32
+    torch.testing.assert_close(chrono_biases((4000,), 35, Generator().manual_seed(0)), expected, rtol=2**-24, atol=0)
 
 
 def test_chrono_of_the_shortest_sequence_is_finite():
@@ -173,6 +186,7 @@ def test_normal_schemes_have_their_variance(role: str):
     he, truncated = draw("he_normal", role), draw("truncated_normal", role)
     assert float(he.var()) == pytest.approx(2 / 90, rel=0.05)
     assert float((he.abs() > 2 * math.sqrt(2 / 90)).float().mean()) == pytest.approx(0.0455, abs=0.01)
+    assert float(he.double().pow(4).mean()) == pytest.approx(3 * (2 / 90) ** 2, rel=0.1)
     assert 0.19 < float(truncated.abs().max()) <= 0.2
     # a normal number that is kept only within 2 standard deviations has 0.7737 of its variance
     assert float(truncated.var()) == pytest.approx(0.7737 * 0.1**2, rel=0.05)

@@ -290,6 +290,14 @@ def test_above_the_limit_a_fixed_sample_is_used_and_says_so(tmp_path: Path):
     assert torch.equal(large.distribution().weights, torch.full((50_000, 1), 1 / 50_000, dtype=torch.float64))
 
 
+def test_of_equal_numbers_the_first_places_are_chosen(monkeypatch: pytest.MonkeyPatch):
+    """Of 24-bit numbers two may be equal; which of them a sort puts first is not for the processor to say."""
+    monkeypatch.setattr(torch, "rand", lambda *shape, generator: torch.zeros(shape))
+    inputs = sample(50, 40, 3, torch.Generator().manual_seed(0)).inputs
+    assert inputs[:, 2:5].any(0).all()
+    assert not inputs[:, 5:].any()
+
+
 def test_entropy_and_chance_of_the_digit_sum():
     counts = [min(s, 18 - s) + 1 for s in range(19)]
     expected = -sum(c / 100 * math.log2(c / 100) for c in counts)

@@ -157,6 +157,55 @@ def test_perplexity_is_over_tokens_not_batches():
     torch.testing.assert_close(perplexity.compute(), numbers(2**2.5, 3), rtol=1e-6, atol=0)
 
 
+# --- values that are computed elsewhere ---
+
+
+@pytest.mark.parametrize("kind", METRICS)
+@pytest.mark.parametrize("weights", [None, MASKS, MASKS[1:]], ids=["no weights", "weights", "shared weights"])
+def test_values_can_be_added_without_their_answers(
+    kind: type[Mean], weights: Tensor | None, generator: torch.Generator
+):
+    S, B, A = 2, 3, 4
+    given = torch.randn(S, B, A, 1 if kind is SquaredError else 5, generator=generator)
+    targets = torch.randint(5, (1, B, A), generator=generator)
+    updated, added = kind(S), kind(S)
+    for rows in (slice(0, 2), slice(2, 3)):
+        some = None if weights is None else weights[:, rows]
+        updated.update(given[:, rows], targets[:, rows], some)
+        added.add(kind.values(given[:, rows], targets[:, rows]), some)
+    assert added.compute().tolist() == updated.compute().tolist()
+    assert added.count.tolist() == updated.count.tolist()
+
+
+def test_values_by_hand():
+    loss = SquaredError(2)
+    loss.add(torch.tensor([[[1.0, 2.0], [3.0, 6.0]], [[0.0, 0.5], [0.25, 0.25]]]))
+    assert loss.compute().tolist() == [3, 0.25]
+    loss.add(torch.tensor([[[7.0]], [[9.0]]]), numbers([[2]], [[0]]))
+    assert (loss.total.tolist(), loss.count.tolist()) == ([26, 1], [6, 4])
+
+
+def test_sums_are_taken_in_float64_with_weights_and_without():
+    """In float32, 2^24 + 1 is 2^24."""
+    values = torch.tensor([2.0**24, 1, 1, 1])[None, :, None]
+    for weights in (None, torch.ones(1, 4, 1, dtype=torch.float64)):
+        loss = SquaredError(1)
+        loss.add(values, weights)
+        assert loss.total.tolist() == [2**24 + 3]
+
+
+def test_a_seed_has_the_same_mean_in_any_group(generator: torch.Generator):
+    values = torch.rand(5, 401, 3, generator=generator)
+    weights = torch.rand(5, 401, 3, generator=generator, dtype=torch.float64)
+    for some in (None, weights):
+        group = SquaredError(5)
+        group.add(values, some)
+        for k in range(5):
+            alone = SquaredError(1)
+            alone.add(values[k : k + 1], None if some is None else some[k : k + 1])
+            assert alone.compute().tolist() == group.compute()[k : k + 1].tolist()
+
+
 # --- whole sequences ---
 
 
