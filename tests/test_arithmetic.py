@@ -3,6 +3,7 @@
 import math
 from decimal import Decimal, localcontext
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -115,6 +116,25 @@ def test_square_roots_are_correctly_rounded(size: int, generator: Generator):
     assert root(x).tolist() == [[math.sqrt(number) for number in row] for row in x.tolist()]
     assert root(x[:, ::2].mT).tolist() == root(x)[:, ::2].mT.tolist()
     assert root(float64(2)[0]).item() == math.sqrt(2)
+
+
+# --- random bits ---
+
+
+@pytest.mark.parametrize("seed", [0, 4, 2**32 - 1, 2**40 + 4])
+def test_torchs_random_numbers_are_integer_arithmetic_on_the_mersenne_twister(seed: int):
+    """The twister is numpy's here, whose stream is frozen; torch seeds its own with the lowest 32 bits alone."""
+    twister = np.random.RandomState(seed % 2**32).randint(0, 2**32, 1000, dtype=np.uint32).tolist()
+    words, generator = iter(twister), Generator().manual_seed(seed)
+    assert torch.rand(17, generator=generator).tolist() == [next(words) % 2**24 / 2**24 for _ in range(17)]
+    doubles = torch.rand(19, dtype=torch.float64, generator=generator).tolist()
+    assert doubles == [(next(words) << 32 | next(words)) % 2**53 / 2**53 for _ in range(19)]
+    assert torch.randint(2, 9, (23,), generator=generator).tolist() == [2 + next(words) % 7 for _ in range(23)]
+    order = [*range(29)]
+    for place in range(28):
+        other = place + next(words) % (29 - place)
+        order[place], order[other] = order[other], order[place]
+    assert torch.randperm(29, generator=generator).tolist() == order
 
 
 # --- normal numbers ---
