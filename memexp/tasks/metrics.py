@@ -43,14 +43,14 @@ class Mean:
         self.add(self.values(answers, targets), weights)
 
     def add(self, values: Tensor, weights: Tensor | None = None) -> None:
-        """Add a batch whose values, [S, B, A], are computed already."""
+        """Add a batch whose values, [S, B, A], are computed already; for the weights see `update`."""
         values, weights = self.weigh(values, weights)
         if weights is None:
             self.total += total(values.flatten(1))
             self.count += values[0].numel()
         else:
             self.total += total((values.double() * weights).flatten(1))
-            self.count += total(weights.expand_as(values).flatten(1))
+            self.count += total(weights.flatten(1))
 
     def compute(self) -> Tensor:
         """Return the mean for each seed, [S], float64; NaN if there was no answer."""
