@@ -69,6 +69,7 @@ class Config:
     checkpoint_seconds: float = ranged(0)
     study: str
     device: str = ranged(one_of=("auto", "cpu", "cuda"))
+    engine: str = ranged(one_of=("auto", "compiled", "torch"))
     datasets_dir: str
     outputs_dir: str
     images_dir: str | None

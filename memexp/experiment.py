@@ -20,6 +20,8 @@ from torch import nn
 
 import memexp
 from memexp import contract, ending, progress
+from memexp.compiled import cache
+from memexp.compiled import engine as compiled
 from memexp.config import ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
@@ -27,6 +29,7 @@ from memexp.results import claims, record
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
 from memexp.training import joining, machine
+from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -125,23 +128,55 @@ def first_weights(config: DictConfig) -> list[str]:
 
 
 def build_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimizer that a checked config asks for."""
+    """Build the optimizer that a checked config asks for, for torch's engine."""
     kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
     return kinds[config.optimizer](model.parameters(), lr=config.lr, fused=True)
 
 
+def choose_engine(config: DictConfig, task: Task, model: SequenceModel, device: str, begun: str | None) -> str:
+    """Return ``compiled`` or ``torch``.
+
+    Args:
+        config: the checked config. ``auto`` means the engine that the run was begun with; else ``compiled`` where it
+            covers the run and is the faster one.
+        task: of the run.
+        model: of the run.
+        device: what the run uses.
+        begun: the engine that it was begun with, if it was.
+
+    Raises:
+        ConfigError: ``compiled`` is asked for where it does not cover the run, or cannot work.
+    """
+    if config.engine == "torch" or (config.engine == "auto" and begun == "torch"):
+        return "torch"
+    missing = compiled.not_covered(model, task.loss, task.batch(0), device)
+    broken = None if missing else cache.why_not()
+    if missing or broken:
+        if config.engine == "compiled" or begun == "compiled":
+            reason = f"it does not cover {missing}" if missing else broken
+            raise ConfigError(f"engine=compiled is not possible here: {reason}; give engine=torch or engine=auto")
+        if broken:
+            log.warning("%s: torch trains instead, slower, and with last digits that depend on the machine", broken)
+        return "torch"
+    return "compiled" if config.engine == "compiled" or begun or compiled.is_faster(model) else "torch"
+
+
+def build_engine(this: Run) -> Engine:
+    """Build the engine of a run, whose config names it."""
+    config, model, loss = this.config, this.model, this.task.loss
+    learning = {"reduction": config.reduction, "clip": config.clip, "clip_by": config.clip_by}
+    watched = model.watched if config.gradient_norms else {}
+    if config.engine == "compiled":
+        return compiled.CompiledEngine(model, config.optimizer, config.lr, loss, **learning, watched=watched)
+    return TorchEngine(model, build_optimizer(config, model), loss, **learning, watched=watched)
+
+
 def build_runner(this: Run) -> Runner:
     """Build the runner of a run."""
-    config = this.config
     return Runner(
-        this.model,
-        build_optimizer(config, this.model),
+        build_engine(this),
         this.task.loss,
         this.task.metrics,
-        reduction=config.reduction,
-        clip=config.clip,
-        clip_by=config.clip_by,
-        watched=this.model.watched if config.gradient_norms else {},
         identity=record.identity_text(this.identity),
         extras=this.task.extras,
     )
@@ -177,7 +212,10 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             with contract.named(config, "task"):
                 task = build_task(config)
             contract.check(config, task, build_task, build_model)
-            this = Run(config, folder, task, build_model(config, task.interface).to(device), device)
+            model = build_model(config, task.interface).to(device)
+            engine = choose_engine(config, task, model, device, record.engine_of(folder))
+            config = OmegaConf.merge(config, {"engine": engine})  # type: ignore[assignment]
+            this = Run(config, folder, task, model, device)
         record.check_identity(folder, this.identity)
         if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)
@@ -252,8 +290,8 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[s
     if not sealed or sealed[record.HISTORY][1]:  # a checkpoint of before memexp sealed does not know this file
         _cut_off(folder / record.WRITTEN, sealed.get(record.WRITTEN))
     log.info(
-        "%s: %d seeds, %d updates, %d parameters a seed, on %s",
-        this.name, len(config.seeds), this.updates, this.model.parameter_count, this.device,
+        "%s: %d seeds, %d updates, %d parameters a seed, on %s, engine=%s",
+        this.name, len(config.seeds), this.updates, this.model.parameter_count, this.device, config.engine,
     )  # fmt: skip
     with (
         progress.bar(this.updates, f"{config.model.name} {task.length}") if show_bar else nullcontext() as bar,

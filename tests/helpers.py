@@ -27,6 +27,7 @@ from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.tasks.metrics import Accuracy, CrossEntropy
 from memexp.training import checkpoints
+from memexp.training.engines import TorchEngine
 from memexp.training.runner import Runner
 
 MakeCell = Callable[[int, int, int], Cell]
@@ -89,8 +90,10 @@ def classifier(
 
 def runner_of(model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any) -> Runner:
     """Build a runner of the book's setting: cross-entropy, accuracy, the mean over a batch, no clipping."""
-    book = {"loss": CrossEntropy, "metrics": (Accuracy,), "reduction": "mean", "clip": None, "clip_by": "global"}
-    return Runner(model, optimizer, **{**book, **options})
+    learning = {"reduction": "mean", "clip": None, "clip_by": "global", "watched": None}
+    own = {name: options.pop(name, default) for name, default in learning.items()}
+    asked = {"loss": CrossEntropy, "metrics": (Accuracy,), **options}
+    return Runner(TorchEngine(model, optimizer, asked["loss"], **own), **asked)
 
 
 def config_of(*overrides: str) -> DictConfig:

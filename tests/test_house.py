@@ -20,6 +20,7 @@ LAYERS = (
     ("options",),
     ("arguments",),
     ("explain",),
+    ("compiled",),
     ("contract", "registered", "training"),
     ("config",),
     ("models",),

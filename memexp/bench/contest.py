@@ -25,6 +25,7 @@ from memexp.models.networks import MakeCell, SequenceModel
 from memexp.results.record import History
 from memexp.results.seals import Seal, seal_of
 from memexp.tasks.task import Rows, Task
+from memexp.training.engines import TorchEngine
 from memexp.training.runner import Runner
 from memexp.words import columns, tr
 
@@ -83,7 +84,8 @@ def build_model(make_cell: MakeCell, task: Task, embedding_size: int, hidden_siz
 def memexp_contestant(task: Task, model: SequenceModel, learning_rate: float) -> Contestant:
     """Enter memexp's runner, as `memexp.experiment` sets it up."""
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    runner = Runner(model, optimizer, task.loss, task.metrics, "mean", None, "global")
+    engine = TorchEngine(model, optimizer, task.loss, "mean", None, "global")
+    runner = Runner(engine, task.loss, task.metrics)
     return Contestant(MEMEXP, len(task.seeds), runner_seconds(runner, task))
 
 

@@ -52,6 +52,8 @@ NOT_IDENTITY = (
 #: And those that two runs of the same setting may differ in: they are no columns to group by.
 NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms")
 
+ENGINE, UNDECIDED = "engine", "auto"  # a run has one engine or the other; before it is chosen, none is compared
+FIRST_ENGINE = "torch"  # of records that name none: there was no other
 CLASSES = ("task", "model")  # the nodes of a config that name a class
 SOURCE = "source"  # in these nodes of config.json: the code of a user's own class
 
@@ -370,12 +372,24 @@ def identity(
         sources: ``task`` or ``model`` -> the code of its class, where that is a user's own, see `memexp.sources`.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+    if kept.get(ENGINE) == UNDECIDED:
+        del kept[ENGINE]
     for node in CLASSES:
         kept[node] = {key: value for key, value in kept[node].items() if key != "_target_"}
     for node, source in (sources or {}).items():
         kept[node][SOURCE] = source
     whole = {"format": FORMAT, **kept}
     return whole if fingerprint is None else {**whole, "data": fingerprint}
+
+
+def engine_of(folder: Path) -> str | None:
+    """Return the engine that a run was begun with; None if it has not begun.
+
+    Raises:
+        RecordError: its config is damaged.
+    """
+    path = folder / CONFIG
+    return str(read_json(path).get(ENGINE, FIRST_ENGINE)) if path.exists() else None
 
 
 def identity_text(identity: dict[str, Any]) -> str:
@@ -424,8 +438,10 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
     check_format(there, path)
     if not all(isinstance(there.get(node), dict) for node in CLASSES):
         raise RecordError(f"{path} is damaged (it has no task or no model); {remedy(path)}")
-    if "data" not in wanted:
-        there.pop("data", None)
+    there.setdefault(ENGINE, FIRST_ENGINE)
+    for later in ("data", ENGINE):  # what is known only when data are read and the model is built
+        if later not in wanted:
+            there.pop(later, None)
     sources = {node: wanted[node].get(SOURCE) for node in CLASSES}
     if any(sources.values()) or any(SOURCE in there.get(node, {}) for node in CLASSES):
         check_sources(folder, sources)
@@ -435,6 +451,11 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
     difference = first_difference(there, wanted)
     if difference is None:
         return
+    if difference.startswith(f"{ENGINE} "):
+        raise RecordError(
+            f"{folder} was begun with engine={there[ENGINE]}, not {wanted[ENGINE]}: the last digits would differ; give "
+            f"engine={there[ENGINE]} to go on with it, or another study=NAME"
+        )
     raise RecordError(f"{folder} {_said(difference, there, wanted)}; give another study=NAME, or move that folder away")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from memexp.errors import RecordError
 from memexp.results import record
@@ -21,60 +21,27 @@ from memexp.results.seals import Seal
 from memexp.tasks.metrics import Loss, Mean, SequenceAccuracy
 from memexp.tasks.task import Rows
 from memexp.training import checkpoints
+from memexp.training.engines import Answered, Engine
 
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 256  # of one forward pass in evaluation: bounds the memory it takes
-#: And time steps, where a row may be read in pieces: the whole row if it has no more than the first number, else the
-#: second. (The order in which float32 numbers are added differs; short texts keep the scores of their records.)
-WHOLE_STEPS, STEPS_AT_ONCE = 400, 64
 UNREAD_UPDATES = 50  # updates whose answers may wait to be scored
 UNREAD_NUMBERS = 4_000_000  # and numbers in them
 
 
-def clip_gradients(parameters: list[nn.Parameter], largest: float, by: str = "global") -> None:
-    """Scale down the gradients of each seed that are too large (6.2.2).
-
-    Args:
-        parameters: with gradients [S, ...].
-        largest: what is allowed.
-        by: ``global``: the L2 norm over all parameters of a seed (as torch); ``tensor``: that of each parameter (the
-            book); ``value``: the size of every single number, which changes the gradient's direction too.
-    """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if by == "value":
-        for gradient in gradients:
-            gradient.clamp_(-largest, largest)
-        return
-    squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients])  # [parameters, S]
-    norms = (squares.sum(0, keepdim=True) if by == "global" else squares).sqrt().expand_as(squares)
-    for gradient, norm in zip(gradients, norms, strict=True):
-        scale = (largest / (norm + 1e-6)).clamp(max=1)
-        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
-
-
-def gradient_norms(parameters: Mapping[str, nn.Parameter]) -> dict[str, list[float]]:
-    """Return the L2 norm of each parameter's gradient, for each seed."""
-    return {name: p.grad.flatten(1).norm(dim=1).tolist() for name, p in parameters.items() if p.grad is not None}
-
-
-Answered = tuple[Tensor, Tensor, Tensor | None]
-"""Answers [S, B, A, K], and their targets and weights, [S or 1, B, A]."""
+def _own(parameter: Tensor) -> Tensor:
+    """Copy a parameter, which may be a view of a larger memory, into one of its own."""
+    return parameter.detach().clone(memory_format=torch.contiguous_format)
 
 
 class Runner:
     """Train and evaluate the S seeds of a model.
 
     Args:
-        model: maps inputs [S or 1, B, L] to answers [S, B, A, K]; its parameters have a leading axis S.
-        optimizer: over the model's parameters.
+        engine: does the updates, and answers.
         loss: what training makes small; in the history it is ``loss``.
         metrics: what else is noted, by name; the first one chooses the best weights on dev.
-        reduction: the loss of a batch is the ``mean`` over its answers, or their ``sum``.
-        clip: clip gradients to this; None for no clipping.
-        clip_by: see `clip_gradients`.
-        watched: parameters whose gradients' norms are noted at every update, as ``gradient_norm.<name>`` and
-            ``clipped_gradient_norm.<name>``.
         identity: says which run this is; a checkpoint of another one is refused.
         extras: saved with the weights, for example the vocabulary that they are for.
 
@@ -88,34 +55,25 @@ class Runner:
 
     def __init__(
         self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        engine: Engine,
         loss: type[Loss],
         metrics: Sequence[type[Mean]],
-        reduction: str,
-        clip: float | None,
-        clip_by: str,
-        watched: Mapping[str, nn.Parameter] | None = None,
         identity: str = "",
         extras: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.identity, self.extras = identity, dict(extras or {})
-        self.model, self.optimizer, self.loss, self.metric = model, optimizer, loss, metrics[0]
+        self.engine, self.model, self.loss, self.metric = engine, engine.model, loss, metrics[0]
         self._means = {"loss": loss, **{metric.name: metric for metric in metrics}}
-        self.reduction, self.clip, self.clip_by = reduction, clip, clip_by
-        self.watched = watched or {}
-        self._parameters = list(model.parameters())
-        self.device, S = self._parameters[0].device, self._parameters[0].shape[0]
+        self.device, S = engine.device, engine.seeds
         self.iteration = 0
         self.seconds = 0.0
         worst = -torch.inf if self.metric.higher_is_better else torch.inf
         self.best_score = torch.full((S,), worst, dtype=torch.float64, device=self.device)
         self.best_iteration = torch.full((S,), -1, device=self.device)
         self.diverged_at = torch.full((S,), -1, device=self.device)
-        self._best = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self._best = {name: _own(p) for name, p in self.model.named_parameters()}
         self._running = self._fresh_means()  # over the training rows since the last note in the history
         self._unread: list[Answered] = []  # of updates that are not scored yet
-        self._carried: list[tuple[Tensor, ...]] | None = None  # the state that the next rows may go on from
 
     def train(
         self,
@@ -179,42 +137,12 @@ class Runner:
         return {name: kind(len(self.best_score), self.device) for name, kind in self._means.items()}
 
     def _update(self, rows: Rows, history: History) -> None:
-        """Do one update; the losses of the seeds are summed, so that their gradients stay apart."""
-        for parameter in self._parameters:
-            parameter.grad = None
-        answered = self._answer(rows.to(self.device))
-        self._loss(*answered).backward()  # type: ignore[no-untyped-call]
-        self._note_gradients("gradient_norm", history)
-        if self.clip is not None:
-            clip_gradients(self._parameters, self.clip, self.clip_by)
-        self._note_gradients("clipped_gradient_norm", history)
-        self.optimizer.step()
+        """Do one update; note the norms of its gradients."""
+        answered, norms = self.engine.update(rows)
         self.iteration += 1
-        answers, targets, weights = answered
-        self._unread.append((answers.detach(), targets, weights))
-
-    def _loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        """Return the sum over seeds of the loss of each: the mean or the sum over the answers that are asked."""
-        values = self.loss.values(answers, targets)  # [S, B, A]
-        if weights is None:
-            return values.sum() / (values[0].numel() if self.reduction == "mean" else 1)
-        weights = weights.to(values.dtype).expand_as(values)
-        by_seed, count = (values * weights).flatten(1).sum(1), weights.flatten(1).sum(1)
-        count = count.where(count > 0, 1)  # a seed that is asked nothing has no loss
-        return (by_seed / count if self.reduction == "mean" else by_seed).sum()
-
-    def _answer(self, rows: Rows) -> Answered:
-        if rows.continues is None:
-            answers = self.model(rows.inputs)
-        else:
-            before = self._carried if rows.continues else None
-            answers, states = self.model.answer(rows.inputs, before)  # type: ignore[operator]
-            self._carried = [tuple(part.detach() for part in state) for state in states]
-        return answers, rows.targets, rows.weights
-
-    def _note_gradients(self, what: str, history: History) -> None:
-        for name, norms in gradient_norms(self.watched).items():
-            history.add(self.iteration + 1, "train", f"{what}.{name}", norms, self._active())
+        for name, values in norms.items():
+            history.add(self.iteration, "train", name, values, self._active())
+        self._unread.append(answered)
 
     def _read_updates(self) -> None:
         """Score what the last updates answered, and see whose loss was not finite.
@@ -230,11 +158,15 @@ class Runner:
         weighed = [weights for _, _, weights in self._unread if weights is not None]
         weights = torch.cat(weighed, 1) if weighed else None
         self._unread.clear()
+        losses = self.engine.values(self.loss, answers, targets)
         for mean in self._running.values():
-            mean.update(answers, targets, weights)
+            values = (
+                losses if type(mean).values is self.loss.values else self.engine.values(type(mean), answers, targets)
+            )
+            mean.add(values, weights)
         never = self.iteration + 1
         update = torch.arange(first, never, device=self.device).repeat_interleave(sizes)
-        finite = self.loss.values(answers, targets).isfinite().all(-1)
+        finite = self.engine.values(self.loss, answers, targets).isfinite().all(-1)
         broke = torch.where(finite, never, update).amin(1)  # [S]
         self.diverged_at = torch.where((self.diverged_at < 0) & (broke < never), broke, self.diverged_at)
 
@@ -244,9 +176,7 @@ class Runner:
     @torch.no_grad()
     def _note_start(self, rows: Rows, history: History) -> None:
         """Note loss and score of the first batch before the first update."""
-        answered = self._answer(rows.to(self.device))
-        for mean in self._running.values():
-            mean.update(*answered)
+        self._score(self._running, self.engine.answer(rows))
         self._note_training(history)
 
     def _note_training(self, history: History) -> None:
@@ -267,16 +197,15 @@ class Runner:
         self.best_iteration = torch.where(better, self.iteration, self.best_iteration)
         for name, parameter in self.model.named_parameters():
             mask = better.view(-1, *[1] * (parameter.dim() - 1))
-            self._best[name] = torch.where(mask, parameter.detach(), self._best[name])
+            self._best[name] = torch.where(mask, parameter.detach(), self._best[name]).contiguous()
 
     @torch.no_grad()
     def evaluate(self, rows: Rows) -> dict[str, Tensor]:
         """Return loss and score of each seed on all rows, [S] each. Writes no history."""
         means = self._fresh_means()
         for part in self._parts(rows):
-            for answered in self._read(part):
-                for mean in means.values():
-                    mean.update(*answered)
+            for answered in self.engine.read(part):
+                self._score(means, answered)
         return {name: mean.compute() for name, mean in means.items()}
 
     def _parts(self, rows: Rows) -> Iterator[Rows]:
@@ -284,22 +213,16 @@ class Runner:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             yield rows.slice(start, start + ROWS_AT_ONCE)
 
-    def _read(self, rows: Rows) -> Iterator[Answered]:
-        """Answer rows from their start: all at once, or long ones piece by piece where that is the same."""
-        steps = rows.targets.shape[-1]
-        if not rows.in_pieces or steps <= WHOLE_STEPS:
-            yield self._answer(rows.to(self.device))
-            return
-        states = None
-        for start in range(0, steps, STEPS_AT_ONCE):
-            piece = rows.steps(start, start + STEPS_AT_ONCE).to(self.device)
-            answers, states = self.model.answer(piece.inputs, states)  # type: ignore[operator]
-            yield answers, piece.targets, piece.weights
+    def _score(self, means: Mapping[str, Mean], answered: Answered) -> None:
+        answers, targets, weights = answered
+        for mean in means.values():
+            mean.add(self.engine.values(type(mean), answers, targets), weights)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
         """Return what the answers of each seed say, see `Loss.predictions`: inputs [B, L] -> [S, B, A, K]."""
-        answers: Tensor = self.model(inputs[None].to(self.device))
+        nothing = torch.zeros(1, len(inputs), 1, dtype=torch.long)
+        answers, _, _ = self.engine.answer(Rows(inputs[None], nothing))
         return self.loss.predictions(answers)
 
     @torch.no_grad()
@@ -309,7 +232,7 @@ class Runner:
         def of(answers: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
             return SequenceAccuracy.weigh(metric.values(answers, targets), weights)[0].squeeze(-1) == 1  # [S, B]
 
-        pieces = ([of(*piece) for piece in self._read(part)] for part in self._parts(rows))
+        pieces = ([of(*piece) for piece in self.engine.read(part)] for part in self._parts(rows))
         return torch.cat([torch.stack(right).all(0) for right in pieces], 1)
 
     def use_best(self) -> None:
@@ -338,15 +261,15 @@ class Runner:
             "identity": self.identity,
             "iteration": self.iteration,
             "seconds": self.seconds,
-            "weights": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "weights": {name: _own(p) for name, p in self.model.named_parameters()},
+            "optimizer": self.engine.optimizer_state(),
             "best": self._best,
             "best_score": self.best_score,
             "best_iteration": self.best_iteration,
             "diverged_at": self.diverged_at,
             "running": {name: (mean.total, mean.count) for name, mean in self._running.items()},
             "unread": self._unread,
-            "carried": self._carried,
+            "carried": self.engine.carried,
             record.SEALED: {record.HISTORY: history.flush(), **record.seals_of(path.parent, [record.WRITTEN])},
             **self.extras,
         }
@@ -376,10 +299,10 @@ class Runner:
 
     def _restore(self, state: Mapping[str, Any], path: Path) -> None:
         checkpoints.load_weights(self.model, state["weights"], path)
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.engine.load_optimizer_state(state["optimizer"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._best, self.best_score = state["best"], state["best_score"]
         self.best_iteration, self.diverged_at = state["best_iteration"], state["diverged_at"]
         for name, mean in self._running.items():
             mean.total, mean.count = state["running"][name]
-        self._unread, self._carried = state["unread"], state["carried"]
+        self._unread, self.engine.carried = state["unread"], state["carried"]

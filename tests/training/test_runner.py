@@ -24,7 +24,8 @@ from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import Interface, Rows, Task
 from memexp.tasks.text.writing import go_on
 from memexp.training import checkpoints
-from memexp.training.runner import Runner, clip_gradients, gradient_norms
+from memexp.training.engines import clip_gradients, gradient_norms
+from memexp.training.runner import Runner
 
 RANDOM = "".join(random.Random(0).choices("abcd", k=6000))
 FRESH = pytest.mark.parametrize("options", [{}, {"sampling": "fresh"}, {"shuffle": True}], ids=str)
