@@ -6,7 +6,7 @@ from memexp import ending
 
 ending.begin()
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _PACKAGE = Path(__file__).resolve().parent
 
