@@ -8,6 +8,7 @@ the gradient of U is one product over all steps instead of L small ones.
 Axis letters as in `memexp.models.cells`: S seeds, G gates, L time, B batch, D hidden.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,14 +18,30 @@ from torch.autograd.function import once_differentiable
 OPEN = 40.0
 """What an LSTM's gate sees that is always open: its sigmoid is 1, and its slope 0, in every precision."""
 
+MANY = 2048
+"""As many numbers, and torch's tanh on a CPU takes longer than three operations that cost little beside their call."""
+
 FunctionCtx = Any  # torch types this as FunctionCtx without save_for_backward's attributes
+
+
+def _tanh_of_many(minus_one: Tensor, z: Tensor, out: Tensor) -> None:
+    """Compute tanh(z) as 2 sigmoid(2z) - 1: on a CPU torch's sigmoid is several times as fast as its tanh.
+
+    The two differ by the rounding of a number near 1.
+    """
+    torch.add(z, z, out=out)
+    out.sigmoid_()
+    torch.add(minus_one, out, alpha=2, out=out)
 
 
 def _recurrent_weight_gradient(hidden: Tensor, pre_gradient: Tensor) -> Tensor:
     """Sum h_{t-1}^T dpre_t over time and batch: [S, L, B, D] x [S, G, L, B, D] -> [S, G, D, D]."""
-    S, _, L, B, D = pre_gradient.shape
+    S, G, L, B, D = pre_gradient.shape
     previous = hidden.reshape(S, L * B, D).transpose(1, 2)
-    return torch.stack([previous @ gate.reshape(S, L * B, D) for gate in pre_gradient.unbind(1)], 1)
+    by_gate = hidden.new_empty(G, S, D, D)  # a product is written to where it stays
+    for gate, gradient in zip(pre_gradient.unbind(1), by_gate.unbind(0), strict=True):
+        torch.bmm(previous, gate.reshape(S, L * B, D), out=gradient)
+    return by_gate.transpose(0, 1)
 
 
 class _SRN(torch.autograd.Function):
@@ -197,13 +214,15 @@ class _LSTM(torch.autograd.Function):
         o_each = gates[:, 2:3].expand(S, G, L, B, D).unbind(2)
         squashed_each = squashed[:, None].expand(S, G, L, B, D).unbind(2)
         h_steps, c_steps, squashed_steps = hidden.unbind(1), cell.unbind(1), squashed.unbind(1)
+        # Whatever S, so that a seed is the same alone and in a group.
+        tanh = torch.tanh if B * D < MANY else partial(_tanh_of_many, projected.new_tensor(-1.0))
         for t in range(L):
             torch.baddbmm(x_steps[t], h_flat, weight, out=pre_flat)
             torch.sigmoid(pre_sigmoid, out=sigmoids[t])
-            torch.tanh(pre_candidate, out=candidate[t])
+            tanh(pre_candidate, out=candidate[t])
             torch.mul(f[t], c_steps[t], out=c_steps[t + 1])
             c_steps[t + 1].addcmul_(i[t], candidate[t])
-            torch.tanh(c_steps[t + 1], out=squashed_steps[t])
+            tanh(c_steps[t + 1], out=squashed_steps[t])
             torch.mul(o_each[t], squashed_each[t], out=h)
             h_steps[t + 1].copy_(h_once)
         ctx.save_for_backward(gates, U, hidden, cell, squashed)
@@ -221,17 +240,17 @@ class _LSTM(torch.autograd.Function):
         # What the chain rule multiplies by, for all time steps at once:
         #   d pre_I = dc C~ I(1-I),  d pre_F = dc c_{t-1} F(1-F),  d pre_C~ = dc I (1-C~^2),
         #   d pre_O = dh tanh(c) O(1-O),  dc += dh O (1 - tanh(c)^2)
-        factor = torch.empty_like(gates)
-        torch.mul(candidate, i - i * i, out=factor[:, 0])
-        torch.mul(cell[:, :-1], f - f * f, out=factor[:, 1])
-        torch.mul(squashed, o - o * o, out=factor[:, 2])
-        torch.addcmul(i, i, candidate * candidate, value=-1, out=factor[:, 3])
+        # The gradient takes each factor's place: a buffer as large as the gates is not cheap.
+        d_pre = torch.empty_like(gates)
+        torch.mul(gates, gates, out=d_pre)
+        torch.sub(gates[:, :3], d_pre[:, :3], out=d_pre[:, :3])
+        for gate, acts_on in enumerate((candidate, cell[:, :-1], squashed)):
+            d_pre[:, gate] *= acts_on
+        torch.addcmul(i, i, d_pre[:, 3], value=-1, out=d_pre[:, 3])
         through_output = torch.addcmul(o, o, squashed * squashed, value=-1).unbind(1)
 
-        d_pre = torch.empty_like(gates)
         d_flat = d_pre.view(S * G, L, B, D).unbind(1)
-        d_steps, d_output_gate = d_pre.unbind(2), d_pre[:, 2].unbind(1)
-        factor_steps, factor_output = factor.unbind(2), factor[:, 2].unbind(1)
+        d_input_forget, d_output, d_candidate = d_pre[:, :2].unbind(2), d_pre[:, 2].unbind(1), d_pre[:, 3].unbind(1)
         forget = f.unbind(1)
         d_outputs_steps = None if d_outputs is None else d_outputs.unbind(1)
         U_T = U.transpose(2, 3).reshape(S * G, D, D)
@@ -244,8 +263,9 @@ class _LSTM(torch.autograd.Function):
             if d_outputs_steps is not None:
                 d_hidden += d_outputs_steps[t]
             d_cell.addcmul_(d_hidden, through_output[t])
-            torch.mul(factor_steps[t], d_cell_each, out=d_steps[t])
-            torch.mul(factor_output[t], d_hidden, out=d_output_gate[t])  # O acts on h, not on c
+            d_input_forget[t].mul_(d_cell_each)
+            d_output[t].mul_(d_hidden)
+            d_candidate[t].mul_(d_cell)
             torch.bmm(d_flat[t], U_T, out=by_gate_flat)
             torch.sum(by_gate, 1, out=d_hidden)
             d_cell *= forget[t]
