@@ -136,18 +136,19 @@ class _GRU(torch.autograd.Function):
     def backward(ctx: FunctionCtx, d_outputs: Tensor | None, d_last: Tensor | None) -> tuple[Tensor | None, ...]:
         gates, inner, hidden, U = ctx.saved_tensors
         L, G, S, B, D = gates.shape
-        r, z, candidate = gates.unbind(1)
-        previous = hidden[:, :-1]
+        r, z, candidate = (gate.transpose(0, 1) for gate in gates.unbind(1))  # [S, L, B, D], as all that has no gates
+        inner, previous = inner.transpose(0, 1), hidden[:, :-1]
 
         # What the chain rule multiplies by, for all time steps at once:
         #   d pre_Z = dh (h_{t-1} - H~) Z(1-Z),  d pre_H = dh (1-Z) (1-H~^2),
         #   reset before: d (R h_{t-1}) = d pre_H U_H^T,    d pre_R = d (R h_{t-1}) h_{t-1} R(1-R),
         #   reset after:  d (h_{t-1} U_H + c) = d pre_H R,  d pre_R = d pre_H (h_{t-1} U_H + c) R(1-R)
-        factor = torch.empty_like(gates)
-        torch.mul(inner if ctx.reset_after else previous.transpose(0, 1), r - r * r, out=factor[:, 0])
-        torch.mul(previous.transpose(0, 1) - candidate, z - z * z, out=factor[:, 1])
+        # The gradient takes each factor's place: a buffer as large as the gates is not cheap.
+        d_pre = U.new_empty(S, G, L, B, D)
+        torch.mul(inner if ctx.reset_after else previous, r - r * r, out=d_pre[:, 0])
+        torch.mul(previous - candidate, z - z * z, out=d_pre[:, 1])
         slope = 1 - candidate * candidate
-        torch.addcmul(slope, z, slope, value=-1, out=factor[:, 2])
+        torch.addcmul(slope, z, slope, value=-1, out=d_pre[:, 2])
 
         # dh of all steps, h_0's first; each starts as what comes from outside and gathers what comes from later steps.
         d_hidden = U.new_zeros(L + 1, S, B, D)
@@ -156,31 +157,29 @@ class _GRU(torch.autograd.Function):
         if d_last is not None:
             d_hidden[-1] += d_last
 
-        d_pre = U.new_empty(S, G, L, B, D)
-        d_inner = torch.empty_like(inner)
+        d_inner = U.new_empty(L, S, B, D)
         d_reset, d_update, d_candidate = (d_gate.unbind(1) for d_gate in d_pre.unbind(1))
         d_direct = d_pre[:, 1:].transpose(0, 1).unbind(2)  # of Z and H~, which act on h itself
         d_steps, d_inner_steps = d_hidden.unbind(0), d_inner.unbind(0)
-        factor_reset, factor_direct = factor[:, 0].unbind(0), factor[:, 1:].unbind(0)
-        reset, update = r.unbind(0), z.unbind(0)
+        reset, update = r.unbind(1), z.unbind(1)
         reset_weight, update_weight, candidate_weight = U.transpose(2, 3).contiguous().unbind(1)
         for t in reversed(range(L)):
-            torch.mul(factor_direct[t], d_steps[t + 1], out=d_direct[t])
+            d_direct[t].mul_(d_steps[t + 1])
             d_steps[t].addcmul_(d_steps[t + 1], update[t])
             if ctx.reset_after:
                 torch.mul(d_candidate[t], reset[t], out=d_inner_steps[t])
-                torch.mul(d_candidate[t], factor_reset[t], out=d_reset[t])
+                d_reset[t].mul_(d_candidate[t])
                 d_steps[t].baddbmm_(d_inner_steps[t], candidate_weight)
             else:
                 torch.bmm(d_candidate[t], candidate_weight, out=d_inner_steps[t])
-                torch.mul(d_inner_steps[t], factor_reset[t], out=d_reset[t])
+                d_reset[t].mul_(d_inner_steps[t])
                 d_steps[t].addcmul_(d_inner_steps[t], reset[t])
             d_steps[t].baddbmm_(d_reset[t], reset_weight)
             d_steps[t].baddbmm_(d_update[t], update_weight)
 
         # U_H stands between R h_{t-1} and pre_H, or between h_{t-1} and the product that R acts on.
         d_product = d_inner.transpose(0, 1)[:, None] if ctx.reset_after else d_pre[:, 2:]
-        into_product = previous if ctx.reset_after else inner.transpose(0, 1)
+        into_product = previous if ctx.reset_after else inner
         d_U = [
             _recurrent_weight_gradient(previous, d_pre[:, :2]),
             _recurrent_weight_gradient(into_product, d_product),
@@ -250,13 +249,17 @@ class _LSTM(torch.autograd.Function):
         through_output = torch.addcmul(o, o, squashed * squashed, value=-1).unbind(1)
 
         d_flat = d_pre.view(S * G, L, B, D).unbind(1)
-        d_input_forget, d_output, d_candidate = d_pre[:, :2].unbind(2), d_pre[:, 2].unbind(1), d_pre[:, 3].unbind(1)
+        d_input_forget, d_output_candidate = d_pre[:, :2].unbind(2), d_pre[:, 2:].unbind(2)
         forget = f.unbind(1)
         d_outputs_steps = None if d_outputs is None else d_outputs.unbind(1)
         U_T = U.transpose(2, 3).reshape(S * G, D, D)
-        d_hidden = U.new_zeros(S, B, D) if d_last is None else d_last.contiguous().clone()
-        d_cell = U.new_zeros(S, B, D) if d_cell_last is None else d_cell_last.contiguous().clone()
-        d_cell_each = d_cell[:, None]
+        # O acts on h, the other gates on c: side by side, dh and dc meet two gates each.
+        d_state = U.new_zeros(S, 2, B, D)
+        d_hidden, d_cell = d_state.unbind(1)
+        for own, last in ((d_hidden, d_last), (d_cell, d_cell_last)):
+            if last is not None:
+                own += last
+        d_cell_each = d_state[:, 1:]
         by_gate = U.new_empty(S, G, B, D)
         by_gate_flat = by_gate.view(S * G, B, D)
         for t in reversed(range(L)):
@@ -264,8 +267,7 @@ class _LSTM(torch.autograd.Function):
                 d_hidden += d_outputs_steps[t]
             d_cell.addcmul_(d_hidden, through_output[t])
             d_input_forget[t].mul_(d_cell_each)
-            d_output[t].mul_(d_hidden)
-            d_candidate[t].mul_(d_cell)
+            d_output_candidate[t].mul_(d_state)
             torch.bmm(d_flat[t], U_T, out=by_gate_flat)
             torch.sum(by_gate, 1, out=d_hidden)
             d_cell *= forget[t]
