@@ -8,6 +8,7 @@ the gradient of U is one product over all steps instead of L small ones.
 Axis letters as in `memexp.models.cells`: S seeds, G gates, L time, B batch, D hidden.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -34,14 +35,13 @@ def _tanh_of_many(minus_one: Tensor, z: Tensor, out: Tensor) -> None:
     torch.add(minus_one, out, alpha=2, out=out)
 
 
-def _recurrent_weight_gradient(hidden: Tensor, pre_gradient: Tensor) -> Tensor:
-    """Sum h_{t-1}^T dpre_t over time and batch: [S, L, B, D] x [S, G, L, B, D] -> [S, G, D, D]."""
-    S, G, L, B, D = pre_gradient.shape
-    previous = hidden.reshape(S, L * B, D).transpose(1, 2)
-    by_gate = hidden.new_empty(G, S, D, D)  # a product is written to where it stays
-    for gate, gradient in zip(pre_gradient.unbind(1), by_gate.unbind(0), strict=True):
-        torch.bmm(previous, gate.reshape(S, L * B, D), out=gradient)
-    return by_gate.transpose(0, 1)
+def _recurrent_weight_gradient(before: Sequence[Tensor], d_after: Sequence[Tensor]) -> Tensor:
+    """Sum x_t^T d(x_t U)_t over time and batch: for each gate x and the gradient, [S, L, B, D] each -> [S, G, D, D]."""
+    S, _, _, D = before[0].shape
+    d_U = before[0].new_empty(len(before), S, D, D)  # gates first: see the comment in the GRU
+    for x, gradient, product in zip(before, d_after, d_U, strict=True):
+        torch.bmm(x.flatten(1, 2).transpose(1, 2), gradient.flatten(1, 2), out=product)
+    return d_U.transpose(0, 1)
 
 
 class _SRN(torch.autograd.Function):
@@ -90,7 +90,7 @@ class _SRN(torch.autograd.Function):
                 d_hidden.baddbmm_(d_steps[t], U_T)
             else:
                 torch.bmm(d_steps[t], U_T, out=d_hidden)
-        return d_pre, _recurrent_weight_gradient(hidden[:, :-1], d_pre), d_hidden, None
+        return d_pre, _recurrent_weight_gradient([hidden[:, :-1]], d_pre.unbind(1)), d_hidden, None
 
 
 class _GRU(torch.autograd.Function):
@@ -178,14 +178,10 @@ class _GRU(torch.autograd.Function):
             d_steps[t].baddbmm_(d_update[t], update_weight)
 
         # U_H stands between R h_{t-1} and pre_H, or between h_{t-1} and the product that R acts on.
-        d_product = d_inner.transpose(0, 1)[:, None] if ctx.reset_after else d_pre[:, 2:]
-        into_product = previous if ctx.reset_after else inner
-        d_U = [
-            _recurrent_weight_gradient(previous, d_pre[:, :2]),
-            _recurrent_weight_gradient(into_product, d_product),
-        ]
+        into_product, d_product = (previous, d_inner.transpose(0, 1)) if ctx.reset_after else (inner, d_pre[:, 2])
+        d_U = _recurrent_weight_gradient((previous, previous, into_product), (d_pre[:, 0], d_pre[:, 1], d_product))
         d_c = d_inner.sum((0, 2))[:, None] if ctx.reset_after else None
-        return d_pre, torch.cat(d_U, 1), d_steps[0], d_c
+        return d_pre, d_U, d_steps[0], d_c
 
 
 class _LSTM(torch.autograd.Function):
@@ -271,7 +267,7 @@ class _LSTM(torch.autograd.Function):
             torch.bmm(d_flat[t], U_T, out=by_gate_flat)
             torch.sum(by_gate, 1, out=d_hidden)
             d_cell *= forget[t]
-        return d_pre, _recurrent_weight_gradient(hidden[:, :-1], d_pre), d_hidden, d_cell
+        return d_pre, _recurrent_weight_gradient([hidden[:, :-1]] * G, d_pre.unbind(1)), d_hidden, d_cell
 
 
 def srn(projected: Tensor, U: Tensor, h0: Tensor) -> tuple[Tensor, tuple[Tensor]]:
