@@ -84,17 +84,23 @@ def _unusable(error: Exception) -> str:
     return f"numba cannot be used ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
+def processor() -> tuple[str, str, str]:
+    """Return what is compiled for: the kind of machine, the processor's name as LLVM has it, what it can do."""
+    from numba.core.registry import cpu_target
+
+    kind, name, features = cpu_target.target_context.codegen().magic_tuple()
+    return kind, name, features
+
+
 def key(dtype: np.dtype[Any]) -> str:
     """Return a name for all that compiled code depends on."""
     import llvmlite
     import numba
-    from numba.core.registry import cpu_target
 
     sources = sorted(Path(__file__).parent.glob("*.py"))
     stamps = [[str(path), path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()] for path in sources]
-    processor = cpu_target.target_context.codegen().magic_tuple()
     versions = [sys.version, platform.platform(), numba.__version__, llvmlite.__version__, np.__version__]
-    whole = json.dumps([str(np.dtype(dtype)), stamps, str(processor), versions])
+    whole = json.dumps([str(np.dtype(dtype)), stamps, processor(), versions])
     return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
 
