@@ -13,7 +13,6 @@ from helpers import Command, config_of
 from memexp import experiment, same
 from memexp.compiled import cache, layout
 from memexp.config import choices
-from memexp.errors import MemexpError
 from memexp.results import record
 from memexp.training import checkpoints
 
@@ -77,8 +76,8 @@ def test_other_bits_are_named_case_by_case(two_cases: Path, capsys: pytest.Captu
     assert first.endswith(" here, 000000000000 committed")
     assert second == f"same   {TWO[1]}"
     assert last == (
-        "This machine gives other bits in 1 of 2 cases. The versions are those of the committed bits; please report it, "
-        "with these lines."
+        "This machine gives other bits in 1 of 2 cases. The versions are those of the committed bits; please report "
+        "it, with these lines."
     )
     changed(two_cases, "versions", "torch", "2.0.1")
     assert same.same(same.Options()) == 1
