@@ -84,4 +84,4 @@ def collect(folders: list[Path]) -> Collected:
 def _engines_are_compared(table: pd.DataFrame, settings: list[str]) -> bool:
     """Say whether runs differ in their engine alone; else it follows from what was run, as a cell or its width."""
     others = [table[name].astype(str) for name in settings if name != record.ENGINE]
-    return bool((table.groupby(others)[record.ENGINE].nunique() > 1).any())
+    return bool((table.groupby(others, dropna=False)[record.ENGINE].nunique() > 1).any())
