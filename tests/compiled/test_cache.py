@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,15 +30,14 @@ def short(a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q, r):  # as many as `pas
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Path:
     """Keep code in the test's own folder; nothing that another test has loaded is known."""
     monkeypatch.setenv("MEMEXP_CACHE_DIR", str(tmp_path / "kept"))
     monkeypatch.setattr(passes, "run", SimpleNamespace(py_func=short))
     caplog.set_level(logging.INFO, "memexp.compiled")
-    with monkeypatch.context() as patch:
-        patch.setattr(cache, "load", functools.cache(cache.load.__wrapped__))
-        patch.setattr(cache, "why_not", functools.cache(cache.why_not.__wrapped__))
-        yield tmp_path / "kept"
+    monkeypatch.setattr(cache, "load", functools.cache(cache.load.__wrapped__))
+    monkeypatch.setattr(cache, "why_not", functools.cache(cache.why_not.__wrapped__))
+    return tmp_path / "kept"
 
 
 @pytest.fixture
