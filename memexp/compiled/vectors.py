@@ -22,6 +22,9 @@ from memexp.compiled.layout import LANES
 compiled = numba.njit(error_model="numpy")
 """Compile a function; a quotient by zero is infinite or none, as it is for torch, and not an error."""
 
+inlined = numba.njit(inline="always", error_model="numpy")
+"""The same for a function that is called in one place: compiling it by itself too would take time for nothing."""
+
 
 class Vector(types.Type):  # type: ignore[misc]
     """The type of a vector of `LANES` numbers."""
