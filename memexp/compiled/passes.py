@@ -105,7 +105,7 @@ def initial(plan: Any, layer: Any, n: int) -> int:
 
 @compiled
 def source_of(plan: Any, layers: Any, d: int, n: int) -> tuple[int, int]:
-    """Return where the rows lie that state n is computed from, and how long they are: first inputs, or a state below."""
+    """Return where the rows are that state n is computed from, and how long they are: first inputs, or states below."""
     layer = layers[d]
     if layer.level > 0:
         below = layers[d - plan.directions]
@@ -288,7 +288,7 @@ def loss_backward(plan: Any, squared: bool, summed: bool, classes: Any, goals: A
 @inlined
 def head_backward(plan: Any, layers: Any, weights: Any, w: int, work: Any) -> None:
     """From the gradient of the logits to that of the head and of the states that it sees."""
-    B, L, K, rows = plan.batch, plan.length, plan.outputs_row, plan.answers * plan.batch
+    K, rows = plan.outputs_row, plan.answers * plan.batch
     add_rows(work, plan.logits, K, work, plan.gradient + plan.head_bias, rows, K)
     head = plan.head
     for d in range(len(layers) - plan.directions, len(layers)):
