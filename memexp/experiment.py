@@ -133,32 +133,33 @@ def build_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimiz
     return kinds[config.optimizer](model.parameters(), lr=config.lr, fused=True)
 
 
-def choose_engine(config: DictConfig, task: Task, model: SequenceModel, device: str, begun: str | None) -> str:
+def choose_engine(config: DictConfig, task: Task, model: SequenceModel, begun: str | None) -> str:
     """Return ``compiled`` or ``torch``.
 
     Args:
-        config: the checked config. ``auto`` means the engine that the run was begun with; else ``compiled`` where it
-            covers the run and is the faster one.
+        config: the checked config. ``engine=auto`` means the engine that the run was begun with; else ``compiled``
+            where it covers the run and is the faster one. It is at home on the CPU, which ``device=auto`` allows.
         task: of the run.
-        model: of the run.
-        device: what the run uses.
+        model: of the run, on the CPU.
         begun: the engine that it was begun with, if it was.
 
     Raises:
-        ConfigError: ``compiled`` is asked for where it does not cover the run, or cannot work.
+        ConfigError: ``compiled`` is asked for, or was begun with, where it does not cover the run, or cannot work.
     """
-    if config.engine == "torch" or (config.engine == "auto" and begun == "torch"):
+    asked = begun if config.engine == "auto" else config.engine
+    if asked == "torch":
         return "torch"
-    missing = compiled.not_covered(model, task.loss, task.batch(0), device)
+    missing = compiled.not_covered(model, task.loss, task.batch(0), "cuda" if config.device == "cuda" else "cpu")
+    if not (asked or missing or compiled.is_faster(model)):
+        return "torch"
     broken = None if missing else cache.why_not()
-    if missing or broken:
-        if config.engine == "compiled" or begun == "compiled":
-            reason = f"it does not cover {missing}" if missing else broken
-            raise ConfigError(f"engine=compiled is not possible here: {reason}; give engine=torch or engine=auto")
-        if broken:
-            log.warning("%s: torch trains instead, slower, and with last digits that depend on the machine", broken)
-        return "torch"
-    return "compiled" if config.engine == "compiled" or begun or compiled.is_faster(model) else "torch"
+    if asked and (missing or broken):
+        reason = f"it does not cover {missing}" if missing else broken
+        other = "engine=torch and another study=NAME, for it was begun so" if begun else "engine=torch or engine=auto"
+        raise ConfigError(f"engine=compiled is not possible here: {reason}; give {other}")
+    if broken:
+        log.warning("%s: %s", broken, cache.INSTEAD)
+    return "torch" if missing or broken else "compiled"
 
 
 def build_engine(this: Run) -> Engine:
@@ -212,10 +213,12 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             with contract.named(config, "task"):
                 task = build_task(config)
             contract.check(config, task, build_task, build_model)
-            model = build_model(config, task.interface).to(device)
-            engine = choose_engine(config, task, model, device, record.engine_of(folder))
+            model, begun = build_model(config, task.interface), record.engine_of(folder)
+            over = begun is not None and record.is_complete(folder)  # then nothing is trained, by no engine
+            engine = begun if over else choose_engine(config, task, model, begun)
+            device = "cpu" if engine == "compiled" else device
             config = OmegaConf.merge(config, {"engine": engine})  # type: ignore[assignment]
-            this = Run(config, folder, task, model, device)
+            this = Run(config, folder, task, model.to(device), device)
         record.check_identity(folder, this.identity)
         if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)

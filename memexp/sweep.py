@@ -37,6 +37,7 @@ class Job:
     images: Path | None = None  # where the figures of its study go
     lang: str = "en"  # and their language
     report: bool = False  # write the report on its study too
+    engine: str = "auto"
     datasets: Path = Path("datasets")  # where its data are
     complete: bool = False
     error: str = ""  # why it cannot be run, or did not get through
@@ -87,6 +88,7 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
     if config.images_dir is not None and job.folder.resolve().parent == job.study:
         job.images = Path(config.images_dir)
     job.report, job.lang, job.datasets = config.report, config.lang, Path(config.datasets_dir)
+    job.engine = config.engine
     if owner is not job.overrides:
         raise ConfigError(f"{job.folder} is another run's folder already; sweep this key with a study= of its own")
     if job.folder.exists() and not job.folder.is_dir():
@@ -186,6 +188,12 @@ def _announce(jobs: list[Job], left: list[Job]) -> None:
             say(f"skipped, complete already: {job.name}")
     if left:
         say(f"{len(left)} of {len(jobs)} runs to do, in {left[0].folder.parent}")
+    if any(job.engine == "auto" for job in left):  # each of these runs says it too, in its own log
+        from memexp.compiled import cache  # loads torch
+
+        broken = cache.missing()
+        if broken:
+            say(f"{broken}: {cache.INSTEAD}")
     cannot = sum(bool(job.error) for job in jobs)
     if cannot:
         say(f"{cannot} of {len(jobs)} cannot be run; the reasons are at the end")

@@ -462,6 +462,7 @@ def test_a_wheel_brings_its_conf(tmp_path: Path):
     subprocess.run(build, cwd=checkout, check=True, capture_output=True)
     (wheel,) = (tmp_path / "dist").iterdir()
     shutil.unpack_archive(wheel, tmp_path / "site", "zip")
+    assert (tmp_path / "site" / "memexp" / "same.json").is_file()
     (tmp_path / "work").mkdir()
     code = "import memexp; print(memexp.CONF_DIR); from memexp.app import main; main()"
     result = subprocess.run(

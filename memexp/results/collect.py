@@ -73,5 +73,15 @@ def collect(folders: list[Path]) -> Collected:
     for name in settings:  # null is a value, and not the same as a setting that a run does not have
         if any(name in row and row[name] is None for row in rows):
             table[name] = pd.Series([row.get(name, math.nan) for row in rows], dtype=object)
+    if record.ENGINE in settings:
+        table[record.ENGINE] = table[record.ENGINE].fillna(record.FIRST_ENGINE)
+        if not _engines_are_compared(table, list(settings)):
+            del settings[record.ENGINE]
     of_floors = pd.DataFrame(floors, columns=["run", "metric", "name", "value"])
     return Collected(table, list(settings), shown, of_floors, panels, missing)
+
+
+def _engines_are_compared(table: pd.DataFrame, settings: list[str]) -> bool:
+    """Say whether runs differ in their engine alone; else it follows from what was run, as a cell or its width."""
+    others = [table[name].astype(str) for name in settings if name != record.ENGINE]
+    return bool((table.groupby(others, dropna=False)[record.ENGINE].nunique() > 1).any())
