@@ -12,12 +12,14 @@ import torch
 
 from memexp.bench import collection, contest, digit_sum, text, text_memory
 from memexp.bench.contest import LAYER_MODELS, MODELS
+from memexp.compiled import cache
 from memexp.errors import ConfigError, RecordError
 from memexp.fields import ranged
 from memexp.options import run_command
 from memexp.training import machine
 
 OF_DIGIT_SUMS = ("lengths", "growth", "figure")  # options that mean nothing to text=true
+OF_PARTS = ("parts", "models", "lengths", "seeds", "rounds", "updates", "output", "quick")  # to parts
 OF_MEMORY = ("text_memory", "sizes", "units", "output", "seeds", "models")  # those that mean something to text_memory
 
 
@@ -47,10 +49,13 @@ class Options:
     )
     sizes: list[int] = ranged(1, default=[1, 5, 20], about="MB of these texts")
     units: int = ranged(1, default=256, about="of the models that read them")
+    parts: bool = ranged(
+        default=False, about="say instead where the time of a compiled update goes; srn and lstm, seeds 1,10, length 35"
+    )
     output: str | None = ranged(
         default=None,
         path=True,
-        about="the table; null: images/bench.csv or, of text, bench_text.csv or bench_text_memory.csv",
+        about="the table; null: images/bench.csv, bench_parts.csv or, of text, bench_text.csv or bench_text_memory.csv",
     )
     growth: bool = ranged(default=False, about="also measure how the cost of srn, lstm and gru grows with the sizes")
     figure: str = ranged(
@@ -75,6 +80,13 @@ def bench(options: Options) -> int:
             raise ConfigError(f"folders={options.folders} goes with no other option; leave the others out")
         print(collection.measure(options.folders))
         return 0
+    if options.parts:
+        given = [name for name in vars(options) if getattr(options, name) != getattr(Options(), name)]
+        others = [name for name in given if name not in OF_PARTS]
+        if others:
+            raise ConfigError(f"{', '.join(others)}: not with parts=true; leave them out")
+        if broken := cache.why_not():
+            raise ConfigError(f"parts=true: there is no compiled update here, for {broken}")
     if options.text:
         given = [name for name in OF_DIGIT_SUMS if getattr(options, name) != getattr(Options(), name)]
         if given:
@@ -86,7 +98,7 @@ def bench(options: Options) -> int:
             raise ConfigError(f"{', '.join(others)}: not with text_memory=true; leave them out")
         if len(options.seeds or [3]) > 1 or options.models not in (Options().models, ["srn"], ["lstm"], ["gru"]):
             raise ConfigError("text_memory=true measures one of srn, lstm, gru, and one number of seeds, as seeds=[3]")
-    name = "bench_text_memory" if options.text_memory else "bench_text" if options.text else "bench"
+    name = next((f"bench_{what}" for what in ("text_memory", "text", "parts") if getattr(options, what)), "bench")
     output = Path(options.output or f"images/{name}.csv")
     picture = Path(options.figure)
     if output.is_dir() or picture.suffix != ".png":
@@ -99,6 +111,9 @@ def bench(options: Options) -> int:
     machine.prepare()
     if options.text_memory:
         _bench_text_memory(options, output)
+        return 0
+    if options.parts:
+        _bench_parts(options, output)
         return 0
     refused = _bench_text(options, output) if options.text else _bench_digit_sums(options, output, picture)
     for line in refused:
@@ -122,6 +137,18 @@ def _bench_text(options: Options, output: Path) -> list[str]:
     print(f"torch {torch.__version__}, one thread\n")
     _show(text.table(rows), rows, output)
     return refused
+
+
+def _bench_parts(options: Options, output: Path) -> None:
+    from memexp.bench import parts  # compiled code, which not everybody has
+
+    names = [name for name in parts.MODELS if name in options.models]
+    if not names:
+        raise ConfigError(f"parts=true measures {', '.join(parts.MODELS)}; models={options.models} has none of them")
+    rounds, updates = (2, 2) if options.quick else (options.rounds, options.updates)
+    rows = parts.measure(names, max(options.lengths), options.seeds or [1, 10], rounds, updates)
+    contest.write_csv(output, rows)
+    print(f"one thread, length {max(options.lengths)}\n\n{parts.table(rows)}\n\nwritten: {output}")
 
 
 def _bench_text_memory(options: Options, output: Path) -> None:

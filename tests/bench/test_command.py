@@ -52,6 +52,8 @@ def test_quick_run(tmp_path: Path):
         ("lengths=[]", "lengths=[]: nothing to measure"),
         ("seeds=[none]", "seeds[0]=none is not a whole number"),
         ("models=[rnn]", f"models=rnn is unknown; allowed: {', '.join(MODELS)}"),
+        ("parts=true models=[gru]", "parts=true measures srn, lstm; models=['gru'] has none of them"),
+        ("parts=true figure=a.png", "figure: not with parts=true; leave them out"),
         ("round=3", "unknown key 'round' (did you mean rounds?)"),
         ("output=file/bench.csv", "cannot write file/bench.csv: "),
         ("figure=growth.pdf", "output=images/bench.csv must be a file, and figure=growth.pdf a .png file"),
@@ -62,7 +64,7 @@ def test_a_mistake_is_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    shown = in_process(bench.main, argument)
+    shown = in_process(bench.main, *argument.split())
     assert shown.startswith(f"memexp.bench: {says}")
     assert "\n" not in shown
 

@@ -95,6 +95,7 @@ def test_quick_run(tmp_path: Path):
             "lengths, growth: not with text=true, which has no such sizes; leave them out",
         ),
         (["figure=a.png"], "figure: not with text=true, "),
+        (["parts=true"], "text: not with parts=true; leave them out"),
         (["folders=3"], "folders=3 goes with no other option; "),
     ],
 )
