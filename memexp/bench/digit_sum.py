@@ -279,7 +279,7 @@ def grow(points: Points, rounds: int, updates: int, peak: Peak) -> tuple[list[Re
             for value in values:
                 setting = {**GROWTH_BASE, axis: value}
                 length, D, S, B = (setting[other] for other in ("length", "hidden_size", "seeds", "batch"))
-                own = [memexp_contestant(engine, make_cell, length, S, D, B) for engine in contest.engines()]
+                own = [memexp_contestant(engine, make_cell, length, S, D, B) for engine in reversed(contest.engines())]
                 own.append(layer_contestant(make_cell, length, D, B))
                 entered += own
                 settings += [setting] * len(own)
@@ -297,19 +297,23 @@ def grow(points: Points, rounds: int, updates: int, peak: Peak) -> tuple[list[Re
 
 
 def growth_figure(measured: Sequence[Record]) -> "Figure":
-    """Draw the cost against length, hidden size and S, side by side."""
+    """Draw the cost against each of the sizes: a row of panels for each model."""
     import pandas as pd
 
     from memexp.figures import curves
 
-    figure, (panels,) = curves.new_figure(1, len(GROWTH), width=3.7, height=4.0, share_x=False)
-    for ax, axis in zip(panels, GROWTH, strict=True):
-        rows = pd.DataFrame([r for r in measured if r["axis"] == axis])
-        curves.cost_of_an_update(rows, ax)
-        ax.set_xlabel(GROWTH_LABELS[axis] + (" trained together" if axis == "seeds" else ""))
-        held = [f"{GROWTH_LABELS[other]} {GROWTH_BASE[other]}" for other in GROWTH if other != axis]
-        ax.set_title(", ".join(held), fontsize=10)
-    panels[0].set_ylabel("ms per update and seed")
+    rows = pd.DataFrame(measured)
+    models, axes = list(dict.fromkeys(rows["model"])), list(dict.fromkeys(rows["axis"]))
+    figure, panels = curves.new_figure(len(models), len(axes), width=2.9, height=2.4, share_x=False)
+    for model, line in zip(models, panels, strict=True):
+        for ax, axis in zip(line, axes, strict=True):
+            curves.cost_of_an_update(rows[(rows["model"] == model) & (rows["axis"] == axis)], ax)
+            if model == models[0]:
+                held = [f"{GROWTH_LABELS[other]} {GROWTH_BASE[other]}" for other in GROWTH if other != axis]
+                ax.set_title(", ".join(held), fontsize=8)
+            if model == models[-1]:
+                ax.set_xlabel(GROWTH_LABELS[axis])
+        line[0].set_ylabel(f"{model.upper()}, ms per update and seed")
     curves.finish(figure)
     return figure
 

@@ -161,3 +161,28 @@ def test_a_quick_look_is_at_the_cells_that_torch_has():
         [name, "5", "memexp", f"engine={engine}"] for name in LAYER_MODELS for engine in ("torch", "compiled")
     ]
     assert [line.partition(":")[0] for line in shown[-3:]] == [f"{name}, length 5" for name in LAYER_MODELS]
+
+
+def test_growth_is_drawn_in_a_row_of_panels_for_each_model():
+    sizes = {"length": 35, "hidden_size": 32, "seeds": 10, "batch": 8}
+    rows = [
+        {"model": model, "axis": axis, "value": value, **sizes, "contestant": who, "ms_per_update_and_seed": value * ms}
+        for model, ms in (("srn", 1.0), ("gru", 2.0))
+        for axis in ("length", "batch")
+        for who in ("memexp engine=compiled", "torch's layer")
+        for value in (2, 5)
+    ]
+    figure = digit_sum.growth_figure(rows)
+    panels = figure.axes
+    assert [ax.get_xlabel() for ax in panels] == ["", "", "length", "batch"]
+    assert [ax.get_ylabel().partition(",")[0] for ax in panels] == ["SRN", "", "GRU", ""]
+    assert panels[0].get_title() == "hidden size 32, seeds 10, batch 8"
+    for ax, model, ms in zip(panels, ("SRN", "SRN", "GRU", "GRU"), (1, 1, 2, 2), strict=True):
+        assert [line.get_label() for line in ax.lines] == [
+            f"{model}, memexp engine=compiled",
+            f"{model}, torch's layer",
+        ]
+        for line in ax.lines:
+            assert [*line.get_xdata()] == [2, 5]
+            assert [*line.get_ydata()] == [2 * ms, 5 * ms]
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
