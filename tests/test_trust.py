@@ -19,6 +19,7 @@ import torch
 from helpers import Command, config_of, make_run, reseal
 from omegaconf import OmegaConf
 
+import memexp
 from memexp import experiment, generate, registered, report, sources, trained
 from memexp.analysis import command as analysis
 from memexp.config import check
@@ -183,7 +184,7 @@ def test_of_memexp_only_the_classes_of_its_conf_are_built(run_folder: Path, targ
     for modules in ((), ("memexp",), ("memexp.files", "memexp.models.cells", "memexp.bench", "memexp.tasks")):
         with pytest.raises(RecordError) as refused:
             trained.load(run_folder, modules=modules)
-        assert f"summary.json: model: memexp {'0.2'}" in str(refused.value)
+        assert f"summary.json: model: memexp {memexp.__version__}" in str(refused.value)
         assert str(refused.value).endswith(f" has no {target}; where it is of a newer memexp, update")
 
 

@@ -184,7 +184,7 @@ def exponent(typing: Any, vector: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = _Sizes(vector.dtype)
-        third = (1 << (kind.mantissa + 1)) // 3  # of the mantissa of 4/3: from there on n is one more
+        third = (1 << kind.mantissa) // 3  # the mantissa of 4/3: from there on n is one more
         bits = builder.add(builder.bitcast(arguments[0], kind.bits), kind.integer((1 << kind.mantissa) - third))
         shifted = builder.ashr(bits, kind.integer(kind.mantissa))
         return builder.sitofp(builder.sub(shifted, kind.integer(kind.bias)), kind.vector)

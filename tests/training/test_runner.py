@@ -935,10 +935,10 @@ def test_a_long_text_is_read_in_pieces_with_the_same_scores(
     cyclic.targets[1, 199] = (cyclic.targets[1, 199] + 1) % 4
     whole, right = scored.evaluate(rows), scored.right(Accuracy, cyclic)
     assert right.tolist()[0] == [True, False, True]
-    monkeypatch.setattr("memexp.training.runner.WHOLE_STEPS", 215)
+    monkeypatch.setattr("memexp.training.engines.WHOLE_STEPS", 215)
     monkeypatch.setattr("memexp.training.runner.ROWS_AT_ONCE", 2)
     for steps in (1, 7, 64, 500):
-        monkeypatch.setattr("memexp.training.runner.STEPS_AT_ONCE", steps)
+        monkeypatch.setattr("memexp.training.engines.STEPS_AT_ONCE", steps)
         for name, values in scored.evaluate(rows).items():
             torch.testing.assert_close(values, whole[name], rtol=1e-12, atol=0)
         assert torch.equal(scored.right(Accuracy, cyclic), right)
@@ -965,7 +965,7 @@ def test_a_long_text_takes_no_more_memory(tmp_path: Path):
 
 
 def test_scoring_in_the_midst_of_an_epoch_leaves_the_carried_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("memexp.training.runner.WHOLE_STEPS", 10)
+    monkeypatch.setattr("memexp.training.engines.WHOLE_STEPS", 10)
     own = text_task(tmp_path, RANDOM[:1500], sampling="consecutive")
     trained = {steps: text_runner(own, lr=0.5) for steps in (1, 100)}
     for steps, each in trained.items():
