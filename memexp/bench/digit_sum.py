@@ -313,7 +313,8 @@ def growth_figure(measured: Sequence[Record]) -> "Figure":
                 ax.set_title(", ".join(held), fontsize=8)
             if model == models[-1]:
                 ax.set_xlabel(GROWTH_LABELS[axis])
-        line[0].set_ylabel(f"{model.upper()}, ms per update and seed")
+        line[0].set_ylabel(model.upper())
+    figure.supylabel("ms per update and seed", fontsize="medium")
     curves.finish(figure)
     return figure
 

@@ -175,7 +175,8 @@ def test_growth_is_drawn_in_a_row_of_panels_for_each_model():
     figure = digit_sum.growth_figure(rows)
     panels = figure.axes
     assert [ax.get_xlabel() for ax in panels] == ["", "", "length", "batch"]
-    assert [ax.get_ylabel().partition(",")[0] for ax in panels] == ["SRN", "", "GRU", ""]
+    assert [ax.get_ylabel() for ax in panels] == ["SRN", "", "GRU", ""]
+    assert figure.get_supylabel() == "ms per update and seed"
     assert panels[0].get_title() == "hidden size 32, seeds 10, batch 8"
     for ax, model, ms in zip(panels, ("SRN", "SRN", "GRU", "GRU"), (1, 1, 2, 2), strict=True):
         assert [line.get_label() for line in ax.lines] == [
