@@ -1,8 +1,8 @@
 """Where the time of a compiled update goes: ``python -m memexp.bench parts=true``.
 
 The update is cut off after each of its parts in turn; what a part takes is the difference. Products and elementwise
-steps alternate at every time step, so that the products are timed once more on their own. Two numbers are not of the
-compiled code: what it takes to call it, and the runner around it, with its batches and scores.
+steps alternate at every time step, so that the products are timed once more on their own. The last two numbers are what
+a whole update of the engine takes more than all that, and what the runner takes around it, with batches and scores.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ PARTS = (
     "gradient of U",
     "inputs, backward",
     "Adam",
-    "calling compiled code",
+    "the call, and the rest",
     "runner, batches, scores",
 )
 
