@@ -80,6 +80,7 @@ class CompiledEngine(Engine):
         watched: Collection[str] = (),
     ) -> None:
         super().__init__(model)
+        self.model: SequenceModel = model
         self.loss = loss
         self._row = layout.Row(model)
         self._weights: np.ndarray = self._row.adopt(model).numpy()

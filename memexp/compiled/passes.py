@@ -16,15 +16,14 @@ from memexp.compiled.cells import GRU, LSTM, MINGRU, MINLSTM
 from memexp.compiled.functions import exp, log, tanh
 from memexp.compiled.layout import LANES
 from memexp.compiled.products import add_rows, clear, copy, multiply, transpose
-from memexp.compiled.vectors import at_least, at_most, compiled, fma, full, load, root, store
+from memexp.compiled.vectors import at_least, at_most, compiled, fma, full, inlined, load, root, store
 
 LEARNED, INPUT = 1, 2  # of `memexp.compiled.layout.INITIAL_STATES`
-
 
 # --- forward ---
 
 
-@compiled
+@inlined
 def read_numbers(plan: Any, weights: Any, w: int, numbers: Any, work: Any) -> None:
     """Lay the numbers of all time steps out, [L, B, V], and embed them."""
     B, L, V = plan.batch, plan.length, plan.inputs
@@ -41,7 +40,7 @@ def read_numbers(plan: Any, weights: Any, w: int, numbers: Any, work: Any) -> No
         )  # fmt: skip
 
 
-@compiled
+@inlined
 def project_inputs(plan: Any, layer: Any, weights: Any, w: int, symbols: Any, work: Any) -> None:
     """Compute x W + b of the first layer for all time steps; of symbols there are only V different ones."""
     B, L, N = plan.batch, plan.length, layer.columns
@@ -69,7 +68,7 @@ def project_inputs(plan: Any, layer: Any, weights: Any, w: int, symbols: Any, wo
             copy(work, layer.table + symbols[b, t] * N, work, layer.gates + (t * B + b) * N, N)
 
 
-@compiled
+@inlined
 def project_below(plan: Any, layers: Any, d: int, weights: Any, w: int, work: Any) -> None:
     """Compute x W + b of a higher layer for all time steps, x being the outputs of both directions below."""
     layer, rows = layers[d], plan.batch * plan.length
@@ -106,7 +105,7 @@ def initial(plan: Any, layer: Any, n: int) -> int:
 
 @compiled
 def source_of(plan: Any, layers: Any, d: int, n: int) -> tuple[int, int]:
-    """Return where the rows lie that state n is computed from, and how long they are: first inputs, or a state below."""
+    """Return where the rows are that state n is computed from, and how long they are: first inputs, or states below."""
     layer = layers[d]
     if layer.level > 0:
         below = layers[d - plan.directions]
@@ -132,7 +131,7 @@ def lay_out_first(plan: Any, layer: Any, weights: Any, w: int, symbols: Any, wor
             work[place + symbols[b, first]] = 1
 
 
-@compiled
+@inlined
 def begin(plan: Any, layers: Any, d: int, weights: Any, w: int, symbols: Any, work: Any) -> None:
     """Set the states before the first time step."""
     layer, B = layers[d], plan.batch
@@ -154,7 +153,7 @@ def begin(plan: Any, layers: Any, d: int, weights: Any, w: int, symbols: Any, wo
                 store(work, place + j, tanh(load(work, place + j)))
 
 
-@compiled
+@inlined
 def recur(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> None:
     """Step through a sequence."""
     B, L, D, N = plan.batch, plan.length, layer.padded, layer.columns
@@ -194,7 +193,7 @@ def answered(plan: Any, layer: Any) -> int:
     return outputs(plan, layer) + (0 if plan.every_step or layer.backwards else last)
 
 
-@compiled
+@inlined
 def forward(plan: Any, layers: Any, weights: Any, w: int, symbols: Any, numbers: Any, work: Any) -> None:
     """Answer: the logits, [A, B, K]."""
     if plan.numbers:
@@ -254,7 +253,7 @@ def cross_entropies(answers: Any, classes: Any, values: Any) -> None:
         values[i] += largest[i] - answers[i, classes[i]]
 
 
-@compiled
+@inlined
 def loss_backward(plan: Any, squared: bool, summed: bool, classes: Any, goals: Any, asked: Any, work: Any) -> None:
     """Turn the logits into the gradient of the loss: the mean or the sum over the answers that are asked."""
     B, A, K, row = plan.batch, plan.answers, plan.outputs, plan.outputs_row
@@ -286,10 +285,10 @@ def loss_backward(plan: Any, squared: bool, summed: bool, classes: Any, goals: A
 # --- backward ---
 
 
-@compiled
+@inlined
 def head_backward(plan: Any, layers: Any, weights: Any, w: int, work: Any) -> None:
     """From the gradient of the logits to that of the head and of the states that it sees."""
-    B, L, K, rows = plan.batch, plan.length, plan.outputs_row, plan.answers * plan.batch
+    K, rows = plan.outputs_row, plan.answers * plan.batch
     add_rows(work, plan.logits, K, work, plan.gradient + plan.head_bias, rows, K)
     head = plan.head
     for d in range(len(layers) - plan.directions, len(layers)):
@@ -302,7 +301,7 @@ def head_backward(plan: Any, layers: Any, weights: Any, w: int, work: Any) -> No
         head += layer.units * K
 
 
-@compiled
+@inlined
 def recur_backward(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> None:
     """Step back through a sequence: from d_outputs to the gradients of x W + b + h U, and of the initial states."""
     B, L, D, N = plan.batch, plan.length, layer.padded, layer.columns
@@ -345,7 +344,7 @@ def recur_backward(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> No
             multiply(work, gates, N, 1, work, U_T, D, work, top, D, B, N, D)
 
 
-@compiled
+@inlined
 def recurrent_gradient(plan: Any, layer: Any, work: Any) -> None:
     """Gradient of U: h_{t-1}^T d(pre), summed over time steps and rows; and of a GRU's c."""
     rows, D, N = plan.length * plan.batch, layer.padded, layer.columns
@@ -359,7 +358,7 @@ def recurrent_gradient(plan: Any, layer: Any, work: Any) -> None:
         multiply(work, layer.stash, 1, D, work, layer.gates + 2 * D, N, work, d_U + 2 * D, N, layer.units, rows, D)
 
 
-@compiled
+@inlined
 def begin_backward(plan: Any, layers: Any, d: int, weights: Any, w: int, symbols: Any, work: Any) -> None:
     """From the gradient of the initial states to that of what they are computed from."""
     layer, B = layers[d], plan.batch
@@ -399,7 +398,7 @@ def begin_backward(plan: Any, layers: Any, d: int, weights: Any, w: int, symbols
             lay_out_first(plan, layer, weights, w, symbols, work)  # the next state is computed from it too
 
 
-@compiled
+@inlined
 def below_backward(plan: Any, layers: Any, d: int, weights: Any, w: int, work: Any) -> None:
     """From the gradient of x W + b of a higher layer to those of W, of b and of the outputs below."""
     layer, rows = layers[d], plan.batch * plan.length
@@ -416,7 +415,7 @@ def below_backward(plan: Any, layers: Any, d: int, weights: Any, w: int, work: A
         read += below.units
 
 
-@compiled
+@inlined
 def inputs_backward(plan: Any, layer: Any, weights: Any, w: int, symbols: Any, work: Any) -> None:
     """From the gradient of x W + b of the first layer to those of W, of b and of the embedding."""
     B, L, N, M, row = plan.batch, plan.length, layer.columns, layer.inputs, plan.embedding_row
@@ -444,7 +443,7 @@ def inputs_backward(plan: Any, layer: Any, weights: Any, w: int, symbols: Any, w
     multiply(work, table, N, 1, work, layer.W_T, row, work, d_E, row, V, N, row)
 
 
-@compiled
+@inlined
 def backward(plan: Any, layers: Any, weights: Any, w: int, symbols: Any, work: Any) -> None:
     """From the gradient of the logits to that of all weights."""
     B, L = plan.batch, plan.length
@@ -504,7 +503,7 @@ def scale_gradient(work: Any, start: int, size: int, norm: float, largest: float
 GLOBAL, TENSOR, VALUE = range(3)
 
 
-@compiled
+@inlined
 def clip(plan: Any, blocks: Any, work: Any, norms: Any, largest: float, by: int) -> None:
     """Scale down gradients that are too large, as `memexp.training.runner.clip_gradients`."""
     if by == VALUE:
@@ -519,7 +518,7 @@ def clip(plan: Any, blocks: Any, work: Any, norms: Any, largest: float, by: int)
         scale_gradient(work, plan.gradient + blocks[n, 0], blocks[n, 1], norm, largest)
 
 
-@compiled
+@inlined
 def adam(
     weights: Any, first: Any, second: Any, w: int, work: Any, gradient: int, numbers: int,
     lr: float, decay: float, decay_second: float, correction: float, correction_second: float, epsilon: float,
@@ -535,7 +534,7 @@ def adam(
         store(weights, w + j, fma(mean / fma(root(square), scale, epsilon), -size, load(weights, w + j)))
 
 
-@compiled
+@inlined
 def sgd(weights: Any, w: int, work: Any, gradient: int, numbers: int, lr: float) -> None:
     """Step down the gradient."""
     for j in range(0, numbers, LANES):
@@ -556,7 +555,7 @@ def _outside(places: Any, end: int) -> bool:
     return False
 
 
-@compiled
+@inlined
 def _answer(plan: Any, K: int, work: Any, answers: Any) -> None:
     """Write the logits [A, B, K] as answers [B, A, K]."""
     for b in range(plan.batch):

@@ -22,8 +22,11 @@ from memexp.compiled.layout import LANES
 compiled = numba.njit(error_model="numpy")
 """Compile a function; a quotient by zero is infinite or none, as it is for torch, and not an error."""
 
+inlined = numba.njit(inline="always", error_model="numpy")
+"""The same for a function that is called in one place: compiling it by itself too would take time for nothing."""
 
-class Vector(types.Type):  # type: ignore[misc]
+
+class Vector(types.Type):
     """The type of a vector of `LANES` numbers."""
 
     def __init__(self, dtype: types.Float) -> None:
@@ -46,7 +49,7 @@ class _Sizes:
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Vector) -> None:
         super().__init__(manager, kind, _Sizes(kind.dtype).vector)
 

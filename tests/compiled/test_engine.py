@@ -43,9 +43,7 @@ def build(kind: str, generator: Generator, **case: Any) -> tuple[SequenceModel, 
     """Build a model with random weights in float64, rows, and how it learns."""
     sizes = {"S": S, "B": B, "L": L, "V": V, "K": 1 if case.get("squared") else K}
     n = {name: case.pop(name, size) for name, size in sizes.items()}
-    numbers, squared, weighed, shared = (
-        case.pop(name, False) for name in ("numbers", "squared", "weighed", "shared")
-    )
+    numbers, squared, weighed, shared = (case.pop(name, False) for name in ("numbers", "squared", "weighed", "shared"))
     learning = {"loss": SquaredError if squared else CrossEntropy, "reduction": case.pop("reduction", "mean")}
     given = {"embedding_size": M, "widths": (5,), **case}
     model = classifier(KINDS[kind], range(n["S"]), n["V"], n["K"], **given).double()
@@ -109,7 +107,9 @@ def engines(
     kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
     options = {"clip": clip, "clip_by": by}
     compiled = CompiledEngine(model, optimizer, lr, **learning, **options, watched=model.watched)
-    plain = TorchEngine(other, kinds[optimizer](other.parameters(), lr=lr), **learning, **options, watched=other.watched)
+    plain = TorchEngine(
+        other, kinds[optimizer](other.parameters(), lr=lr), **learning, **options, watched=other.watched
+    )
     return compiled, plain, rows
 
 
@@ -124,7 +124,9 @@ def test_many_updates_are_those_of_torch(optimizer: str, clip: float | None, by:
         assert list(own.norms) == list(other.norms)
         assert len(own.norms) == 2 * len(list(compiled.model.watched))
         for name in own.norms:
-            torch.testing.assert_close(torch.tensor(own.norms[name]), torch.tensor(other.norms[name]), atol=1e-9, rtol=0)
+            torch.testing.assert_close(
+                torch.tensor(own.norms[name]), torch.tensor(other.norms[name]), atol=1e-9, rtol=0
+            )
     for one, another in zip(compiled.model.parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(one, another, atol=1e-9 if optimizer == "adam" else 1e-12, rtol=0)
 

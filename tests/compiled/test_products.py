@@ -23,7 +23,9 @@ def fused(a: float, b: float, c: float, dtype: Any) -> Any:
 def test_a_product_is_added(dtype: Any, rows: int, turned: bool):
     terms, columns, before = 5, 2 * LANES, 7
     draw = np.random.default_rng(5)
-    A, B, C = (draw.standard_normal(shape).astype(dtype) for shape in ((rows, terms), (terms, columns), (rows, columns)))
+    A, B, C = (
+        draw.standard_normal(shape).astype(dtype) for shape in ((rows, terms), (terms, columns), (rows, columns))
+    )
     place = 3
     lain = np.full((terms, rows + 2) if turned else (rows, terms + 2), np.nan, dtype)
     lain[:, : rows if turned else terms] = A.T if turned else A
