@@ -155,13 +155,12 @@ def _best(do: Callable[[], object], turns: int = 40, repeats: int = 10) -> float
 def _compiled_sigmoids() -> Callable[[np.ndarray, np.ndarray, int], None]:
     from memexp.compiled import functions, layout, vectors
 
-    @vectors.compiled
     def sigmoids(numbers: Any, out: Any, times: int) -> None:
         for _ in range(times):
             for j in range(0, len(numbers), layout.LANES):
                 vectors.store(out, j, functions.sigmoid(vectors.load(numbers, j)))
 
-    made: Callable[[np.ndarray, np.ndarray, int], None] = sigmoids
+    made: Callable[[np.ndarray, np.ndarray, int], None] = vectors.compiled(sigmoids)
     return made
 
 
