@@ -25,20 +25,26 @@ SRN, RESIDUAL_SRN, LSTM, GRU, MINGRU, MINLSTM = range(len(KINDS))
 @compiled
 def srn(layer: Any, B: int, work: Any, gates: int, before: int, after: int) -> None:
     """h_t = tanh(pre); residual: h_{t-1} + tanh(pre)."""
-    for j in range(0, B * layer.padded, LANES):
-        candidate = tanh(load(work, gates + j))
-        store(work, gates + j, candidate)
-        store(work, after + j, load(work, before + j) + candidate if layer.kind == RESIDUAL_SRN else candidate)
+    D, residual = layer.padded, layer.kind == RESIDUAL_SRN
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            candidate = tanh(load(work, row + j))
+            store(work, row + j, candidate)
+            store(work, after + unit + j, load(work, before + unit + j) + candidate if residual else candidate)
 
 
 @compiled
 def srn_backward(layer: Any, B: int, work: Any, gates: int, d_hidden: int) -> None:
     """Backward step of `srn`."""
-    for j in range(0, B * layer.padded, LANES):
-        candidate, d = load(work, gates + j), load(work, d_hidden + j)
-        store(work, gates + j, d * (1.0 - candidate * candidate))
-        if layer.kind == SRN:
-            store(work, d_hidden + j, full(d, 0.0))
+    D, residual = layer.padded, layer.kind == RESIDUAL_SRN
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            candidate, d = load(work, row + j), load(work, d_hidden + unit + j)
+            store(work, row + j, d * (1.0 - candidate * candidate))
+            if not residual:
+                store(work, d_hidden + unit + j, full(d, 0.0))
 
 
 @compiled

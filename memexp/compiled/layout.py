@@ -1,10 +1,11 @@
 """Where everything lies: the weights of a seed in one row, and what an update computes in one workspace.
 
 Rows of matrices are padded with zeros to whole vectors, so that no loop has a remainder. The gates of a layer lie side
-by side: W is [M, N] and U [D, N], with N = G D and D rounded up. torch's parameters are views of the same memory: the
+by side: W is [M, N] and U [D, N], with N = G D, both rounded up. torch's parameters are views of the same memory: the
 stepped cells, checkpoints and everything else see what compiled code writes. Axis letters as in `memexp.models.cells`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,12 @@ from memexp.models.networks import Direction, SequenceModel
 LANES = 16  # numbers of a vector
 KINDS: tuple[type[Cell], ...] = (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM)  # the place of a cell is its number
 INITIAL_STATES = ("zero", "learned", "input")
+CROWDED = 256  # numbers; measured with 64 to 512 units
 OPEN = -1  # the column of a gate that a variant of the LSTM leaves out
 NONE = -1  # the place of what is not there
 
 SIZES = (
-    "kind", "level", "backwards", "inputs", "units", "padded", "columns", "states", "initial", "recurrent",
+    "kind", "level", "backwards", "inputs", "units", "padded", "columns", "states", "initial", "recurrent", "U_T_row",
     "coupled", "peephole", "reset_after", "input_gate", "forget_gate", "output_gate", "candidate", "stash_size",
 )  # fmt: skip
 WEIGHTS = ("W", "U", "b", "extra", "start", "start_row")
@@ -59,6 +61,15 @@ def padded(numbers: int) -> int:
     return -(-numbers // LANES) * LANES
 
 
+def spaced(numbers: int) -> int:
+    """Round up to whole vectors, and to one more where rows would lie a multiple of `CROWDED` numbers apart.
+
+    Such rows fall on the same few places of a processor's nearest memory, and push each other out.
+    """
+    whole = padded(numbers)
+    return whole + LANES if whole % CROWDED == 0 else whole
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a parameter of a seed lies: its beginning in the row, its size there, and the steps along its axes."""
@@ -74,22 +85,20 @@ class Row:
     def __init__(self, model: SequenceModel) -> None:
         self.size = 0
         self.places: dict[nn.Parameter, Place] = {}
+        cells = [direction.cell for _, direction in model.directions]
+        by_gate = {id(parameter) for cell in cells for parameter in (cell.W, cell.U, cell.b)}
         for parameter in model.parameters():
-            self._add(parameter, tuple(parameter.shape[1:-1]))
-        for _, direction in model.directions:  # the gates of a matrix lie side by side
-            for matrix in (direction.cell.W, direction.cell.U):
-                if matrix is not None:
-                    _, G, _, D = matrix.shape
-                    place = self.places[matrix]
-                    self.places[matrix] = Place(place.start, place.size, (padded(D), G * padded(D), 1))
-
-    def _add(self, parameter: nn.Parameter, outer: tuple[int, ...]) -> None:
-        row = padded(parameter.shape[-1])
-        steps = [row]
-        for size in reversed(outer):
-            steps.insert(0, steps[0] * size)
-        self.places[parameter] = Place(self.size, steps[0], (*steps[1:], 1))
-        self.size += steps[0]
+            *outer, numbers = parameter.shape[1:]
+            if id(parameter) in by_gate:  # the gates of a matrix lie side by side
+                row = spaced(outer[0] * padded(numbers))
+                size, strides = row * math.prod(outer[1:]), (padded(numbers), *[row] * len(outer[1:]), 1)
+            else:
+                steps = [padded(numbers)]
+                for axis in reversed(outer):
+                    steps.insert(0, steps[0] * axis)
+                size, strides = steps[0], (*steps[1:], 1)
+            self.places[parameter] = Place(self.size, size, strides)
+            self.size += size
 
     def place(self, parameter: nn.Parameter | None) -> int:
         """Return where a parameter begins."""
@@ -170,8 +179,8 @@ def _describe(layer: Any, direction: Direction, level: int, row: Row) -> None:
     cell = direction.cell
     _, G, M, D = cell.W.shape
     layer["kind"], layer["level"], layer["backwards"] = KINDS.index(type(cell)), level, direction.backwards
-    layer["inputs"], layer["units"], layer["padded"], layer["columns"] = M, D, padded(D), G * padded(D)
-    layer["states"], layer["recurrent"] = len(cell.states), cell.U is not None
+    layer["inputs"], layer["units"], layer["padded"], layer["columns"] = M, D, padded(D), spaced(G * padded(D))
+    layer["states"], layer["recurrent"], layer["U_T_row"] = len(cell.states), cell.U is not None, spaced(D)
     for gate in ("input_gate", "forget_gate", "output_gate", "candidate"):
         layer[gate] = padded(D) * cell.gates.index(gate) if gate in cell.gates else OPEN
     if isinstance(cell, LSTM):
@@ -194,7 +203,7 @@ def _lay_out(layer: Any, direction: Direction, space: _Space, B: int, L: int, V:
     source = direction.start_W.shape[2] if direction.start_W is not None else 0
     layer["gates"], layer["hidden"] = space.take(L * B * N), space.take((L + 1) * B * D)
     layer["cell"], layer["stash"] = space.take((L + 1) * B * D), space.take(L * B * int(layer["stash_size"]))
-    layer["W_T"], layer["U_T"] = space.take(2 * N * padded(int(layer["inputs"]))), space.take(N * D)
+    layer["W_T"], layer["U_T"] = space.take(2 * N * padded(int(layer["inputs"]))), space.take(N * int(layer["U_T_row"]))
     layer["start_T"] = space.take(D * padded(source))
     layer["table"], layer["d_table"] = space.take(V * N), space.take(V * N)
     layer["d_outputs"] = space.take(L * B * D)

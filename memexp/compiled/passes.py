@@ -305,12 +305,12 @@ def head_backward(plan: Any, layers: Any, weights: Any, w: int, work: Any) -> No
 def recur_backward(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> None:
     """Step back through a sequence: from d_outputs to the gradients of x W + b + h U, and of the initial states."""
     B, L, D, N = plan.batch, plan.length, layer.padded, layer.columns
-    extra, d_extra, U_T = w + layer.extra, plan.gradient + layer.extra, layer.U_T
+    extra, d_extra, U_T, row = w + layer.extra, plan.gradient + layer.extra, layer.U_T, layer.U_T_row
     top = layer.d_hidden
     clear(work, layer.d_hidden, B * D)
     clear(work, layer.d_cell, B * D)
     if layer.recurrent:
-        transpose(weights, w + layer.U, N, work, U_T, D, layer.units, N)
+        transpose(weights, w + layer.U, N, work, U_T, row, layer.units, N)
     for step in range(L):
         t = step if layer.backwards else L - 1 - step
         first, then = (t + layer.backwards) * B * D, (t + 1 - layer.backwards) * B * D
@@ -321,14 +321,14 @@ def recur_backward(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> No
         if layer.kind == GRU:
             cells.gru_backward(layer, B, work, gates, before, stash, top)
             if layer.reset_after:
-                multiply(work, stash, D, 1, work, U_T + 2 * D * D, D, work, top, D, B, D, D)
+                multiply(work, stash, D, 1, work, U_T + 2 * D * row, row, work, top, D, B, D, D)
             else:
                 clear(work, layer.d_inner, B * D)
                 multiply(
-                    work, gates + 2 * D, N, 1, work, U_T + 2 * D * D, D, work, layer.d_inner, D, B, D, D
+                    work, gates + 2 * D, N, 1, work, U_T + 2 * D * row, row, work, layer.d_inner, D, B, D, D
                 )  # fmt: skip
                 cells.gru_reset_backward(layer, B, work, gates, before, layer.d_inner, top)
-            multiply(work, gates, N, 1, work, U_T, D, work, top, D, B, 2 * D, D)
+            multiply(work, gates, N, 1, work, U_T, row, work, top, D, B, 2 * D, D)
         elif layer.kind == MINGRU:
             cells.mingru_backward(layer, B, work, gates, before, top)
         elif layer.kind == MINLSTM:
@@ -341,7 +341,7 @@ def recur_backward(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> No
                 )  # fmt: skip
             else:
                 cells.srn_backward(layer, B, work, gates, top)
-            multiply(work, gates, N, 1, work, U_T, D, work, top, D, B, N, D)
+            multiply(work, gates, N, 1, work, U_T, row, work, top, D, B, N, D)
 
 
 @inlined
