@@ -350,21 +350,46 @@ def test_the_scores_of_adding_and_copying_are_those_of_the_committed_tables(task
 
 def test_the_speeds_are_those_of_the_committed_table():
     rows = pd.read_csv(HOME / "images/bench.csv").set_index(["model", "contestant", "seeds"])
-    contestants = [("plain loop", 1), ("torch's layer", 1), *(("memexp", seeds) for seeds in (1, 5, 10, 20))]
-    shown_rows = table("docs/speed.md", "| length 35, ms per update")
-    for (contestant, seeds), (_, *shown) in zip(contestants, shown_rows, strict=True):
+    engines = [("memexp engine=torch", 1), ("memexp engine=torch", 10)]
+    engines += [("memexp engine=compiled", seeds) for seeds in (1, 5, 10, 20)]
+    *shown_rows, (_, *shares) = table("docs/speed.md", "| length 35, ms per update")
+    for key, (_, *shown) in zip([("plain loop", 1), ("torch's layer", 1), *engines], shown_rows, strict=True):
         for model, text in zip(MODELS, shown, strict=True):
-            row = rows.loc[(model, contestant, seeds)]
+            row = rows.loc[(model, *key)]
             ms, *factors = numbers(text)
             assert ms == pytest.approx(row["ms_per_update_and_seed"], abs=0.000501)
-            if factors:
-                expected = [row["times_faster_than_loop"], row["times_faster_than_layer"]]
-                assert factors == pytest.approx(expected, abs=0.0501)
+            expected = [row["times_faster_than_loop"], row["times_faster_than_layer"]]
+            assert factors == (pytest.approx(expected, abs=0.0501) if key in engines else [])
+    for model, text in zip(MODELS, shares, strict=True):
+        share = rows.loc[(model, "memexp engine=compiled", 10), "share_of_bound"]
+        assert numbers(text) == pytest.approx([100 * share], abs=0.501)
+
+
+def test_the_largest_differences_are_those_of_the_committed_table():
+    rows = pd.read_csv(HOME / "images/bench.csv")
+    rows = rows[rows["model"].isin(MODELS)]
+    for kind in ("", "_float32"):
+        largest = max(rows[f"{what}_difference{kind}"].max() for what in ("output", "gradient"))
+        for name in ("docs/speed.md", chinese("docs/speed.md")):
+            shown = [float(number) for number in re.findall(r"\b\de-\d+", read(name))]
+            assert any(largest <= number < 2 * largest + 1e-15 for number in shown), f"{name}: {largest:.1e}"
+
+
+def test_where_the_time_goes_is_that_of_the_committed_table():
+    rows = pd.read_csv(HOME / "images/bench_parts.csv")
+    *parts, (_, *totals) = table("docs/speed.md", "| µs per update and seed")
+    columns = [rows[(rows["model"] == model) & (rows["seeds"] == S)] for model in ("srn", "lstm") for S in (1, 10)]
+    for column, own in enumerate(columns):
+        assert [name for name, *_ in parts] == list(own["part"])
+        shown = [[float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", cells[column])] for _, *cells in parts]
+        for given, us, share in zip(shown, own["microseconds"], own["share"], strict=True):
+            assert given == pytest.approx([us, 100 * share], abs=0.501)
+        assert numbers(totals[column]) == pytest.approx([own["microseconds"].sum()], abs=0.0501)
 
 
 def test_the_speeds_on_text_are_those_of_the_committed_table():
     rows = pd.read_csv(HOME / "images/bench_text.csv").set_index(["model", "contestant", "seeds"])
-    contestants = [("torch's layer", 1), ("memexp", 1), ("memexp", 5)]
+    contestants = [("torch's layer", 1), ("memexp engine=torch", 1), ("memexp engine=torch", 5)]
     shown_rows = table("docs/speed.md", "| thousand characters per second")
     for contestant, (_, *shown) in zip(contestants, shown_rows, strict=True):
         for model, text in zip(MODELS, shown, strict=True):

@@ -26,7 +26,10 @@ TORCH_LAYERS: dict[type[Cell], tuple[Callable[..., nn.RNNBase], tuple[str, ...]]
 """Torch's own layer for a cell, and the order in which it stacks the gates; `no_torch_layer` names the exceptions."""
 
 SECOND_BIAS = "second_bias"
-"""The gradient of torch's second bias in `torch_gradients` and `own_gradients`."""
+"""The gradient of torch's second bias in `torch_gradients`."""
+
+Gradients = Callable[[nn.Sequential, Cell], dict[str, Tensor]]
+"""(network, cell) -> the gradients of the network by the names, and in the shapes, of the parameters of a model."""
 
 
 class Examples(Dataset[tuple[Tensor, Tensor]]):
@@ -256,7 +259,7 @@ def torch_layer(cell: Cell, k: int) -> nn.RNNBase:
 
 
 def torch_gradients(network: nn.Sequential, cell: Cell) -> dict[str, Tensor]:
-    """Return the gradients of a `torch_classifier` by the names, and in the shapes, of `own_gradients`."""
+    """Return the gradients of a `torch_classifier` by the names, and in the shapes, of the model's parameters."""
     own = {name: _gradient(parameter) for name, parameter in network.named_parameters()}
     G = len(cell.gates)
     back = [_gate_order(cell).index(gate) for gate in range(G)]
@@ -273,34 +276,15 @@ def torch_gradients(network: nn.Sequential, cell: Cell) -> dict[str, Tensor]:
     return {**gradients, "layers.0.0.cell.c": second[-1:]} if isinstance(cell, GRU) else gradients
 
 
-def own_gradients(model: SequenceModel, k: int) -> dict[str, Tensor]:
-    """Return the gradients of seed k by name, and what the gradient of torch's second bias has to be, [G, D].
-
-    It is the gradient of b; in a GRU, the candidate's row is the gradient of c.
-    """
-    own = {name: _gradient(parameter)[k] for name, parameter in model.named_parameters()}
-    b, c = own["layers.0.0.cell.b"], own.get("layers.0.0.cell.c")
-    return {**own, SECOND_BIAS: b if c is None else torch.cat([b[:-1], c])}
-
-
-def differences(
-    model: SequenceModel, k: int, network: nn.Sequential, inputs: Tensor, targets: Tensor
-) -> tuple[float, float]:
-    """Compare seed k of a model with a `torch_classifier` on inputs [B, L] and targets [B, A].
-
-    Returns:
-        The largest absolute difference of logits, and of the gradients of the cross-entropy.
-    """
-    model.zero_grad()
-    network.zero_grad()
-    expected = network(inputs)  # [B, K], or [B, L, K]
-    logits = model(inputs[None])[k].view_as(expected)
-    for answer in (logits, expected):
-        cross_entropy(answer, targets).backward()  # type: ignore[no-untyped-call]
-    own, theirs = own_gradients(model, k), torch_gradients(network, model.cell)
-    assert own.keys() == theirs.keys()
-    gradients = [(own[name] - gradient).abs().max() for name, gradient in theirs.items()]
-    return float((logits - expected).detach().abs().max()), float(torch.stack(gradients).max())
+def loop_gradients(network: nn.Sequential, cell: Cell) -> dict[str, Tensor]:
+    """Return the gradients of a `loop_classifier` by the names, and in the shapes, of the model's parameters."""
+    own = {name: _gradient(parameter) for name, parameter in network.named_parameters()}
+    gradients = {"embedding": own["0.weight"], "head_weight": own["2.weight"].T, "head_bias": own["2.bias"]}
+    suffixes = LOOPS[type(cell)](1, 1).suffixes
+    for name, parameter in cell.named_parameters():
+        rows = suffixes if parameter.shape[1] > 1 else ("",)
+        gradients[f"layers.0.0.cell.{name}"] = torch.stack([own[f"1.{name}{suffix}"] for suffix in rows])
+    return gradients
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """A contest: several ways to train the same model take turns in one process and on one thread.
 
+Nobody takes part who computes something else (`memexp.bench.parity`).
+
 Time is that of the processor (`time.process_time`): with one thread it is what the clock on the wall shows while
 nothing else runs, and it leaves out what other processes take away. The median over the rounds counts, so that whatever
 else the machine does hits all alike. Axis letters as in `memexp.models.cells`.
@@ -9,6 +11,7 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,15 +20,20 @@ from time import process_time as clock
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from memexp.bench import baselines
+from memexp.bench import baselines, parity
+from memexp.bench.parity import MakeEngine, Parity
+from memexp.compiled import cache
+from memexp.compiled.engine import CompiledEngine
 from memexp.files import write_atomically
 from memexp.models.cells import GRU, LSTM, SRN, MinGRU, MinLSTM, ResidualSRN
 from memexp.models.networks import MakeCell, SequenceModel
 from memexp.results.record import History
 from memexp.results.seals import Seal, seal_of
-from memexp.tasks.task import Rows, Task
-from memexp.training.engines import TorchEngine
+from memexp.tasks.metrics import Loss
+from memexp.tasks.task import Task
+from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
 from memexp.words import columns, tr
 
@@ -41,7 +49,8 @@ MODELS: dict[str, MakeCell] = {
     "minlstm": MinLSTM,
 }
 LAYER_MODELS = ("srn", "lstm", "gru")  # those that torch has a layer for
-LOOP, LAYER, MEMEXP = "plain loop", "torch's layer", "memexp"
+LOOP, LAYER = "plain loop", "torch's layer"
+TORCH, COMPILED = "memexp engine=torch", "memexp engine=compiled"
 NEVER = 1 << 62
 
 Record = dict[str, Any]
@@ -50,11 +59,19 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to train: ``seconds(n)`` trains on and returns the time that n updates took."""
+    """One way to train.
+
+    Attributes:
+        name: of the way.
+        seeds: S.
+        seconds: ``seconds(n)`` trains on and returns the time that n updates took.
+        parity: compares a fresh one with what is right.
+    """
 
     name: str
     seeds: int
     seconds: Callable[[int], float]
+    parity: Callable[[], Parity]
 
 
 class NoHistory(History):
@@ -81,12 +98,40 @@ def build_model(make_cell: MakeCell, task: Task, embedding_size: int, hidden_siz
     return model
 
 
-def memexp_contestant(task: Task, model: SequenceModel, learning_rate: float) -> Contestant:
-    """Enter memexp's runner, as `memexp.experiment` sets it up."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    engine = TorchEngine(model, optimizer, task.loss, "mean", None, "global")
-    runner = Runner(engine, task.loss, task.metrics)
-    return Contestant(MEMEXP, len(task.seeds), runner_seconds(runner, task))
+def torch_engine(model: SequenceModel, loss: type[Loss], optimizer: str, lr: float) -> Engine:
+    """Build ``engine=torch`` as `memexp.experiment` does."""
+    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
+    return TorchEngine(model, kind(model.parameters(), lr=lr, fused=True), loss, "mean", None, "global")
+
+
+def compiled_engine(model: SequenceModel, loss: type[Loss], optimizer: str, lr: float) -> Engine:
+    """Build ``engine=compiled`` as `memexp.experiment` does."""
+    return CompiledEngine(model, optimizer, lr, loss, "mean", None, "global")
+
+
+ENGINES: dict[str, MakeEngine] = {TORCH: torch_engine, COMPILED: compiled_engine}
+
+
+def engines() -> list[str]:
+    """Return the names of the engines that work here."""
+    return [name for name in ENGINES if name != COMPILED or cache.why_not() is None]
+
+
+def memexp_contestant(
+    name: str, task: Task, model: SequenceModel, lr: float, data: tuple[Tensor, Tensor]
+) -> Contestant:
+    """Enter memexp's runner with one of the `ENGINES`.
+
+    Args:
+        name: of the engine.
+        task: the task.
+        model: for its seeds.
+        lr: of Adam.
+        data: inputs [B, L] and targets [B, A] on which it is compared with what is right.
+    """
+    make, compared = ENGINES[name], partial(parity.check, parity.by_engine(ENGINES[name], task.loss), deepcopy(model))
+    runner = Runner(make(model, task.loss, "adam", lr), task.loss, task.metrics)
+    return Contestant(name, len(task.seeds), runner_seconds(runner, task), partial(compared, *data))
 
 
 def runner_seconds(runner: Runner, task: Task) -> Callable[[int], float]:
@@ -119,12 +164,30 @@ def measure(contestants: Sequence[Contestant], rounds: int, updates: int) -> lis
     return [median(column) for column in zip(*samples, strict=True)]
 
 
-def parity(model: SequenceModel, rows: Rows) -> tuple[float, float]:
-    """Return the largest `baselines.differences` over the seeds of a model in float64, on rows without a seed axis."""
-    seeds = range(len(model.head_bias))
-    data = rows.inputs, rows.targets
-    found = [baselines.differences(model, k, baselines.torch_classifier(model, k), *data) for k in seeds]
-    return max(outputs for outputs, _ in found), max(gradients for _, gradients in found)
+def admitted(contestants: Sequence[Contestant], where: str) -> tuple[list[tuple[Contestant, Parity]], list[str]]:
+    """Compare every contestant with what is right.
+
+    Returns:
+        Those that compute the same; and, for each of the others, a line that says what differs by how much.
+    """
+    found = [(contestant, contestant.parity()) for contestant in contestants]
+    refused = [
+        f"{where}: no speed of {c.name}, {c.seeds} seed{'s'[: c.seeds > 1]}: {compared.complaint}"
+        for c, compared in found
+        if compared.complaint
+    ]
+    return [(contestant, compared) for contestant, compared in found if not compared.complaint], refused
+
+
+def differences(found: Parity) -> Record:
+    """Return the columns of the CSV that say how far a contestant is from what is right."""
+    return {
+        "compared_with": found.right,
+        "output_difference": found.double.outputs,
+        "gradient_difference": found.double.gradients,
+        "output_difference_float32": found.single.outputs,
+        "gradient_difference_float32": found.single.gradients,
+    }
 
 
 def has_torch_layer(make_cell: MakeCell) -> bool:
@@ -144,19 +207,17 @@ def aligned(lines: Sequence[Sequence[str]], sides: str) -> str:
 
 
 def parity_lines(records: Sequence[Record]) -> str:
-    """Format the largest differences from torch's layer, a line for each model and length; then name who has none."""
-    compared, alone = [], []
+    """Format the largest differences of memexp's engines and the loop, a line for each model and length."""
+    lines = [
+        tr("largest difference from torch's layer or, if there is none, from the stepped cell (share of the size):")
+    ]
     for name, length in dict.fromkeys((r["model"], r.get("length")) for r in records):
-        rows = [r for r in records if (r["model"], r.get("length"), r["contestant"]) == (name, length, MEMEXP)]
-        if rows[0]["output_difference"] is None:
-            alone.append(name)
-        else:
-            outputs, gradients = (max(r[f"{what}_difference"] for r in rows) for what in ("output", "gradient"))
-            of = tr(f"{name}, length {length}") if length else name
-            compared.append(tr(f"{of}: outputs {outputs:.1e}, gradients {gradients:.1e}"))
-    head = [tr("largest difference of memexp from torch's layer (float64, every seed):")] if compared else []
-    tail = [tr(f"torch has no layer for {', '.join(dict.fromkeys(alone))}")] if alone else []
-    return "\n".join([*head, *compared, *tail])
+        rows = [r for r in records if (r["model"], r.get("length")) == (name, length)]
+        named = [f"{what}_difference{kind}" for kind in ("", "_float32") for what in ("output", "gradient")]
+        outputs, gradients, outputs_32, gradients_32 = (f"{max(r[column] for r in rows):.1e}" for column in named)
+        of = tr(f"{name}, length {length}") if length else name
+        lines.append(tr(f"{of}: outputs {outputs}, gradients {gradients}; float32 {outputs_32}, {gradients_32}"))
+    return "\n".join(lines)
 
 
 def write_csv(path: Path, records: Sequence[Record]) -> None:

@@ -1,26 +1,32 @@
 """The speed of the digit-sum study (300 rows, batch 8, Adam).
 
-Three contestants:
+The contestants:
 
-    plain loop     the study as usually written: one example at a time through a DataLoader, a Python loop
-                   over time steps, gate by gate; one seed
-    torch's layer  nn.RNN, nn.LSTM or nn.GRU on slices of whole tensors; one seed
-    memexp         this package's runner, S seeds in lockstep; it also keeps running loss and accuracy
+    plain loop              the study as usually written: one example at a time through a DataLoader, a Python loop
+                            over time steps, gate by gate; one seed
+    torch's layer           nn.RNN, nn.LSTM or nn.GRU on slices of whole tensors; one seed
+    memexp engine=torch     this package's runner, S seeds in lockstep; it also keeps running loss and accuracy
+    memexp engine=compiled  the same runner with the compiled engine
 
-A cell that torch has no layer for goes without the first two, and without parity. An update is: fetch the batch,
-forward pass, cross-entropy, backward pass, step of Adam. Axis letters as in `memexp.models.cells`.
+A cell that torch has no layer for goes without the first two. An update is: fetch the batch, forward pass,
+cross-entropy, backward pass, step of Adam. Axis letters as in `memexp.models.cells`.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import process_time as clock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from memexp.bench import baselines, contest
-from memexp.bench.contest import LAYER, LAYER_MODELS, LOOP, MEMEXP, MODELS, Contestant, Record
+from memexp.bench import baselines, contest, parity
+from memexp.bench.contest import LAYER, LAYER_MODELS, LOOP, MODELS, Contestant, Record
+from memexp.compiled import cache
+from memexp.models.cells import LSTM, Cell, MinGRU, MinLSTM
 from memexp.models.networks import MakeCell, SequenceModel
 from memexp.tasks.digit_sum import CLASSES, DIGITS, DigitSum
 from memexp.training import machine
@@ -34,19 +40,20 @@ BATCH_SIZE, EMBEDDING_SIZE, HIDDEN_SIZE, LEARNING_RATE = 8, 32, 32, 1e-3  # the 
 Points = dict[str, tuple[int, ...]]
 GROWTH: Points = {
     "length": (10, 20, 35, 60, 100),
-    "hidden_size": (16, 32, 64, 128, 256),
+    "hidden_size": (8, 16, 32, 64, 128, 256),
     "seeds": (1, 2, 5, 10, 20, 40),
+    "batch": (1, 2, 4, 8, 16, 32, 64),
 }
-GROWTH_QUICK: Points = {"length": (5, 10), "hidden_size": (4, 8), "seeds": (1, 2)}
-GROWTH_LABELS = {"length": "length", "hidden_size": "hidden size", "seeds": "seeds"}
-GROWTH_BASE = {"length": 35, "hidden_size": HIDDEN_SIZE, "seeds": 10}
+GROWTH_QUICK: Points = {"length": (5, 10), "hidden_size": (4, 8), "seeds": (1, 2), "batch": (1, 2)}
+GROWTH_LABELS = {"length": "length", "hidden_size": "hidden size", "seeds": "seeds", "batch": "batch"}
+GROWTH_BASE = {"length": 35, "hidden_size": HIDDEN_SIZE, "seeds": 10, "batch": BATCH_SIZE}
 
 
-def study_task(length: int, seeds: int) -> DigitSum:
+def study_task(length: int, seeds: int, batch: int = BATCH_SIZE) -> DigitSum:
     """Build the book's task; its generated data are read at once, so their folder does not stay."""
     with tempfile.TemporaryDirectory() as folder:
         return DigitSum(
-            length=length, seeds=range(seeds), batch_size=BATCH_SIZE, folder=Path(folder), sampling="fixed",
+            length=length, seeds=range(seeds), batch_size=batch, folder=Path(folder), sampling="fixed",
             shuffle=False, distractors=1, data_seed=0, exact_limit=0,
         )  # fmt: skip
 
@@ -56,6 +63,12 @@ def study_model(make_cell: MakeCell, task: DigitSum, hidden_size: int = HIDDEN_S
     return contest.build_model(make_cell, task, EMBEDDING_SIZE, hidden_size)
 
 
+def first_batch(task: DigitSum) -> tuple[Tensor, Tensor]:
+    """Return the rows on which contestants are compared, inputs [B, L] and targets [B, 1]."""
+    rows = task.rows("train").slice(0, task.batch_size)
+    return rows.inputs, rows.targets
+
+
 def loop_contestant(make_cell: MakeCell, length: int) -> Contestant:
     """Enter the study as usually written.
 
@@ -63,38 +76,140 @@ def loop_contestant(make_cell: MakeCell, length: int) -> Contestant:
         ConfigError: there is no loop of the cell.
     """
     task = study_task(length, 1)
-    network = baselines.loop_classifier(study_model(make_cell, task), 0)
+    model = study_model(make_cell, task)
     batches = baselines.loaded(task.rows("train"), BATCH_SIZE)
-    return Contestant(LOOP, 1, baselines.training(network, batches, LEARNING_RATE, clock))
+    seconds = baselines.training(baselines.loop_classifier(model, 0), batches, LEARNING_RATE, clock)
+    return Contestant(LOOP, 1, seconds, partial(parity.check, parity.by_loop, model, *first_batch(task)))
 
 
-def layer_contestant(make_cell: MakeCell, length: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
+def layer_contestant(
+    make_cell: MakeCell, length: int, hidden_size: int = HIDDEN_SIZE, batch: int = BATCH_SIZE
+) -> Contestant:
     """Enter torch's own layer.
 
     Raises:
         ConfigError: torch has none for the cell.
     """
-    task = study_task(length, 1)
-    network = baselines.torch_classifier(study_model(make_cell, task, hidden_size), 0)
-    batches = baselines.sliced(task.rows("train"), BATCH_SIZE)
-    return Contestant(LAYER, 1, baselines.training(network, batches, LEARNING_RATE, clock))
+    task = study_task(length, 1, batch)
+    model = study_model(make_cell, task, hidden_size)
+    batches = baselines.sliced(task.rows("train"), batch)
+    seconds = baselines.training(baselines.torch_classifier(model, 0), batches, LEARNING_RATE, clock)
+    return Contestant(LAYER, 1, seconds, partial(parity.check, parity.by_layer, model, *first_batch(task)))
 
 
-def memexp_contestant(make_cell: MakeCell, length: int, seeds: int, hidden_size: int = HIDDEN_SIZE) -> Contestant:
-    """Enter memexp's runner."""
-    task = study_task(length, seeds)
-    return contest.memexp_contestant(task, study_model(make_cell, task, hidden_size), LEARNING_RATE)
+def memexp_contestant(
+    engine: str, make_cell: MakeCell, length: int, seeds: int, hidden_size: int = HIDDEN_SIZE, batch: int = BATCH_SIZE
+) -> Contestant:
+    """Enter memexp's runner with one of `contest.ENGINES`."""
+    task = study_task(length, seeds, batch)
+    model = study_model(make_cell, task, hidden_size)
+    return contest.memexp_contestant(engine, task, model, LEARNING_RATE, first_batch(task))
 
 
-def peak_flops(size: int = 512, repeats: int = 40) -> float:
-    """Measure the largest rate of float32 products, in operations per second: size^3, the best of several."""
+class Peak(NamedTuple):
+    """The largest rates of a machine, on one thread.
+
+    Attributes:
+        operations: additions and products, per second: those of a library's matrix product.
+        functions: exponential functions with their quotient (sigmoid, tanh), per second.
+        bytes: read and written per second, in the processor's own memory.
+    """
+
+    operations: float
+    functions: float
+    bytes: float
+
+
+def peaks() -> Peak:
+    """Measure them in float32, each the best of many turns: a product of 512^3, 4096 sigmoids, a copy of 1 MB.
+
+    Sigmoids are those of the compiled engine, or torch's where there is none.
+    """
+    size, few, many = 512, 4096, 1 << 18
     a, b, product = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
+    source, target = torch.rand(many), torch.empty(many)
+    numbers, out = source[:few], target[:few]
+    functions: Callable[[], object] = partial(torch.sigmoid, numbers, out=out)
+    per_call = 1 if cache.why_not() else 100
+    if per_call > 1:  # a call takes as long as the sigmoids do
+        functions = partial(_compiled_sigmoids(), numbers.numpy(), out.numpy(), per_call)
+    return Peak(
+        2 * size**3 / _best(partial(torch.matmul, a, b, out=product)),
+        few * per_call / _best(functions),
+        8 * many / _best(partial(target.copy_, source)),
+    )
+
+
+def _best(do: Callable[[], object], turns: int = 40, repeats: int = 10) -> float:
+    """Return the seconds that something takes: the best of several turns."""
     best = float("inf")
-    for _ in range(repeats):
+    do()
+    for _ in range(turns):
         started = clock()
-        torch.matmul(a, b, out=product)
+        for _ in range(repeats):
+            do()
         best = min(best, clock() - started)
-    return 2 * size**3 / best
+    return best / repeats
+
+
+def _compiled_sigmoids() -> Callable[[np.ndarray, np.ndarray, int], None]:
+    from memexp.compiled import functions, layout, vectors
+
+    def sigmoids(numbers: Any, out: Any, times: int) -> None:
+        for _ in range(times):
+            for j in range(0, len(numbers), layout.LANES):
+                vectors.store(out, j, functions.sigmoid(vectors.load(numbers, j)))
+
+    made: Callable[[np.ndarray, np.ndarray, int], None] = vectors.compiled(sigmoids)
+    return made
+
+
+class Work(NamedTuple):
+    """What an update of one seed has to compute.
+
+    Attributes:
+        operations: of matrix products, see `update_flops`.
+        functions: exponential functions, one for each sigmoid, tanh or power of e: of the gates, of the LSTM's cell
+            state, of the softmax.
+        parameters: that Adam moves. For each it needs `ADAM_OPERATIONS`, a root and a quotient (counted as one
+            function more), and it reads gradient, weight and two means, and writes all but the gradient.
+    """
+
+    operations: int
+    functions: int
+    parameters: int
+
+
+ADAM_OPERATIONS, ADAM_BYTES = 12, 7 * 4
+
+
+def functions_of(cell: Cell) -> int:
+    """Return how many exponential functions a cell needs for a unit and time step."""
+    if isinstance(cell, MinGRU | MinLSTM):
+        return len(cell.gates) - 1  # the candidate is not squashed
+    return len(cell.gates) + isinstance(cell, LSTM)  # tanh(c_t)
+
+
+def work(make_cell: MakeCell, length: int, hidden_size: int = HIDDEN_SIZE, batch: int = BATCH_SIZE) -> Work:
+    """Count what an update of one seed of the study has to compute; see `Work`."""
+    M, V, K = EMBEDDING_SIZE, DIGITS, CLASSES
+    cell = make_cell(1, M, hidden_size)
+    sizes = (length, batch, M, hidden_size, V, K)
+    operations = update_flops(len(cell.gates), *sizes, cell.recurrent_gates)
+    functions = length * batch * hidden_size * functions_of(cell) + batch * K
+    own = sum(parameter.numel() for parameter in cell.parameters())
+    return Work(operations, functions, V * M + own + hidden_size * K + K)
+
+
+def bound_ms(needed: Work, peak: Peak) -> float:
+    """Return the milliseconds that an update of one seed takes at the largest rates, one part after the other.
+
+    Adam takes what its operations take or, if that is longer, what its memory takes. Nothing else is counted: looking
+    up, elementwise products, copies.
+    """
+    operations, functions, parameters = needed
+    adam = parameters * max(ADAM_OPERATIONS / peak.operations + 1 / peak.functions, ADAM_BYTES / peak.bytes)
+    return (operations / peak.operations + functions / peak.functions + adam) * 1e3
 
 
 def update_flops(
@@ -119,80 +234,86 @@ def update_flops(
     return 3 * (recurrent + 2 * V * M * G * D + 2 * B * D * K)
 
 
-def bound_ms(make_cell: MakeCell, length: int, peak: float, hidden_size: int = HIDDEN_SIZE) -> float:
-    """Return the milliseconds that one update of one seed takes at the peak rate."""
-    cell = make_cell(1, 1, 1)
-    sizes = (length, BATCH_SIZE, EMBEDDING_SIZE, hidden_size, DIGITS, CLASSES)
-    return update_flops(len(cell.gates), *sizes, cell.recurrent_gates) / peak * 1e3
+def compare(
+    name: str, length: int, seeds: Sequence[int], rounds: int, updates: int, peak: Peak
+) -> tuple[list[Record], list[str]]:
+    """Time all contestants on one model and length.
 
-
-def parity(make_cell: MakeCell, length: int, seeds: int) -> tuple[float, float]:
-    """Compare the seeds of a group with torch's layer on the first batch, see `memexp.bench.contest.parity`."""
-    task = study_task(length, seeds)
-    return contest.parity(study_model(make_cell, task).double(), task.rows("train").slice(0, BATCH_SIZE))
-
-
-def compare(name: str, length: int, seeds: Sequence[int], rounds: int, updates: int, peak: float) -> list[Record]:
-    """Time all contestants on one model and length; return a row of the table for each."""
+    Returns:
+        A row of the table for each; and a line for each that computes something else, which has no row.
+    """
     make_cell = MODELS[name]
-    has_layer = contest.has_torch_layer(make_cell)
-    others = [loop_contestant(make_cell, length), layer_contestant(make_cell, length)] if has_layer else []
-    contestants = [*others, *(memexp_contestant(make_cell, length, S) for S in seeds)]
-    times = contest.measure(contestants, rounds, updates)
-    bound = bound_ms(make_cell, length, peak)
+    others = [loop_contestant, layer_contestant] if contest.has_torch_layer(make_cell) else []
+    entered = [enter(make_cell, length) for enter in others]
+    entered += [memexp_contestant(engine, make_cell, length, S) for engine in contest.engines() for S in seeds]
+    admitted, refused = contest.admitted(entered, f"{name}, length {length}")
+    times = contest.measure([contestant for contestant, _ in admitted], rounds, updates)
+    by_name = {contestant.name: ms for (contestant, _), ms in zip(admitted, times, strict=True)}
+    bound = bound_ms(work(make_cell, length), peak)
     rows = []
-    for contestant, ms in zip(contestants, times, strict=True):
-        compared = has_layer and contestant.name == MEMEXP
-        outputs, gradients = parity(make_cell, length, contestant.seeds) if compared else (None, None)
+    for (contestant, found), ms in zip(admitted, times, strict=True):
         row = {
             "model": name,
             "length": length,
             "contestant": contestant.name,
             "seeds": contestant.seeds,
             "ms_per_update_and_seed": ms,
-            "times_faster_than_loop": times[0] / ms if has_layer else None,
-            "times_faster_than_layer": times[1] / ms if has_layer else None,
+            "times_faster_than_loop": by_name[LOOP] / ms if LOOP in by_name else None,
+            "times_faster_than_layer": by_name[LAYER] / ms if LAYER in by_name else None,
             "share_of_bound": bound / ms,
-            "output_difference": outputs,
-            "gradient_difference": gradients,
+            **contest.differences(found),
         }
         rows.append(row)
-    return rows
+    return rows, refused
 
 
-def grow(points: Points, rounds: int, updates: int, peak: float) -> list[Record]:
-    """Time memexp and torch's layer along length, hidden size and S, the other two held at `GROWTH_BASE`."""
-    rows = []
+def grow(points: Points, rounds: int, updates: int, peak: Peak) -> tuple[list[Record], list[str]]:
+    """Time memexp and torch's layer along each axis, the others held at `GROWTH_BASE`; returns what `compare` does."""
+    rows, refused = [], []
     for name in LAYER_MODELS:
         make_cell = MODELS[name]
         for axis, values in points.items():
             contest.say(f"{name}, growth with {GROWTH_LABELS[axis]}")
-            settings = [{**GROWTH_BASE, axis: value} for value in values]
-            contestants = [memexp_contestant(make_cell, s["length"], s["seeds"], s["hidden_size"]) for s in settings]
-            contestants += [layer_contestant(make_cell, s["length"], s["hidden_size"]) for s in settings]
-            times = contest.measure(contestants, rounds, updates)
-            for setting, contestant, ms in zip(settings * 2, contestants, times, strict=True):
-                share = bound_ms(make_cell, setting["length"], peak, setting["hidden_size"]) / ms
-                own = {"contestant": contestant.name, "ms_per_update_and_seed": ms, "share_of_bound": share}
+            entered, settings = [], []
+            for value in values:
+                setting = {**GROWTH_BASE, axis: value}
+                length, D, S, B = (setting[other] for other in ("length", "hidden_size", "seeds", "batch"))
+                own = [memexp_contestant(engine, make_cell, length, S, D, B) for engine in reversed(contest.engines())]
+                own.append(layer_contestant(make_cell, length, D, B))
+                entered += own
+                settings += [setting] * len(own)
+            places = {id(contestant): setting for contestant, setting in zip(entered, settings, strict=True)}
+            admitted, complaints = contest.admitted(entered, f"{name}, growth with {GROWTH_LABELS[axis]}")
+            refused += complaints
+            contestants = [contestant for contestant, _ in admitted]
+            for contestant, ms in zip(contestants, contest.measure(contestants, rounds, updates), strict=True):
+                setting = places[id(contestant)]
+                needed = work(make_cell, setting["length"], setting["hidden_size"], setting["batch"])
+                measured = {"ms_per_update_and_seed": ms, "share_of_bound": bound_ms(needed, peak) / ms}
                 where = {"axis": axis, "value": setting[axis], **setting, "seeds": contestant.seeds}
-                rows.append({"model": name, **where, **own})
-    return rows
+                rows.append({"model": name, **where, "contestant": contestant.name, **measured})
+    return rows, refused
 
 
 def growth_figure(measured: Sequence[Record]) -> "Figure":
-    """Draw the cost against length, hidden size and S, side by side."""
+    """Draw the cost against each of the sizes: a row of panels for each model."""
     import pandas as pd
 
     from memexp.figures import curves
 
-    figure, (panels,) = curves.new_figure(1, len(GROWTH), width=3.7, height=4.0, share_x=False)
-    for ax, axis in zip(panels, GROWTH, strict=True):
-        rows = pd.DataFrame([r for r in measured if r["axis"] == axis])
-        curves.cost_of_an_update(rows, ax)
-        ax.set_xlabel(GROWTH_LABELS[axis] + (" trained together" if axis == "seeds" else ""))
-        held = [f"{GROWTH_LABELS[other]} {GROWTH_BASE[other]}" for other in GROWTH if other != axis]
-        ax.set_title(", ".join(held), fontsize=10)
-    panels[0].set_ylabel("ms per update and seed")
+    rows = pd.DataFrame(measured)
+    models, axes = list(dict.fromkeys(rows["model"])), list(dict.fromkeys(rows["axis"]))
+    figure, panels = curves.new_figure(len(models), len(axes), width=2.9, height=2.4, share_x=False)
+    for model, line in zip(models, panels, strict=True):
+        for ax, axis in zip(line, axes, strict=True):
+            curves.cost_of_an_update(rows[(rows["model"] == model) & (rows["axis"] == axis)], ax)
+            if model == models[0]:
+                held = [f"{GROWTH_LABELS[other]} {GROWTH_BASE[other]}" for other in GROWTH if other != axis]
+                ax.set_title(", ".join(held), fontsize=8)
+            if model == models[-1]:
+                ax.set_xlabel(GROWTH_LABELS[axis])
+        line[0].set_ylabel(model.upper())
+    figure.supylabel("ms per update and seed", fontsize="medium")
     curves.finish(figure)
     return figure
 
@@ -213,6 +334,12 @@ def table(rows: Sequence[Record]) -> str:
 def quick_look(length: int = 35, seeds: Sequence[int] = (1, 10), rounds: int = 5, updates: int = 8) -> str:
     """Measure the cells that torch has a layer for, in half a minute; return the table and the parity lines."""
     machine.prepare()
-    peak = peak_flops()
-    rows = [row for name in LAYER_MODELS for row in compare(name, length, seeds, rounds, updates, peak)]
-    return f"{tr(f'torch {torch.__version__}, one thread')}\n\n{table(rows)}\n\n{contest.parity_lines(rows)}"
+    peak = peaks()
+    rows: list[Record] = []
+    refused: list[str] = []
+    for name in LAYER_MODELS:
+        own, complaints = compare(name, length, seeds, rounds, updates, peak)
+        rows += own
+        refused += complaints
+    head, lines = tr(f"torch {torch.__version__}, one thread"), "\n".join([contest.parity_lines(rows), *refused])
+    return f"{head}\n\n{table(rows)}\n\n{lines}"

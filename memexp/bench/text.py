@@ -8,16 +8,16 @@ in lockstep; both draw the same batches, begin with the same weights and update 
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from time import process_time as clock
 
 from torch import Tensor
 
-from memexp.bench import baselines, contest
-from memexp.bench.contest import LAYER, MEMEXP, MODELS, Contestant, Record
+from memexp.bench import baselines, contest, parity
+from memexp.bench.contest import LAYER, MODELS, TORCH, Contestant, Record
 from memexp.models.networks import MakeCell, SequenceModel
 from memexp.tasks.char_lm import CharLM
-from memexp.tasks.task import Rows
 
 BATCH_SIZE, LENGTH, HIDDEN_SIZE, LEARNING_RATE = 32, 35, 256, 1e-2  # the tutorials'
 
@@ -48,45 +48,47 @@ def batches(task: CharLM) -> Iterator[tuple[Tensor, Tensor]]:
 def layer_contestant(make_cell: MakeCell, hidden_size: int) -> Contestant:
     """Enter torch's own layer."""
     task = text_task(1)
-    network = baselines.torch_classifier(text_model(make_cell, task, hidden_size), 0)
-    return Contestant(LAYER, 1, baselines.training(network, batches(task), LEARNING_RATE, clock, fused=True))
+    model = text_model(make_cell, task, hidden_size)
+    network = baselines.torch_classifier(model, 0)
+    seconds = baselines.training(network, batches(task), LEARNING_RATE, clock, fused=True)
+    return Contestant(LAYER, 1, seconds, partial(parity.check, parity.by_layer, model, *next(batches(task))))
 
 
 def memexp_contestant(make_cell: MakeCell, seeds: int, hidden_size: int) -> Contestant:
-    """Enter memexp's runner."""
+    """Enter memexp's runner with torch's engine, the faster one for models that are so large."""
     task = text_task(seeds)
-    return contest.memexp_contestant(task, text_model(make_cell, task, hidden_size), LEARNING_RATE)
+    model = text_model(make_cell, task, hidden_size)
+    return contest.memexp_contestant(TORCH, task, model, LEARNING_RATE, next(batches(task)))
 
 
-def parity(make_cell: MakeCell, seeds: int, hidden_size: int) -> tuple[float, float]:
-    """Compare the seeds of a group with torch's layer on the first batch, see `memexp.bench.contest.parity`."""
-    task = text_task(seeds)
-    return contest.parity(text_model(make_cell, task, hidden_size).double(), Rows(*next(batches(task))))
+def compare(
+    name: str, seeds: Sequence[int], rounds: int, updates: int, hidden_size: int = HIDDEN_SIZE
+) -> tuple[list[Record], list[str]]:
+    """Time all contestants on one model that torch has a layer for.
 
-
-def compare(name: str, seeds: Sequence[int], rounds: int, updates: int, hidden_size: int = HIDDEN_SIZE) -> list[Record]:
-    """Time all contestants on one model that torch has a layer for; return a row of the table for each."""
+    Returns:
+        A row of the table for each; and a line for each that computes something else, which has no row.
+    """
     make_cell = MODELS[name]
-    contestants = [layer_contestant(make_cell, hidden_size)]
-    contestants += [memexp_contestant(make_cell, S, hidden_size) for S in seeds]
-    times = contest.measure(contestants, rounds, updates)
-    table = []
-    for contestant, ms in zip(contestants, times, strict=True):
-        own = contestant.name == MEMEXP
-        outputs, gradients = parity(make_cell, contestant.seeds, hidden_size) if own else (None, None)
-        table.append(
+    entered = [layer_contestant(make_cell, hidden_size)]
+    entered += [memexp_contestant(make_cell, S, hidden_size) for S in seeds]
+    admitted, refused = contest.admitted(entered, f"{name}, text")
+    times = contest.measure([contestant for contestant, _ in admitted], rounds, updates)
+    by_name = {contestant.name: ms for (contestant, _), ms in zip(admitted, times, strict=True)}
+    rows = []
+    for (contestant, found), ms in zip(admitted, times, strict=True):
+        rows.append(
             {
                 "model": name,
                 "contestant": contestant.name,
                 "seeds": contestant.seeds,
                 "ms_per_update_and_seed": ms,
                 "characters_per_second": BATCH_SIZE * LENGTH / ms * 1e3,
-                "times_faster_than_layer": times[0] / ms,
-                "output_difference": outputs,
-                "gradient_difference": gradients,
+                "times_faster_than_layer": by_name[LAYER] / ms if LAYER in by_name else None,
+                **contest.differences(found),
             }
         )
-    return table
+    return rows, refused
 
 
 def table(rows: Sequence[Record]) -> str:
@@ -94,5 +96,7 @@ def table(rows: Sequence[Record]) -> str:
     lines = [["model", "contestant", "seeds", "ms/update/seed", "characters/s", "x torch's"]]
     for r in rows:
         ms, rate = f"{r['ms_per_update_and_seed']:.1f}", f"{r['characters_per_second']:.0f}"
-        lines.append([r["model"], r["contestant"], str(r["seeds"]), ms, rate, f"{r['times_faster_than_layer']:.2f}"])
+        factor = r["times_faster_than_layer"]
+        faster = "-" if factor is None else f"{factor:.2f}"
+        lines.append([r["model"], r["contestant"], str(r["seeds"]), ms, rate, faster])
     return contest.aligned(lines, "<<>>>>")

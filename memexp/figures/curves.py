@@ -385,22 +385,16 @@ POWERS = FuncFormatter(_power)
 
 
 def cost_of_an_update(rows: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw milliseconds per update and seed on log scales.
+    """Draw milliseconds per update and seed on log scales, a line for each way to train a model.
 
     Args:
         rows: columns ``model``, ``contestant``, ``value`` (what grows) and ``ms_per_update_and_seed``.
         ax: where to draw.
     """
-    looks = looks_of(rows.assign(**{"label": rows["model"], "model.name": rows["model"]}))
-    for key, own in rows.groupby(["model", "contestant"], sort=False):
-        model, contestant = map(str, key)
-        ours = contestant == "memexp"
-        ax.plot(
-            own["value"],
-            own["ms_per_update_and_seed"],
-            label=f"{model.upper()}, {contestant}" + ("" if ours else " (one seed)"),
-            **{**looks[model], **({} if ours else {"linestyle": "--", "markerfacecolor": "white"})},
-        )
+    rows = rows.assign(**{"label": rows["model"].str.upper() + ", " + rows["contestant"], "model.name": rows["model"]})
+    looks = looks_of(rows)
+    for label, own in rows.groupby("label", sort=False):
+        ax.plot(own["value"], own["ms_per_update_and_seed"], label=str(label), **looks[str(label)])
     ticks = sorted(rows["value"].unique())
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import Command, python
+from torch import nn
 
-from memexp.bench import baselines, contest, text
+from memexp.bench import baselines, contest, parity, text
 from memexp.bench import command as bench
 from memexp.bench.contest import LAYER_MODELS, MODELS
+from memexp.models.networks import SequenceModel
 
 CELLS = pytest.mark.parametrize("name", LAYER_MODELS)
 
@@ -22,15 +24,25 @@ def test_the_sizes_are_the_tutorials():
 
 @CELLS
 def test_memexp_equals_torch(name: str):
-    assert max(text.parity(MODELS[name], 2, hidden_size=6)) < 1e-12
+    found = text.memexp_contestant(MODELS[name], 2, hidden_size=6).parity()
+    assert found.complaint is None
+    assert 0 < max(found.double[:2]) < 1e-14
 
 
-@CELLS
-def test_a_wrong_seed_differs(name: str):
-    task = text.text_task(2)
-    model = text.text_model(MODELS[name], task, 6).double()
-    other = baselines.torch_classifier(model, 1)
-    assert min(baselines.differences(model, 0, other, *next(text.batches(task)))) > 1e-4
+def test_who_computes_something_else_has_no_row_but_a_line(monkeypatch: pytest.MonkeyPatch):
+    def doubled(model: SequenceModel, k: int) -> nn.Sequential:
+        network = baselines.torch_classifier(model, k)
+        network[2].weight.data *= 2
+        return network
+
+    wrong = parity.by_network(doubled, baselines.torch_gradients)
+    monkeypatch.setattr(parity, "by_layer", wrong)
+    rows, refused = text.compare("gru", [2], 1, 1, hidden_size=6)
+    assert rows == []
+    assert [line.partition(" differ")[0] for line in refused] == [
+        "gru, text: no speed of torch's layer, 1 seed: outputs",
+        "gru, text: no speed of memexp engine=torch, 2 seeds: outputs",
+    ]
 
 
 @CELLS
@@ -45,7 +57,7 @@ def test_both_train_alike(name: str):
     second.register_hook(lambda gradient: gradient * moves)
     before = model.head_weight[0].clone()
     baselines.training(network, text.batches(task), 1e-2, lambda: 0.0, fused=True)(7)
-    contest.memexp_contestant(task, model, 1e-2).seconds(6)
+    contest.memexp_contestant(contest.TORCH, task, model, 1e-2, next(text.batches(task))).seconds(6)
     assert (model.head_weight[0] - before).abs().max() > 0.01
     torch.testing.assert_close(network[2].weight.T, model.head_weight[0], atol=1e-8, rtol=0)
 
@@ -64,12 +76,12 @@ def test_quick_run(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "images" / "bench_text.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    each = [("torch's layer", "1"), ("memexp", "1"), ("memexp", "2")]
+    each = [("torch's layer", "1"), ("memexp engine=torch", "1"), ("memexp engine=torch", "2")]
     assert [(r["model"], r["contestant"], r["seeds"]) for r in rows] == [(m, *c) for m in ("srn", "gru") for c in each]
     for row in rows:
         assert float(row["characters_per_second"]) == pytest.approx(32 * 35e3 / float(row["ms_per_update_and_seed"]))
         for what in ("output_difference", "gradient_difference"):
-            assert float(row[what]) < 1e-12 if row["contestant"] == "memexp" else row[what] == ""
+            assert float(row[what]) < 1e-12
     assert "characters/s" in done.stdout
     assert "\ngru: outputs " in done.stdout
 
@@ -83,6 +95,7 @@ def test_quick_run(tmp_path: Path):
             "lengths, growth: not with text=true, which has no such sizes; leave them out",
         ),
         (["figure=a.png"], "figure: not with text=true, "),
+        (["parts=true"], "text: not with parts=true; leave them out"),
         (["folders=3"], "folders=3 goes with no other option; "),
     ],
 )
