@@ -277,6 +277,38 @@ def test_the_scores_are_those_of_the_committed_table(name: str):
             assert numbers(text) == pytest.approx(expected, abs=0.0501)
 
 
+def test_the_scores_and_p_of_now_are_those_of_the_committed_tables():
+    """Those of before are of an engine and a machine that a reader does not have."""
+    results = pd.read_csv(HOME / "images/book+shuffled+fresh/results.csv").set_index(
+        ["model.name", "length", "task.sampling", "task.shuffle"]
+    )
+    comparison = pd.read_csv(HOME / "images/book+shuffled+fresh/comparison.csv")
+    panels = comparison["panel"].str.partition(":")[0]
+    ways = {"book": ("fixed", False), "shuffled": ("fixed", True), "fresh": ("fresh", False)}
+    rows = table("docs/findings.md", "| study, length |")
+    assert [row[0] for row in rows] == [f"{study} {length}" for study in ways for length in range(10, 40, 5)]
+    for name, _, srn, _, lstm, _, p in rows:
+        study, length = name.split()
+        for model, text in (("srn", srn), ("lstm", lstm)):
+            row = results.loc[(model, int(length), *ways[study])]
+            expected = [100 * row[score] for score in ("exact", "exact_low", "exact_high")]
+            assert numbers(text) == pytest.approx(expected, abs=0.0501)
+        (expected_p,) = comparison.loc[(panels == study) & (comparison["length"] == int(length)), "p_holm"]
+        assert numbers(p) == pytest.approx([expected_p], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"), [("docs/findings.md", "**Of one machine**"), ("docs/zh-CN/findings.md", "**只出自一台机器**")]
+)
+def test_the_studies_that_are_not_of_the_compiled_engine_are_named(name: str, begin: str):
+    """Their numbers are those of one machine."""
+    (paragraph,) = [part for part in read(name).split("\n\n") if part.startswith(begin)]
+    configs = sorted((HOME / "outputs/reference").glob("*/*/config.json"))
+    assert len(configs) > 200
+    others = {path.parents[1].name for path in configs if record.read_json(path).get("engine") != "compiled"}
+    assert set(re.findall(r"`([^`]+)`", paragraph)) == others
+
+
 def test_the_scores_by_initialisation_are_those_of_the_committed_tables():
     """Xavier everywhere is not in the study of initialisations: it is the book's and the fresh study's."""
     settings = {"model.initialiser": "xavier", "model.forget_bias": 0.0}
