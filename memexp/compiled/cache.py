@@ -13,13 +13,16 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -130,6 +133,28 @@ def load(dtype: np.dtype[Any]) -> Kernels:
 
 
 @contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end if Ctrl-C was pressed: LLVM's wrapper swallows some that come meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual, pressed = signal.getsignal(signal.SIGINT), threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        if callable(usual):
+            usual(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if pressed.is_set():
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Wait until no other process compiles into a folder."""
     lock = FileLock(folder / LOCK, fallback_to_soft=False)
@@ -169,7 +194,8 @@ def _make(dtype: np.dtype[Any], file: Path) -> Kernels:
     log.info("%s; it is kept in %s", MESSAGE, file.parent)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="memexp-") as folder:
-        kernels = _compile(dtype, Path(folder))
+        with _interruptible():
+            kernels = _compile(dtype, Path(folder))
         after = f"compiled in {duration(time.monotonic() - started)}"
         try:
             if kernels.unwritten:
