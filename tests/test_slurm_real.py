@@ -59,7 +59,8 @@ class Sweep:
         if slow:
             self._slow.touch()
         command = [sys.executable, "-m", "memexp", "--config-dir=conf", "-m", "task=slowed", "length=4,5", "seeds=2"]
-        command += ["epochs=6", "eval_steps=20", "log_steps=20", "images_dir=null", *arguments]
+        # On torch: compiled, a run would be over before what is done to it in its middle comes to it.
+        command += ["engine=torch", "epochs=6", "eval_steps=20", "log_steps=20", "images_dir=null", *arguments]
         environment = cluster.environment if cluster else None
         with self._output.open("w") as output:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
