@@ -182,6 +182,7 @@ def test_ctrl_c_cancels_the_jobs_after_a_checkpoint_and_the_same_command_goes_on
     sweep.until_all_have(PROGRESS, runs=2)
     jobs = sorted(cluster.jobs())
     sweep.process.send_signal(signal.SIGINT)
+    sweep.process.wait(120)  # the runs being slow still: else they may be over before they are cancelled
     assert sweep.code() == 130, sweep.printed
     assert f"cancelling the jobs {jobs[0]} to {jobs[-1]}" in sweep.printed
     assert "2 of 2 runs are left: the same command goes on where they were" in sweep.printed
