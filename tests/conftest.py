@@ -29,6 +29,8 @@ LONGEST = (
     "explorer/test_page.py",
     "gates/test_command.py",
     "test_report.py",
+    "bench/test_command.py",
+    "test_same.py",
 )
 
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from memexp.compiled import layout
 from memexp.compiled.engine import CompiledEngine, is_faster, not_covered
-from memexp.models.cells import LSTM, SRN
+from memexp.models.cells import SRN
 from memexp.models.networks import SequenceModel
 from memexp.tasks.metrics import Accuracy, CrossEntropy, Perplexity, SquaredError
 from memexp.tasks.task import Rows
@@ -279,4 +279,3 @@ def test_a_library_is_faster_for_wide_layers():
 
     assert is_faster(of(8, 256))
     assert not is_faster(of(8, 257))
-    assert KINDS["LSTM"] is not LSTM
