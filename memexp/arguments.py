@@ -23,7 +23,7 @@ from memexp.config import check, choices, config_dirs, identity
 from memexp.errors import ConfigError, nearest
 from memexp.explain import GROUPS, HELP, OPEN, explained, first_line, unknown_choice
 from memexp.files import expanded
-from memexp.results import record
+from memexp.results.identity import check_identity
 from memexp.results.record import flatten
 
 RENAMED = {"task.num_steps": "length"}  # since memexp 0.1; goes with the next release
@@ -86,7 +86,7 @@ def check_arguments(arguments: list[str]) -> argparse.Namespace:
         folder = folder_of(config)
         checked = check(config)
     if not flags.cfg:
-        record.check_identity(folder, identity(checked))
+        check_identity(folder, identity(checked))
         if not flags.dry:
             check_writable(folder.parent)
     return flags

@@ -21,8 +21,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from memexp import CONF_DIR
 from memexp.errors import ConfigError
 from memexp.fields import NOTHING, Named, check_ranges, ranged, refuse_nothing
-from memexp.results import record
-from memexp.results.record import CLASSES, NOT_IDENTITY
+from memexp.results.identity import CLASSES, NOT_IDENTITY, identity_of
 from memexp.sources import code_of
 from memexp.words import LANGUAGES
 
@@ -128,7 +127,7 @@ def sources(config: DictConfig) -> dict[str, str]:
 
 
 def identity(config: DictConfig, fingerprint: str | None = None) -> dict[str, Any]:
-    """Return what makes a run of a checked config this run, see `memexp.results.record.identity`.
+    """Return what makes a run of a checked config this run, see `memexp.results.identity.identity_of`.
 
     Settings that a task has got later (`memexp.tasks.task.Task.later`) are left out, so that older records are still
     those of the same run: the fingerprint says what they change.
@@ -136,7 +135,7 @@ def identity(config: DictConfig, fingerprint: str | None = None) -> dict[str, An
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     later = class_of(config.task, "task").later
     settings["task"] = {key: value for key, value in settings["task"].items() if key not in later}
-    return record.identity(settings, fingerprint, sources(config))
+    return identity_of(settings, fingerprint, sources(config))
 
 
 def check(config: DictConfig) -> DictConfig:

@@ -26,6 +26,8 @@ from memexp.config import ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
 from memexp.results import claims, record
+from memexp.results.history import History
+from memexp.results.identity import check_identity, engine_of, identity_text
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
 from memexp.training import joining, machine
@@ -178,7 +180,7 @@ def build_runner(this: Run) -> Runner:
         build_engine(this),
         this.task.loss,
         this.task.metrics,
-        identity=record.identity_text(this.identity),
+        identity=identity_text(this.identity),
         extras=this.task.extras,
     )
 
@@ -201,7 +203,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
         KeyboardInterrupt: interrupted, after a checkpoint.
     """
     machine.prepare()
-    record.check_identity(folder, identity(config))
+    check_identity(folder, identity(config))
     device = machine.choose_device(config.device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -213,13 +215,13 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             with contract.named(config, "task"):
                 task = build_task(config)
             contract.check(config, task, build_task, build_model)
-            model, begun = build_model(config, task.interface), record.engine_of(folder)
+            model, begun = build_model(config, task.interface), engine_of(folder)
             over = begun is not None and record.is_complete(folder)  # then nothing is trained, by no engine
             engine = begun if over else choose_engine(config, task, model, begun)
             device = "cpu" if engine == "compiled" else device
             config = OmegaConf.merge(config, {"engine": engine})  # type: ignore[assignment]
             this = Run(config, folder, task, model.to(device), device)
-        record.check_identity(folder, this.identity)
+        check_identity(folder, this.identity)
         if record.is_complete(folder):
             log.info("%s is complete already: skipped", folder)
             clean(folder)
@@ -269,7 +271,7 @@ def _join(
         parts = [*parts, joining.Part(folder, run(config, folder, show_bar), rest)]  # type: ignore[arg-type]
     held.check()
     try:
-        return joining.join(parts, this.folder, list(this.config.seeds), record.identity_text(this.identity))
+        return joining.join(parts, this.folder, list(this.config.seeds), identity_text(this.identity))
     except RecordError as error:
         log.warning("%s; all seeds are trained instead", error)
         return None
@@ -289,7 +291,7 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[s
     if (folder / record.LAST).exists():
         sealed = runner.load_checkpoint(folder / record.LAST)
         log.info("going on after update %d of %d", runner.iteration, this.updates)
-    history = record.History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY))
+    history = History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY))
     if not sealed or sealed[record.HISTORY][1]:  # a checkpoint of before memexp sealed does not know this file
         _cut_off(folder / record.WRITTEN, sealed.get(record.WRITTEN))
     log.info(
@@ -415,7 +417,7 @@ def _log_summary(summary: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
-def _reporter(this: Run, runner: Runner, history: record.History, held: claims.Hold, bar: Any) -> Callable[[int], None]:
+def _reporter(this: Run, runner: Runner, history: History, held: claims.Hold, bar: Any) -> Callable[[int], None]:
     """Return what the runner calls after each update, before anything is written.
 
     It sees to it that the folder is still this process's, moves the bar, and logs the evaluation after every tenth.

@@ -18,6 +18,7 @@ from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.fields import ranged
 from memexp.options import run_command
 from memexp.results import claims, record
+from memexp.results.identity import NOT_IDENTITY, identity_of, identity_text
 from memexp.results.study import find_study, study_names
 
 CELLS = {
@@ -48,7 +49,7 @@ def new_identity(old: dict[str, Any]) -> dict[str, Any]:
     """Return the content of today's config.json for one of memexp 0.1."""
     config = new_config(old)
     data = config.pop("data", None)
-    return record.identity(config, data)
+    return identity_of(config, data)
 
 
 def new_summary(old: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def new_checkpoint(path: Path, answers: int) -> None:
         (answered.unflatten(1, (-1, answers)), targets.unflatten(1, (-1, answers)), None)
         for answered, targets in state["unread"]
     ]
-    state["identity"] = record.identity_text(new_identity(json.loads(state["identity"])))
+    state["identity"] = identity_text(new_identity(json.loads(state["identity"])))
     checkpoints.save(path, {"training": state})
 
 
@@ -143,7 +144,7 @@ def new_folder(folder: Path, config: dict[str, Any]) -> Path:
     if "length=" in folder.name:
         return folder
     parts = dict(part.partition("=")[::2] for part in _overrides(folder))
-    chosen = {key: value for key, value in parts.items() if key not in (*record.NOT_IDENTITY, "experiment")}
+    chosen = {key: value for key, value in parts.items() if key not in (*NOT_IDENTITY, "experiment")}
     chosen.pop("task.num_steps", None)
     named = folder_name({"model": config["model"]["name"], "length": str(config["length"]), **chosen})
     return folder.with_name(named)

@@ -16,7 +16,7 @@ from memexp import CONF_DIR, __version__
 from memexp.config import class_of, config_dirs
 from memexp.errors import ConfigError
 from memexp.models.cells import Cell
-from memexp.results.record import CLASSES
+from memexp.results.identity import CLASSES
 from memexp.sources import OWN
 from memexp.tasks.task import Task
 

@@ -22,6 +22,7 @@ from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.files import shown
 from memexp.progress import say
 from memexp.results import record
+from memexp.results.identity import NOT_IDENTITY, check_identity
 from memexp.words import language, tr
 
 
@@ -61,7 +62,7 @@ def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig]
     jobs: list[Job] = []
     folders: dict[Path, list[str]] = {}
     for overrides in map(list, batch):
-        shown = sorted(o for o in overrides if o.partition("=")[0] not in record.NOT_IDENTITY)
+        shown = sorted(o for o in overrides if o.partition("=")[0] not in NOT_IDENTITY)
         job = Job(overrides, ",".join(shown), Path())
         try:
             composed, config = compose_job(overrides, load)
@@ -97,14 +98,14 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
 
 def _look_at_record(job: Job, config: DictConfig, dry: bool) -> None:
     """Find out whether a run is complete; check that its folder is of this run."""
-    record.check_identity(job.folder, identity(config))
+    check_identity(job.folder, identity(config))
     job.complete = record.is_complete(job.folder)
     if job.complete and not dry:
         from memexp import experiment  # loads torch; not needed where there is nothing to skip
 
         experiment.clean(job.folder)
         data = experiment.fingerprint(config, experiment.build_task(config))
-        record.check_identity(job.folder, identity(config, data))
+        check_identity(job.folder, identity(config, data))
 
 
 def show_plan(jobs: Sequence[Job]) -> int:

@@ -20,6 +20,7 @@ from memexp.files import last_name
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.results.collect import collect
+from memexp.results.identity import CLASSES, check_sources
 from memexp.results.study import find_study, once, study_or_usual
 from memexp.tasks.task import Interface, Reading, Task
 from memexp.training import checkpoints
@@ -97,7 +98,7 @@ class TrainedRun:
             ConfigError: the run does not have this seed.
         """
         place = self.place(seed)
-        model = self._alone(seed, initialise=False)
+        model = self._of_seeds([seed], initialise=False)
         model.copy_seed(self.model, place)
         return model
 
@@ -108,14 +109,21 @@ class TrainedRun:
             ConfigError: a file of initial weights cannot be read.
             RecordError: it is another than the run began with.
         """
-        model = self._alone(seed, initialise=True)
+        return self._untrained([seed])
+
+    def before(self) -> SequenceModel:
+        """Return the model of all seeds as it was before training; raises as `untrained`."""
+        return self._untrained(self.seeds)
+
+    def _untrained(self, seeds: list[int]) -> SequenceModel:
+        model = self._of_seeds(seeds, initialise=True)
         if self._data.split("+")[1:] != first_weights(self.config):
             files = ", ".join(self.config.model.files)
             raise RecordError(f"{self.folder} began with other weights than those in {files}; bring those back")
         return model
 
-    def _alone(self, seed: int, initialise: bool) -> SequenceModel:
-        config = OmegaConf.merge(self.config, {"seeds": [seed]})
+    def _of_seeds(self, seeds: list[int], initialise: bool) -> SequenceModel:
+        config = OmegaConf.merge(self.config, {"seeds": seeds})
         return build_model(config, Interface(**self.summary["interface"]), initialise)  # type: ignore[arg-type]
 
     @property
@@ -173,7 +181,7 @@ def load(
         record.say_unsealed(folder.resolve().parent)
     try:
         config = typed(registered.vetted(summary["config"], modules))
-        record.check_sources(folder, dict.fromkeys(record.CLASSES) | sources(config))
+        check_sources(folder, dict.fromkeys(CLASSES) | sources(config))
         kind = class_of(config.task, "task")
         _keep_to(config, kind, Path(datasets))
         run = TrainedRun(

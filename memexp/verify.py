@@ -10,6 +10,7 @@ from memexp.files import shown
 from memexp.options import run_command
 from memexp.progress import say
 from memexp.results import claims, record, schema, seals
+from memexp.results.history import check_readable
 from memexp.results.study import find_study, study_names
 
 
@@ -76,7 +77,7 @@ def seal(folder: Path) -> list[str]:
         summary, state = record.read_object(path)
         record.check_format(summary, path)
         schema.check(summary, path, "correct it")
-        record.check_readable(folder, summary)
+        check_readable(folder, summary)
         before = summary.pop(record.SEALED, None)
         later = set(summary.pop(record.SEALED_LATER, ()))
         config, state_of_config = record.read_object(folder / record.CONFIG)

@@ -25,6 +25,8 @@ from memexp.experiment import build_task
 from memexp.models.cells import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
 from memexp.models.networks import SequenceModel
 from memexp.results import record
+from memexp.results.history import HISTORY_COLUMNS
+from memexp.results.identity import identity_of
 from memexp.tasks.metrics import Accuracy, CrossEntropy
 from memexp.training import checkpoints
 from memexp.training.engines import TorchEngine
@@ -257,7 +259,7 @@ def make_run(
     other = f",task={task['name']}" if task else ""
     folder = study / f"length={length},model={model}{other}"
     folder.mkdir(parents=True)
-    record.write_json(folder / record.CONFIG, record.identity(config, "hash"))
+    record.write_json(folder / record.CONFIG, identity_of(config, "hash"))
     content = {
         "format": record.FORMAT,
         "memexp": "0.2.0",
@@ -286,7 +288,7 @@ def make_run(
 
 def write_history(folder: Path, rows: Iterable[tuple[object, ...]]) -> None:
     """Give a record that `make_run` wrote a history."""
-    lines = [record.HISTORY_COLUMNS, *rows]
+    lines = [HISTORY_COLUMNS, *rows]
     (folder / record.HISTORY).write_text("".join(f"{','.join(map(str, line))}\n" for line in lines), encoding="utf-8")
     reseal(folder)
 

@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from memexp.errors import Complaints
 from memexp.results import record, tables
 from memexp.results.collect import collect
+from memexp.results.history import read_history
 from memexp.results.study import find_study, join, load_study
 from memexp.results.tables import interval
 
@@ -439,7 +440,7 @@ def test_the_perplexities_are_those_of_the_records():
     for (model, optimizer), (_, *shown) in zip(runs, shown_rows, strict=True):
         own = rows[(rows["model.name"] == model) & (rows["optimizer"] == optimizer)]
         (run,) = set(own["run"])
-        history = record.read_history(HOME / "outputs/reference/tutorials" / run)
+        history = read_history(HOME / "outputs/reference/tutorials" / run)
         last = history[(history["split"] == "train") & (history["name"] == "perplexity")]
         scores = [last.loc[last["iteration"] == last["iteration"].max(), "value"]]
         scores += [own[column] for column in ("last_dev_perplexity", "dev_perplexity", "test_bits")]

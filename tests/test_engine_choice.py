@@ -23,6 +23,7 @@ from memexp.experiment import build_model, build_task, choose_engine
 from memexp.models.cells import SRN
 from memexp.results import record
 from memexp.results.collect import collect
+from memexp.results.identity import ENGINE
 from memexp.tasks.metrics import CrossEntropy
 from memexp.training import checkpoints, joining
 
@@ -149,7 +150,7 @@ def test_a_run_goes_on_with_the_engine_it_was_begun_with(tmp_path: Path):
 def as_of_before(folder: Path) -> None:
     """Turn a record into one of a memexp that had torch alone, and named no engine."""
     config, summary = record.read_json(folder / record.CONFIG), record.read_summary(folder)
-    del config[record.ENGINE], summary["config"][record.ENGINE]
+    del config[ENGINE], summary["config"][ENGINE]
     record.write_json(folder / record.CONFIG, config)
     record.write_summary(folder, summary)
 
@@ -236,7 +237,7 @@ def test_the_engine_names_a_run_only_where_runs_differ_in_it_alone(tmp_path: Pat
                 del summary["config"]["engine"]
             record.write_summary(study / name, summary)
         found = collect([study / name for name in engine_of])
-        return record.ENGINE in found.settings
+        return ENGINE in found.settings
 
     assert not engines_named(srn="compiled", lstm="torch")  # as beside a cell of one's own
     assert not engines_named(gru="compiled", mingru=None)

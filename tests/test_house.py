@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
     ("sweep", "status", "report", "generate", "migrate", "verify", "same"),
-    ("bench", "explorer", "gates", "analysis"),
+    ("bench", "explorer", "gates", "analysis", "memory"),
     ("trained",),
     ("experiment",),
     ("options",),

@@ -17,6 +17,7 @@ from memexp.errors import MemexpError
 from memexp.experiment import build_task, fingerprint
 from memexp.files import shown
 from memexp.results import record
+from memexp.results.identity import identity_of
 from memexp.sweep import Job, Outcome
 
 
@@ -255,7 +256,7 @@ def test_a_plan_checks_each_config_once(tmp_path: Path, monkeypatch: pytest.Monk
     folder = tmp_path / "outputs/book/length=4,model=srn"
     folder.mkdir(parents=True)
     settings: Any = OmegaConf.to_container(done, resolve=True)
-    record.write_json(folder / record.CONFIG, record.identity(settings, fingerprint(done, build_task(done))))
+    record.write_json(folder / record.CONFIG, identity_of(settings, fingerprint(done, build_task(done))))
     (folder / record.SUMMARY).touch()
     checked: list[tuple[int, str]] = []
 

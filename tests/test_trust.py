@@ -27,6 +27,7 @@ from memexp.errors import ConfigError, DataError, RecordError
 from memexp.explorer import export
 from memexp.gates import command as gates
 from memexp.results import record
+from memexp.results.history import read_history
 
 COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "gates": (gates.main, ("averages=false", "names=hidden_state")),
@@ -512,10 +513,10 @@ def test_a_history_that_explodes_is_refused(run_folder: Path, monkeypatch: pytes
     whole = path.read_bytes()
     path.unlink()
     packed.write_bytes(lzma.compress(whole))
-    assert len(record.read_history(run_folder)) > 1
+    assert len(read_history(run_folder)) > 1
     packed.write_bytes(lzma.compress(whole + bytes(1 << 20)))
     with pytest.raises(RecordError, match=f"^{packed} unpacks to more than 1 MB; unpack it, and move it away$"):
-        record.read_history(run_folder)
+        read_history(run_folder)
 
 
 def test_every_class_of_memexps_conf_is_registered():

@@ -12,6 +12,8 @@ from memexp import __version__
 from memexp.errors import Complaints
 from memexp.results import record, seals, tables
 from memexp.results.collect import collect
+from memexp.results.history import HISTORY_COLUMNS
+from memexp.results.identity import identity_of
 
 MODELS, LENGTHS, SEEDS = ("srn", "lstm"), (10, 15, 20, 25, 30, 35), 10
 EVALUATIONS = 20  # in a history
@@ -61,8 +63,8 @@ def make(folder: Path, model: str, length: int, first_seed: int) -> None:
     ]
     folder.mkdir(parents=True)
     # Not by `record`, which waits for the disk at each file.
-    (folder / record.CONFIG).write_bytes(seals.to_json(record.identity(config, "made-up")))
-    (folder / record.HISTORY).write_text("\n".join([",".join(record.HISTORY_COLUMNS), *rows, ""]), encoding="utf-8")
+    (folder / record.CONFIG).write_bytes(seals.to_json(identity_of(config, "made-up")))
+    (folder / record.HISTORY).write_text("\n".join([",".join(HISTORY_COLUMNS), *rows, ""]), encoding="utf-8")
     (folder / record.SUMMARY).write_bytes(seals.to_json({**summary, record.SEALED: record.seals_of(folder)}))
 
 

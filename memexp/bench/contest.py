@@ -29,7 +29,7 @@ from memexp.compiled.engine import CompiledEngine
 from memexp.files import write_atomically
 from memexp.models.cells import GRU, LSTM, SRN, MinGRU, MinLSTM, ResidualSRN
 from memexp.models.networks import MakeCell, SequenceModel
-from memexp.results.record import History
+from memexp.results.history import History
 from memexp.results.seals import Seal, seal_of
 from memexp.tasks.metrics import Loss
 from memexp.tasks.task import Task

@@ -14,7 +14,7 @@ import numpy as np
 
 from memexp.bench import contest, digit_sum
 from memexp.bench.contest import Record
-from memexp.compiled import passes
+from memexp.compiled import backward, forward, loss, optimisers
 from memexp.compiled.engine import CompiledEngine
 from memexp.compiled.products import clear, multiply
 from memexp.compiled.vectors import compiled
@@ -41,7 +41,7 @@ PARTS = (
 
 @compiled
 def products(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> None:
-    """Do the products of `memexp.compiled.passes.recur` alone."""
+    """Do the products of `memexp.compiled.forward.recur` alone."""
     B, D, N = plan.batch, layer.padded, layer.columns
     for t in range(plan.length):
         before = layer.hidden + t * B * D
@@ -50,7 +50,7 @@ def products(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> None:
 
 @compiled
 def products_back(plan: Any, layer: Any, work: Any) -> None:
-    """Do the products of `memexp.compiled.passes.recur_backward` alone."""
+    """Do the products of `memexp.compiled.backward.recur_backward` alone."""
     B, D, N = plan.batch, layer.padded, layer.columns
     for t in range(plan.length):
         multiply(work, layer.gates + t * B * N, N, 1, work, layer.U_T, D, work, layer.d_hidden, D, B, N, D)
@@ -71,25 +71,25 @@ def up_to(
             products_back(plan, layer, work)
             continue
         if part < HEAD:
-            passes.project_inputs(plan, layer, weights, w, symbols, work)
-            passes.begin(plan, layers, 0, weights, w, symbols, work)
+            forward.project_inputs(plan, layer, weights, w, symbols, work)
+            forward.begin(plan, layers, 0, weights, w, symbols, work)
             if part == FORWARD:
-                passes.recur(plan, layer, weights, w, work)
+                forward.recur(plan, layer, weights, w, work)
             continue
-        passes.forward(plan, layers, weights, w, symbols, numbers, work)
-        passes.loss_backward(plan, rule.squared, rule.summed, classes, goals, asked, work)
+        forward.forward(plan, layers, weights, w, symbols, numbers, work)
+        loss.loss_backward(plan, rule.squared, rule.summed, classes, goals, asked, work)
         clear(work, plan.gradient, plan.row)
         clear(work, layer.d_outputs, plan.length * plan.batch * layer.padded)
-        passes.head_backward(plan, layers, weights, w, work)
+        backward.head_backward(plan, layers, weights, w, work)
         if part >= BACKWARD:
-            passes.recur_backward(plan, layer, weights, w, work)
+            backward.recur_backward(plan, layer, weights, w, work)
         if part >= RECURRENT:
-            passes.recurrent_gradient(plan, layer, work)
+            backward.recurrent_gradient(plan, layer, work)
         if part >= INPUTS_BACK:
-            passes.begin_backward(plan, layers, 0, weights, w, symbols, work)
-            passes.inputs_backward(plan, layer, weights, w, symbols, work)
+            backward.begin_backward(plan, layers, 0, weights, w, symbols, work)
+            backward.inputs_backward(plan, layer, weights, w, symbols, work)
         if part >= ADAM:
-            passes.adam(
+            optimisers.adam(
                 weights, first, second, w, work, plan.gradient, plan.row, rule.lr, rule.decay, rule.decay_second,
                 rule.correction, rule.correction_second, rule.epsilon,
             )  # fmt: skip

@@ -109,7 +109,7 @@ def key(dtype: np.dtype[Any]) -> str:
 
 @dataclass(frozen=True)
 class Kernels:
-    """What of `memexp.compiled.passes` is called from outside, compiled for one kind of number."""
+    """What of `memexp.compiled` is called from outside, compiled for one kind of number."""
 
     run: Callable[..., bool]
     cross_entropies: Callable[..., None]
@@ -234,22 +234,22 @@ def _compile(dtype: np.dtype[Any], folder: Path | None) -> Kernels:
     """Compile, or load what a folder holds; what is compiled is kept in the folder, if there is one."""
     import numba
 
-    from memexp.compiled import passes
+    from memexp.compiled import loss, update
 
     number = numba.from_dtype(np.dtype(dtype))
     records = [numba.typeof(np.zeros(1, kind)) for kind in (layout.PLAN, layout.LAYER)]
     rules, whole, real = numba.typeof(np.zeros(1, layout.RULES)), numba.int64, numba.float64
     signatures = {
-        "run": (
+        ("run", update): (
             *records, whole[:, ::1], rules, numba.boolean, *[number[:, ::1]] * 3, whole[:, :, ::1],
             number[:, :, :, ::1], whole[:, :, ::1], number[:, :, ::1], real[:, :, ::1], number[::1],
             number[:, :, :, ::1], real[:, ::1], real[:, ::1],
         ),
-        "cross_entropies": (number[:, ::1], whole[::1], number[::1]),
+        ("cross_entropies", loss): (number[:, ::1], whole[::1], number[::1]),
     }  # fmt: skip
     made, unwritten = {}, None
-    for name, signature in signatures.items():
-        made[name] = numba.njit(error_model="numpy")(getattr(passes, name).py_func)
+    for (name, module), signature in signatures.items():
+        made[name] = numba.njit(error_model="numpy")(getattr(module, name).py_func)
         if folder is not None:
             before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
             try:

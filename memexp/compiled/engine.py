@@ -1,4 +1,4 @@
-"""The compiled engine: trains and evaluates a model by `memexp.compiled.passes`, on the memory of its own parameters.
+"""The compiled engine: trains and evaluates a model by `memexp.compiled.update`, on the memory of its own parameters.
 
 It does what `memexp.training.engines.TorchEngine` does, for the cells and losses that are covered, one seed after the
 other. Each number is the same bits on every machine: sums are in a fixed order, functions are its own, and no library

@@ -171,22 +171,26 @@ def accuracy_against(
     return ax
 
 
-def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
-    """Draw an accuracy as a table, labels down and lengths across: mean and half the 95 % interval, in percent.
+def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes, down: str = "label", across: str = "length") -> Axes:
+    """Draw an accuracy as a table: mean and half the 95 % interval, in percent.
 
     Args:
-        rows: columns ``label``, ``length`` and the score; a row for each seed.
+        rows: a row for each seed: the columns that are drawn down and across, and the score.
         score: the column.
         ax: where to draw.
+        down: ``label``, or a column of numbers.
+        across: a column of numbers.
     """
-    labels, lengths = list(dict.fromkeys(rows["label"])), sorted(rows["length"].unique())
-    means = pd.DataFrame(np.nan, index=labels, columns=lengths)
-    texts = pd.DataFrame("", index=labels, columns=lengths)
-    for (label, length), own in rows.groupby(["label", "length"], sort=False):
+    by_name = down == "label"
+    labels = list(dict.fromkeys(rows[down])) if by_name else sorted(rows[down].unique())
+    numbers = sorted(rows[across].unique())
+    means = pd.DataFrame(np.nan, index=labels, columns=numbers)
+    texts = pd.DataFrame("", index=labels, columns=numbers)
+    for (label, number), own in rows.groupby([down, across], sort=False):
         mean, low, high = interval(own[score].tolist(), bounds=(-np.inf, np.inf))
-        means.loc[label, length] = 100 * mean
+        means.loc[label, number] = 100 * mean
         spread = f" ± {50 * (high - low):.0f}" if np.isfinite(low) else ""
-        texts.loc[label, length] = f"{100 * mean:.0f}{spread}"
+        texts.loc[label, number] = f"{100 * mean:.0f}{spread}"
     sns.heatmap(
         means, annot=texts, fmt="", vmin=0, vmax=100, cmap="viridis", cbar=False, linewidths=1, ax=ax,
         annot_kws={"fontsize": 8.5}, yticklabels=False,
@@ -195,9 +199,12 @@ def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes) -> Axes:
     ax.tick_params(length=0)
     ax.set_xlabel(digits_long("length") or "")
     ax.set_ylabel("")
+    places = np.arange(len(labels)) + 0.5
+    if not by_name:
+        ax.set_yticks(places, [f"{label:g}" for label in labels], rotation=0)
+        return ax
     names = [labelled(label) for label in labels]  # seaborn would measure them, in a font that may lack some characters
     font = font_for("".join(names))
-    places = np.arange(len(names)) + 0.5
     ax.set_yticks(places, [fitted(legible(name, font), NAME_WIDTH, 10) for name in names], **font)
     return ax
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from memexp.errors import RecordError
 from memexp.results import record
+from memexp.results.identity import ENGINE, FIRST_ENGINE, NOT_COMPARED
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,21 @@ def collect(folders: list[Path]) -> Collected:
         rows += own
         panels[str(config.get("task.name"))] = own_panels
         floors += own_floors
-        settings |= dict.fromkeys(k for k in config if k not in record.NOT_COMPARED and not k.endswith("._target_"))
+        settings |= dict.fromkeys(k for k in config if k not in NOT_COMPARED and not k.endswith("._target_"))
         shown |= own_shown
     table = pd.DataFrame(rows)
     for name in settings:  # null is a value, and not the same as a setting that a run does not have
         if any(name in row and row[name] is None for row in rows):
             table[name] = pd.Series([row.get(name, math.nan) for row in rows], dtype=object)
-    if record.ENGINE in settings:
-        table[record.ENGINE] = table[record.ENGINE].fillna(record.FIRST_ENGINE)
+    if ENGINE in settings:
+        table[ENGINE] = table[ENGINE].fillna(FIRST_ENGINE)
         if not _engines_are_compared(table, list(settings)):
-            del settings[record.ENGINE]
+            del settings[ENGINE]
     of_floors = pd.DataFrame(floors, columns=["run", "metric", "name", "value"])
     return Collected(table, list(settings), shown, of_floors, panels, missing)
 
 
 def _engines_are_compared(table: pd.DataFrame, settings: list[str]) -> bool:
     """Say whether runs differ in their engine alone; else it follows from what was run, as a cell or its width."""
-    others = [table[name].astype(str) for name in settings if name != record.ENGINE]
-    return bool((table.groupby(others, dropna=False)[record.ENGINE].nunique() > 1).any())
+    others = [table[name].astype(str) for name in settings if name != ENGINE]
+    return bool((table.groupby(others, dropna=False)[ENGINE].nunique() > 1).any())

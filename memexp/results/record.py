@@ -5,30 +5,23 @@ has to say of its scores and floors stands in the record.
 
 A run folder holds ``config.json`` (the run's identity: its resolved config and a hash of its data), ``history.csv``,
 ``best.pt``, ``last.pt``, ``memexp.log``, and ``summary.json``, written last: its presence means complete. It holds the
-seals of the others but the log's; whoever reads one compares it, see `memexp.results.seals`.
+seals of the others but the log's; whoever reads one compares it, see `memexp.results.seals`. What an identity and a
+history are stands in `memexp.results.identity` and `memexp.results.history`.
 """
 
-import contextlib
-import csv
-import hashlib
 import io
-import json
 import logging
 import lzma
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from memexp.errors import RecordError
 from memexp.files import write_atomically
 from memexp.results import schema, seals
 from memexp.results.seals import Seal
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -43,97 +36,8 @@ FILES = (CONFIG, HISTORY, BEST, LAST, WRITTEN)  # that the summary seals
 SEALED = "sealed"  # in a summary, and in a checkpoint: file -> its seal
 SEALED_LATER = "sealed_later"  # in a summary: files that were sealed by memexp.verify, as they were then
 
-HISTORY_COLUMNS = ("iteration", "seed", "split", "name", "value")
 
-#: Settings that do not change what a run computes; two configs that differ only in these are the same run.
-NOT_IDENTITY = (
-    "device", "study", "datasets_dir", "outputs_dir", "images_dir", "lang", "report", "checkpoint_seconds",
-)  # fmt: skip
-#: And those that two runs of the same setting may differ in: they are no columns to group by.
-NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms")
-
-ENGINE, UNDECIDED = "engine", "auto"  # a run has one engine or the other; before it is chosen, none is compared
-FIRST_ENGINE = "torch"  # of records that name none: there was no other
-CLASSES = ("task", "model")  # the nodes of a config that name a class
-SOURCE = "source"  # in these nodes of config.json: the code of a user's own class
-
-
-class History:
-    """The course of one run: flat rows (iteration, seed, split, name, value), appended to a CSV file.
-
-    Args:
-        path: the file.
-        seeds: the seeds, in the order of the values that `add` gets.
-        seal: of the part of an existing file to go on from; what is after it was written after the last checkpoint.
-
-    Raises:
-        RecordError: the file does not begin with that part.
-    """
-
-    def __init__(self, path: Path, seeds: list[int], seal: Seal | None = None) -> None:
-        self._path, self._seeds = path, seeds
-        self._pending = io.StringIO()
-        self._latest: dict[tuple[str, str], float] = {}
-        self.evaluated_at = -1  # the update after which dev was scored last
-        self._writer = csv.writer(self._pending, lineterminator="\n")
-        if seal is None:
-            there = b""
-            self._writer.writerow(HISTORY_COLUMNS)
-            _guard(path, lambda: write_atomically(path, b""))
-        else:
-            there = read_beginning(path, seal)
-            _guard(path, lambda: os.truncate(path, len(there)))
-        self._size, self._hash = len(there), hashlib.sha256(there)
-
-    def add(self, iteration: int, split: str, name: str, values: list[float], active: list[bool]) -> None:
-        """Note a value for each seed that is active; on disk after the next `flush`."""
-        self._writer.writerows(
-            (iteration, seed, split, name, f"{value:.6g}")
-            for seed, value, on in zip(self._seeds, values, active, strict=True)
-            if on
-        )
-        kept = [value for value, on in zip(values, active, strict=True) if on]
-        self._latest[split, name] = sum(kept) / len(kept) if kept else math.nan
-        if split == "dev":
-            self.evaluated_at = iteration
-
-    def latest(self, split: str, name: str) -> float:
-        """Return the mean over active seeds of what was noted last; NaN if nothing was."""
-        return self._latest.get((split, name), math.nan)
-
-    def flush(self) -> Seal:
-        """Append what was noted to the file; return the seal of the whole.
-
-        Raises:
-            RecordError: it cannot be written, or somebody else has written into it.
-        """
-        content = self._pending.getvalue().encode()
-
-        def append() -> None:
-            with self._path.open("ab") as file:
-                if file.tell() != self._size:
-                    raise RecordError(
-                        f"{self._path} was changed by another process; give the same command to go on from the last "
-                        "checkpoint"
-                    )
-                try:
-                    file.write(content)
-                    file.flush()
-                except OSError:
-                    with contextlib.suppress(OSError):
-                        os.truncate(self._path, self._size)
-                    raise
-                os.fsync(file.fileno())
-
-        _guard(self._path, append)
-        self._size += len(content)
-        self._hash.update(content)
-        self._pending.seek(0)
-        self._pending.truncate()
-        return [self._size, self._hash.hexdigest()]
-
-
-def _guard(path: Path, write: Callable[[], T]) -> T:
+def guard(path: Path, write: Callable[[], T]) -> T:
     """Call ``write``; turn a full disk or a folder without permission into an error of one line."""
     try:
         return write()
@@ -149,7 +53,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         RecordError: it cannot be written.
     """
-    _guard(path, lambda: write_atomically(path, content))
+    guard(path, lambda: write_atomically(path, content))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -188,7 +92,7 @@ def write_summary(
 
 def seals_of(folder: Path, names: Iterable[str] = FILES) -> dict[str, Seal]:
     """Return the seals of those files of a run that are there."""
-    return {name: seals.seal_of(_content(path)) for name in names if (path := path_of(folder, name)).exists()}
+    return {name: seals.seal_of(content_of(path)) for name in names if (path := path_of(folder, name)).exists()}
 
 
 def path_of(folder: Path, name: str) -> Path:
@@ -197,7 +101,7 @@ def path_of(folder: Path, name: str) -> Path:
     return compressed if name == HISTORY and compressed.exists() and not path.exists() else path
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
     """Read a file, which may be compressed.
 
     Raises:
@@ -231,7 +135,7 @@ def read_bytes(folder: Path, name: str, sealed: Mapping[str, Seal] | None) -> by
     path = path_of(folder, name)
     if not path.exists():
         raise RecordError(f"{path} is missing; bring it back, or {remedy(path)}{or_seal(path)}")
-    content = _content(path)
+    content = content_of(path)
     if sealed is not None:
         difference = seals.broken(content, sealed[name]) if name in sealed else "it was not there when the run ended"
         if difference:
@@ -245,7 +149,7 @@ def read_beginning(path: Path, seal: Seal) -> bytes:
     Raises:
         RecordError: it cannot be read, or is not what was sealed.
     """
-    content = _content(path) if path.exists() else b""
+    content = content_of(path) if path.exists() else b""
     if len(content) < seal[0]:
         raise RecordError(f"{path} is shorter than its checkpoint says; {remedy(path)}")
     content = content[: seal[0]]
@@ -306,7 +210,7 @@ def _check_pair(folder: Path, seal: Seal) -> None:
         RecordError: they are not, or the config is damaged.
     """
     path = folder / CONFIG
-    if seals.broken(_content(path), seal):
+    if seals.broken(content_of(path), seal):
         read_json(path)  # where it is not what was written, that is what is said
         raise RecordError(
             f"{folder}: {SUMMARY} and {CONFIG} are of two runs; bring back the one that belongs here{or_seal(path)}"
@@ -359,44 +263,6 @@ def remove_stale(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def identity(
-    config: dict[str, Any], fingerprint: str | None = None, sources: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Return what makes a run this run: its resolved config without `NOT_IDENTITY`, and hashes of what is not in it.
-
-    Where a class is (``_target_``) is no part of it: its name is.
-
-    Args:
-        config: the settings.
-        fingerprint: of the data; None if they are not known yet, see `check_identity`.
-        sources: ``task`` or ``model`` -> the code of its class, where that is a user's own, see `memexp.sources`.
-    """
-    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    if kept.get(ENGINE) == UNDECIDED:
-        del kept[ENGINE]
-    for node in CLASSES:
-        kept[node] = {key: value for key, value in kept[node].items() if key != "_target_"}
-    for node, source in (sources or {}).items():
-        kept[node][SOURCE] = source
-    whole = {"format": FORMAT, **kept}
-    return whole if fingerprint is None else {**whole, "data": fingerprint}
-
-
-def engine_of(folder: Path) -> str | None:
-    """Return the engine that a run was begun with; None if it has not begun.
-
-    Raises:
-        RecordError: its config is damaged.
-    """
-    path = folder / CONFIG
-    return str(read_json(path).get(ENGINE, FIRST_ENGINE)) if path.exists() else None
-
-
-def identity_text(identity: dict[str, Any]) -> str:
-    """Write an identity so that two of the same run are the same text."""
-    return json.dumps(identity, sort_keys=True)
-
-
 def check_format(content: dict[str, Any], path: Path) -> None:
     """Check that a file of a run folder was written in today's form.
 
@@ -412,141 +278,6 @@ def check_format(content: dict[str, Any], path: Path) -> None:
             f"{path.parent} was written by memexp 0.1; carry it over with: "
             f"python -m memexp.migrate outputs_dir={study.parent} study={study.name}"
         )
-
-
-def first_difference(one: Any, other: Any, name: str = "") -> str | None:
-    """Name the first setting in which two configs differ, with both values, or None."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in [*one, *(key for key in other if key not in one)]:
-            inner = first_difference(one.get(key, "missing"), other.get(key, "missing"), f"{name}.{key}".lstrip("."))
-            if inner:
-                return inner
-        return None
-    return None if one == other else f"{name} is {json.dumps(one)} there, {json.dumps(other)} now"
-
-
-def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
-    """Check that a run folder, if it has a config, is of the run that is wanted.
-
-    Raises:
-        RecordError: it is of another run; the first difference is named.
-    """
-    path = folder / CONFIG
-    if not path.exists():
-        return
-    there = read_json(path)
-    check_format(there, path)
-    if not all(isinstance(there.get(node), dict) for node in CLASSES):
-        raise RecordError(f"{path} is damaged (it has no task or no model); {remedy(path)}")
-    there.setdefault(ENGINE, FIRST_ENGINE)
-    for later in ("data", ENGINE):  # what is known only when data are read and the model is built
-        if later not in wanted:
-            there.pop(later, None)
-    sources = {node: wanted[node].get(SOURCE) for node in CLASSES}
-    if any(sources.values()) or any(SOURCE in there.get(node, {}) for node in CLASSES):
-        check_sources(folder, sources)
-        for node in CLASSES:  # a record of before does not say with what code; see `check_sources`
-            if sources.get(node) and SOURCE not in there.get(node, {}):
-                there[node][SOURCE] = sources[node]
-    difference = first_difference(there, wanted)
-    if difference is None:
-        return
-    if difference.startswith(f"{ENGINE} "):
-        raise RecordError(
-            f"{folder} was begun with engine={there[ENGINE]}, not {wanted[ENGINE]}: the last digits would differ; give "
-            f"engine={there[ENGINE]} to go on with it, or another study=NAME"
-        )
-    raise RecordError(f"{folder} {_said(difference, there, wanted)}; give another study=NAME, or move that folder away")
-
-
-def _said(difference: str, there: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Say how the run of a folder differs from the one that is wanted."""
-    if not difference.startswith("data "):
-        return f"holds another run: {difference}"
-    (then, *marks), (now, *others) = (str(content.get("data")).split("/") for content in (there, wanted))
-    if then != now:
-        return "was trained on other data or in another order"
-    marks, others = ([mark for mark in one if mark not in other] for one, other in ((marks, others), (others, marks)))
-    differ = f"{', '.join(marks) or 'all'} there, {', '.join(others) or 'all'} now"
-    return f"was trained on the same data in another way ({differ})"
-
-
-def check_sources(folder: Path, sources: Mapping[str, str | None]) -> None:
-    """Check that the classes of a user's own are the code that a run was trained with.
-
-    A record of before memexp 0.2 does not say what code that was, which is a warning.
-
-    Args:
-        folder: the run folder.
-        sources: the code of each class now, see `memexp.sources.code_of`.
-
-    Raises:
-        RecordError: one is not; it is named.
-    """
-    there = read_json(folder / CONFIG)
-    for node, now in sources.items():
-        then = (there.get(node) or {}).get(SOURCE)
-        if then == now:
-            continue
-        name = str(then or now).partition(" ")[0]
-        if then is None:
-            log.warning(
-                "%s does not say with which code of %s it was trained; make sure that it is today's", folder, name
-            )
-            continue
-        raise RecordError(
-            f"{folder} was trained with other code of {name} than there is now; bring that code back, or train the new "
-            "one with another study=NAME"
-        )
-
-
-def read_history(folder: Path) -> "pd.DataFrame":
-    """Read the history of a complete run, or the ``history.csv.xz`` that was made of it: columns `HISTORY_COLUMNS`.
-
-    Raises:
-        RecordError: it is missing or damaged.
-    """
-    summary = read_summary(folder)
-    content = read_bytes(folder, HISTORY, summary.get(SEALED))
-    return _parsed(content, path_of(folder, HISTORY), [seed["seed"] for seed in summary["seeds"]])
-
-
-def check_readable(folder: Path, summary: dict[str, Any]) -> None:
-    """Check that what is about to be sealed can be read: the history, and of checkpoints what needs no torch.
-
-    Raises:
-        RecordError: a file cannot.
-    """
-    path = path_of(folder, HISTORY)
-    if path.exists():
-        _parsed(_content(path), path, [seed["seed"] for seed in summary["seeds"]])
-    for name in (BEST, LAST):
-        if (folder / name).exists():
-            try:
-                seals.check_zip(_content(folder / name))
-            except Exception as error:  # of many kinds, where it is no zip file
-                raise RecordError(f"{folder / name} is damaged ({error}); {remedy(folder / name)}") from error
-
-
-def _parsed(content: bytes, path: Path, seeds: list[int]) -> "pd.DataFrame":
-    """Read the history of these seeds.
-
-    Raises:
-        RecordError: it is damaged.
-    """
-    import pandas as pd
-
-    types = {"iteration": int, "seed": int, "split": str, "name": str, "value": float}
-    try:
-        history = pd.read_csv(io.BytesIO(content), dtype=types, usecols=list(HISTORY_COLUMNS))
-        if not history["seed"].isin(seeds).all():
-            raise ValueError("seeds that the run does not have")
-        if (history["iteration"] < 0).any() or not history["split"].isin(["train", "dev"]).all():
-            raise ValueError("an update or a split that cannot be")
-    except (ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RecordError(f"{path} is damaged ({reason}); {remedy(path)}") from error
-    return history
 
 
 def is_complete(folder: Path) -> bool:

@@ -12,6 +12,7 @@ import pandas as pd
 from memexp.errors import Complaints, ConfigError, RecordError, nearest
 from memexp.results import record, tables
 from memexp.results.collect import collect
+from memexp.results.history import read_history
 
 Histories = Mapping[tuple[str, str], pd.DataFrame]
 """(study, run) -> history."""
@@ -253,7 +254,7 @@ def read_histories(rows: pd.DataFrame, outputs: Path, complaints: Complaints) ->
     histories = {}
     for study, run in dict.fromkeys(zip(rows["study"], rows["run"], strict=True)):
         try:
-            histories[study, run] = record.read_history(outputs / study / run)
+            histories[study, run] = read_history(outputs / study / run)
         except RecordError as error:
             complaints.add(f"left out of the curves: {error}")
     return histories

@@ -1,7 +1,7 @@
 """From the rows of all runs and seeds to the table that is shown: means with 95 % intervals over seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -62,13 +62,16 @@ def _as_word(value: object) -> object:
     return f"[{','.join(map(str, value))}]" if isinstance(value, tuple) else value
 
 
-def results(rows: pd.DataFrame, settings: Sequence[str], shown: Mapping[str, bool]) -> pd.DataFrame:
+def results(
+    rows: pd.DataFrame, settings: Sequence[str], shown: Mapping[str, bool], signed: Collection[str] = ()
+) -> pd.DataFrame:
     """Summarise runs and seeds: a row for each setting, with mean and interval of each score over its seeds.
 
     Args:
         rows: as `memexp.results.collect.collect` returns; the same seed of the same setting counts once.
         settings: the columns that are settings.
         shown: the columns of the scores that are summarised, and whether each is a share.
+        signed: those of them that can be below 0.
 
     Returns:
         Columns: the varied settings, ``parameters`` and ``state_size`` of one seed, ``seeds``, ``stopped`` (seeds whose
@@ -84,7 +87,7 @@ def results(rows: pd.DataFrame, settings: Sequence[str], shown: Mapping[str, boo
         row["seeds"] = int((~stopped).sum())
         row["stopped"] = int(stopped.sum())
         for column, share in shown.items():
-            name, bounds = score_name(column), (0.0, 1.0 if share else math.inf)
+            name, bounds = score_name(column), (-math.inf if column in signed else 0.0, 1.0 if share else math.inf)
             low_to_high = interval(group.loc[~stopped, column].tolist(), bounds=bounds)
             row[name], row[f"{name}_low"], row[f"{name}_high"] = low_to_high
         row["seconds"] = float(group.drop_duplicates("run")["seconds"].sum())
@@ -107,12 +110,18 @@ def _as_text(table: pd.DataFrame, shown: Mapping[str, bool]) -> pd.DataFrame:
     text = text.astype(object).where(text.notna(), "")  # a setting that this model does not have
     text = text.rename(columns=named)
     for name, share in zip(names, shown.values(), strict=True):
-        text[f"{named(name)} %" if share else named(name)] = [
+        text[shown_name(name, share)] = [
             _with_interval(mean, low, high, share)
             for mean, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
         ]
-    text[named("time")] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
+    if "seconds" in table:
+        text[named("time")] = [f"{seconds:.0f} s" for seconds in table["seconds"]]
     return text if table["stopped"].any() else text.drop(columns=named("stopped"))
+
+
+def shown_name(column: str, share: bool) -> str:
+    """Name the column of a score in a table."""
+    return f"{named(score_name(column))} %" if share else named(score_name(column))
 
 
 def _with_interval(mean: float, low: float, high: float, share: bool) -> str:

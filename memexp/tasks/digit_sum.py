@@ -17,7 +17,7 @@ import math
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,30 @@ class DigitSum(SampledTask):
         rows = self.draw(SAMPLE_ROWS, generator(0, "exact", 0))
         weights = torch.full((SAMPLE_ROWS, 1), 1 / SAMPLE_ROWS, dtype=torch.float64)
         return Rows(rows.inputs, rows.targets, weights, f"{SAMPLE_ROWS} sampled rows")
+
+    def at_length(self, length: int, tokens: int) -> Rows | None:
+        """Return rows with distractors as dense as in training, but no fewer than one if there is any."""
+        if length < SHORTEST:
+            return None
+        distractors = round(self._distractors * (length - 2) / (self.length - 2))
+        distractors = max(distractors, min(self._distractors, 1))
+        if distinct_inputs(length, distractors) * length <= tokens:
+            return enumerate_distribution(length, distractors)
+        rows = sample(max(1, tokens // length), length, distractors, generator(0, "length", length))
+        return replace(rows, source=f"{len(rows)} sampled rows")
+
+    def held(self, length: int) -> Rows | None:
+        """Return every pair of digits, followed by zeros."""
+        return enumerate_distribution(length, distractors=0)
+
+    def needed(self, inputs: Tensor) -> Tensor:
+        """The first two digits."""
+        places = torch.arange(inputs.shape[1]) < 2
+        return places.expand(inputs.shape[0], -1)
+
+    def facts(self, rows: Rows) -> dict[str, Tensor]:
+        """Return both digits, and their sum."""
+        return {"first digit": rows.inputs[:, 0], "second digit": rows.inputs[:, 1], "sum": rows.targets[:, 0]}
 
     def splits(self) -> dict[str, Rows]:
         """Return dev, test, and every possible input."""

@@ -327,6 +327,29 @@ class Task(ABC):
         """
         return torch.empty(0, dtype=torch.long), {}
 
+    # What measures of memory ask; see `memexp.memory` ----------------------------------------------------------------
+
+    def at_length(self, length: int, tokens: int) -> Rows | None:
+        """Return rows of the same kind, but of another length; None where there is no such thing.
+
+        Args:
+            length: L.
+            tokens: how many there may be in all; more than that are sampled, if all can be listed at all.
+        """
+        return None
+
+    def held(self, length: int) -> Rows | None:
+        """Return every question, followed by nothing but tokens that say nothing; None where there is no such thing."""
+        return None
+
+    def needed(self, inputs: Tensor) -> Tensor | None:
+        """Say which tokens the answers depend on: inputs [N, L] or [N, L, M] -> bool, [N, L]; None if not only some."""
+        return None
+
+    def facts(self, rows: Rows) -> dict[str, Tensor]:
+        """Return what a state could know of a row, name -> class of each row, [N]: what a probe looks for."""
+        return {}
+
     @classmethod
     def files_in(cls, settings: DictConfig) -> Sequence[str]:
         """Name the settings that are paths of files; of those in a record, see `memexp.trained`, the last part counts.

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from memexp.errors import RecordError
 from memexp.results import record
+from memexp.results.history import HISTORY_COLUMNS
 from memexp.results.seals import Seal, seal_of
 from memexp.training import checkpoints
 
@@ -169,7 +170,7 @@ def _histories(parts: Sequence[Part], seeds: Sequence[int]) -> bytes:
             raise RecordError(f"{part.folder / record.HISTORY} is damaged ({error})") from error
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(record.HISTORY_COLUMNS)
+    writer.writerow(HISTORY_COLUMNS)
     writer.writerows(line for *_, line in sorted(noted))
     return text.getvalue().encode()
 

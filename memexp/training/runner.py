@@ -16,7 +16,7 @@ from torch import Tensor
 
 from memexp.errors import RecordError
 from memexp.results import record
-from memexp.results.record import History
+from memexp.results.history import History
 from memexp.results.seals import Seal
 from memexp.tasks.metrics import Loss, Mean, SequenceAccuracy
 from memexp.tasks.task import Rows

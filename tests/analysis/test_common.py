@@ -13,6 +13,7 @@ from memexp.analysis import common
 from memexp.analysis.command import analyse
 from memexp.errors import Complaints
 from memexp.results import record
+from memexp.results.history import HISTORY_COLUMNS
 from memexp.results.study import Histories, Study, join, load_study, read_histories
 
 SCORES = {"dev_error": 3.0, "test_error": 2.5, "test_copied": 0.5, "test_loss": 2.0}
@@ -273,7 +274,7 @@ def test_gradients_after_clipping_are_drawn_only_where_they_differ():
     table = [
         (1, 0, "train", f"{what}.U", value) for what, value in (("gradient_norm", 9), ("clipped_gradient_norm", 5))
     ]
-    history = pd.DataFrame([*table, (1, 0, "train", "loss", 2.0)], columns=record.HISTORY_COLUMNS)
+    history = pd.DataFrame([*table, (1, 0, "train", "loss", 2.0)], columns=HISTORY_COLUMNS)
     norms = common.read_gradients(history)
     assert norms[["parameter", "when", "value"]].to_numpy().tolist() == [
         ["U", "before clipping", 9],

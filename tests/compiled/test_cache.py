@@ -19,13 +19,13 @@ import pytest
 from filelock import FileLock
 from numba.core.caching import IndexDataCacheFile
 
-from memexp.compiled import cache, passes
+from memexp.compiled import cache, update
 
 KIND = np.dtype(np.float32)
 DAY = 86_400
 
 
-def short(a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q, r):  # as many as `passes.run` takes
+def short(a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q, r):  # as many as `update.run` takes
     return True
 
 
@@ -33,7 +33,7 @@ def short(a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q, r):  # as many as `pas
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Path:
     """Keep code in the test's own folder; nothing that another test has loaded is known."""
     monkeypatch.setenv("MEMEXP_CACHE_DIR", str(tmp_path / "kept"))
-    monkeypatch.setattr(passes, "run", SimpleNamespace(py_func=short))
+    monkeypatch.setattr(update, "run", SimpleNamespace(py_func=short))
     caplog.set_level(logging.INFO, "memexp.compiled")
     monkeypatch.setattr(cache, "load", functools.cache(cache.load.__wrapped__))
     monkeypatch.setattr(cache, "why_not", functools.cache(cache.why_not.__wrapped__))

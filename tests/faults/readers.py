@@ -17,6 +17,7 @@ from memexp.gates import command as gates
 from memexp.generate import load_writer
 from memexp.results import record, tables
 from memexp.results.collect import collect
+from memexp.results.history import read_history
 from memexp.results.study import load_study, read_histories
 from memexp.training import checkpoints
 from memexp.training.runner import Runner
@@ -102,7 +103,7 @@ def analysed(study: str) -> Reader:
 
 def history(study: str) -> Reader:
     """Read the curves."""
-    return lambda root: record.read_history(folder(root, study))
+    return lambda root: read_history(folder(root, study))
 
 
 def weights(study: str, which: str = "best") -> Reader:

@@ -7,6 +7,7 @@ from helpers import make_run, seed_row, write_history
 
 from memexp.errors import Complaints, ConfigError, RecordError
 from memexp.results import record, tables
+from memexp.results.identity import identity_of
 from memexp.results.study import (
     Study,
     against,
@@ -39,7 +40,7 @@ def make_run_with(study: Path, **settings: object) -> Path:
     (study / "elsewhere").rmdir()
     for row, seed in zip(summary["seeds"], summary["config"]["seeds"], strict=True):
         row["seed"] = seed
-    record.write_json(target / record.CONFIG, record.identity(summary["config"]))
+    record.write_json(target / record.CONFIG, identity_of(summary["config"]))
     record.write_summary(target, summary)
     return target
 

@@ -16,6 +16,7 @@ from memexp import trained
 from memexp.errors import ConfigError
 from memexp.experiment import run
 from memexp.results import record
+from memexp.results.history import read_history
 from memexp.tasks import char_lm
 from memexp.tasks.char_lm import CharLM, TextReading
 from memexp.tasks.task import Interface
@@ -146,7 +147,7 @@ def test_the_final_scores_are_over_all_of_dev(tmp_path: Path):
     settings = ("model=gru", "model.hidden_size=3", "seeds=[4]", "epochs=1", "task.dev_chars=100", "clip=null")
     summary = run(config_of("task=char_lm", f"task.corpus={tmp_path}/own.txt", *settings), tmp_path / "run")
     (seed,) = summary["seeds"]
-    history = record.read_history(tmp_path / "run")
+    history = read_history(tmp_path / "run")
     dev = history[(history["split"] == "dev") & (history["name"] == "perplexity")]["value"]
     assert seed["dev_perplexity"] != pytest.approx(dev.min(), rel=1e-4)
     assert (summary["about"]["choosing_characters"], summary["about"]["dev_characters"]) == (100, 300)
@@ -474,7 +475,7 @@ def test_the_last_weights_are_scored_beside_the_best(tmp_path: Path):
     (seed,) = summary["seeds"]
     assert seed["best_iteration"] < summary["updates"]
     assert seed["last_dev_perplexity"] > seed["dev_perplexity"] + 0.01
-    history = record.read_history(tmp_path / "run")
+    history = read_history(tmp_path / "run")
     dev = history[(history["split"] == "dev") & (history["name"] == "perplexity")]["value"]
     assert seed["last_dev_perplexity"] == pytest.approx(dev.iloc[-1], rel=1e-4)
     assert seed["dev_perplexity"] == pytest.approx(dev.min(), rel=1e-4)

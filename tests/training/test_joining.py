@@ -10,6 +10,7 @@ from helpers import config_of
 from memexp.errors import RecordError
 from memexp.experiment import run
 from memexp.results import record
+from memexp.results.history import HISTORY_COLUMNS
 from memexp.training import checkpoints, joining
 from memexp.training.joining import Part
 
@@ -137,7 +138,7 @@ def test_a_neighbour_that_is_not_whole_is_no_end(tmp_path: Path, harm: str):
 
 def part(folder: Path, of_run: list[int], taken: list[int], *lines: str) -> Part:
     folder.mkdir()
-    (folder / record.HISTORY).write_text("\n".join([",".join(record.HISTORY_COLUMNS), *lines, ""]))
+    (folder / record.HISTORY).write_text("\n".join([",".join(HISTORY_COLUMNS), *lines, ""]))
     return Part(folder, {"config": {"seeds": of_run}, "sealed": None}, taken)
 
 

@@ -1,0 +1,1 @@
+"""What a trained network remembers, where and how long: one measure, one file."""

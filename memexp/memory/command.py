@@ -1,0 +1,196 @@
+"""What trained networks remember: ``python -m memexp.memory``. Nothing is trained here.
+
+The finished runs of a study -> each measure -> tables and figures in ``images/<study>/memory/``, a measure at a time:
+what was interrupted goes on with the next one.
+"""
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from memexp.canvas import own_style
+from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.escaping import in_markdown
+from memexp.fields import ranged
+from memexp.files import Collection, as_name
+from memexp.fonts import speaking
+from memexp.memory.measure import Measure, Score, Subjects, chosen
+from memexp.options import run_command
+from memexp.progress import bar, duration, say
+from memexp.results import tables
+from memexp.results.origin import origin
+from memexp.results.study import Study, find_study, load_study, study_or_usual
+from memexp.trained import MODULES
+from memexp.training import machine
+from memexp.words import LANGUAGES, language_now, tr
+
+DRAWN = ["run", "seed", "label", "line", "length", "model.name"]  # of a study's rows, for figures
+ALL = "memory"  # names the table of all measures
+
+
+@dataclass
+class Options:
+    """Measure what the trained networks of a study remember, where and how long.
+
+    Every measure writes a table with a row for each seed (or more), and figures; memory.csv and memory.md have what
+    each measure comes to, beside the study's settings. What is there already is not measured again.
+    """
+
+    study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
+    measures: list[str] | None = ranged(default=None, about="which measures, as length_matrix,hold_time; null: all")
+    again: bool = ranged(default=False, about="measure anew what is there already")
+    modules: list[str] = ranged(default=[], about=MODULES)
+    datasets_dir: str = ranged(default="datasets", path=True, about="where the data are, or are made")
+    lang: str = ranged(one_of=LANGUAGES, default="en", about="language of figures and memory.md: en, or zh (Chinese)")
+    outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
+    images_dir: str = ranged(default="images", path=True, about="where the tables and figures go")
+
+
+def measured(measure: Measure, study: Study, subjects: Subjects) -> pd.DataFrame:
+    """Measure the runs of a study; what cannot be measured is said, once for each reason.
+
+    Returns:
+        The tables of `Measure.measure` below each other, with the column ``run``; empty where there is none.
+    """
+    found, reasons, count = [], dict[str, list[str]](), study.rows["run"].nunique()
+    with bar(count, measure.name) as shown:
+        for run, got in measure.of_study(study, subjects):
+            shown.update(1)
+            if isinstance(got, str):
+                reasons.setdefault(got, []).append(run)
+            else:
+                found.append(got.assign(run=run))
+    for reason, runs in reasons.items():
+        left = "" if len(runs) == count else f" ({len(runs)} of {count} runs)"
+        say(f"{measure.name}: not measured{left}: {reason}")
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["run", "seed"])
+
+
+def _of_measure(
+    measure: Measure, study: Study, subjects: Subjects, folder: Path, made_from: str, again: bool
+) -> pd.DataFrame:
+    """Return the table of a measure, written with its figures unless both are there already."""
+    files, name = Collection(folder, measure.name), f"{measure.name}.csv"
+    if not again and files.is_finished(made_from):
+        say(f"{measure.name}: there already; again=true measures anew")
+        return read_back((folder / name).read_bytes()) if (folder / name).exists() else pd.DataFrame()
+    started = time.monotonic()
+    table = measured(measure, study, subjects)
+    if len(table):
+        files.table(name, table[["run", "seed", *(c for c in table.columns if c not in ("run", "seed"))]], "%.6g")
+        table = read_back((folder / name).read_bytes())  # so that a table read and one just made are the same
+        with own_style():
+            for figure_name, figure in measure.draw(table.merge(study.rows[DRAWN], on=["run", "seed"]), study).items():
+                files.figure(figure_name, figure)
+        runs = table["run"].nunique()
+        say(f"{measure.name}: {runs} run{'s' * (runs > 1)}, {duration(time.monotonic() - started)}; in {folder}/")
+    files.finish(made_from)
+    return table
+
+
+def read_back(content: bytes) -> pd.DataFrame:
+    """Read the table of a measure."""
+    return pd.read_csv(io.BytesIO(content), dtype={"run": str})
+
+
+def summary(study: Study, found: Mapping[str, tuple[Measure, pd.DataFrame]]) -> tuple[Study, dict[str, Score]]:
+    """Put what each measure comes to beside the settings and scores of each seed.
+
+    Returns:
+        The study with the measures' columns in its rows, and these columns.
+    """
+    rows, columns = study.rows, dict[str, Score]()
+    for measure, table in found.values():
+        own = measure.summed_up(table)
+        rows = rows.merge(own[["run", "seed", *measure.scores]], on=["run", "seed"], how="left")
+        columns |= measure.scores
+    return study.only(rows), columns
+
+
+def as_page(study: Study, table: pd.DataFrame, columns: Mapping[str, Score]) -> str:
+    """Write memory.md: the table of all measures, and what its columns are."""
+    shown = {column: score.share for column, score in columns.items()}
+    meanings = "\n".join(
+        f"| {tables.shown_name(column, score.share)} | {tr(score.about)} |" for column, score in columns.items()
+    )
+    return "\n\n".join(
+        [
+            f"# {in_markdown(str(study.rows['study'].iloc[0]))}",
+            tables.markdown(table, shown).strip(),
+            f"| {tr('column')} | {tr('what it is')} |\n| --- | --- |\n{meanings}",
+        ]
+    ) + "\n"  # fmt: skip
+
+
+def measure_study(
+    name: str,
+    measures: Sequence[Measure],
+    outputs: Path,
+    images: Path,
+    complaints: Complaints,
+    again: bool = False,
+    modules: Sequence[str] = (),
+    datasets: Path = Path("datasets"),
+) -> pd.DataFrame:
+    """Measure a study, and write tables and figures.
+
+    Returns:
+        Its rows, for each run and seed, with a column for each score of the measures.
+
+    Raises:
+        MemexpError: there is no such study, no run of it is complete, or nothing can be written.
+    """
+    folder = find_study(outputs, name)
+    whole = load_study(folder, complaints)
+    subjects, made_from = Subjects(folder, modules, datasets), origin([folder], language_now())
+    tasks, rows = list(dict.fromkeys(whole.rows["task.name"])), []
+    for task in tasks:
+        study = whole.of_task(task)
+        into = images / name / ALL / (as_name(task) if len(tasks) > 1 else "")
+        found: dict[str, tuple[Measure, pd.DataFrame]] = {}
+        for measure in measures:
+            try:
+                table = _of_measure(measure, study, subjects, into, made_from, again)
+            except MemexpError as error:
+                complaints.add(f"{measure.name}: {error}")
+                continue
+            if len(table):
+                found[measure.name] = measure, table
+        if not found:
+            continue
+        with_scores, columns = summary(study, found)
+        rows.append(with_scores.rows)
+        shown = {column: score.share for column, score in columns.items()}
+        signed = [column for column, score in columns.items() if score.signed]
+        table = tables.results(with_scores.rows, study.settings, shown, signed).drop(columns="seconds")
+        files = Collection(into, ALL)
+        files.table(f"{ALL}.csv", table, tables.four_digits)
+        files.table(f"{ALL}_seeds.csv", with_scores.rows.drop(columns=["axis", "line"]))
+        files.write(f"{ALL}.md", as_page(study, table, columns).encode())
+        files.finish()
+        say(f"written: {into}/{ALL}.md, {ALL}.csv, {ALL}_seeds.csv")
+    if not rows:
+        raise RecordError(f"{folder}: nothing could be measured")
+    return pd.concat(rows, ignore_index=True)
+
+
+def measure_all(options: Options) -> int:
+    """Do what the options ask for; return the exit code: 1 if something could not be measured that should have been."""
+    machine.prepare()
+    outputs, complaints = Path(options.outputs_dir), Complaints()
+    name = study_or_usual(outputs, options.study, "book")
+    with speaking(options.lang):
+        measure_study(
+            name, chosen(options.measures), outputs, Path(options.images_dir), complaints,
+            options.again, options.modules, Path(options.datasets_dir),
+        )  # fmt: skip
+    return 1 if complaints.count else 0
+
+
+def main() -> None:
+    """Run ``python -m memexp.memory``."""
+    run_command("memory", Options, measure_all)

@@ -1,0 +1,194 @@
+"""A measure of memory: what it is given, what it returns, and how all of them are found.
+
+A measure is a class in a file of its own beside this one, and nothing else names it. At its core is a function of a
+model and rows that returns numbers, for all seeds at once; the class says where these come from, what they are called
+and how they are drawn. Axis letters as in `memexp.models.cells`.
+"""
+
+import copy
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from torch import Tensor
+
+import memexp.memory
+from memexp.errors import ConfigError, nearest
+from memexp.experiment import Run, build_runner, choose_engine
+from memexp.models.networks import SequenceModel
+from memexp.results.study import Study
+from memexp.tasks.task import Rows, Task
+from memexp.trained import TrainedRun, load
+from memexp.training.runner import Runner
+
+
+class Score(NamedTuple):
+    """What a number of a measure is.
+
+    Attributes:
+        about: in words, for the table's explanation.
+        share: whether it is from 0 to 1, and shown in percent.
+        signed: whether it can be below 0.
+    """
+
+    about: str
+    share: bool = False
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A finished run that is measured, all seeds at once.
+
+    Attributes:
+        run: the run.
+        task: its task, with its data.
+    """
+
+    run: TrainedRun
+    task: Task
+
+    @property
+    def after(self) -> SequenceModel:
+        """The model with each seed's best weights on dev."""
+        return self.run.model
+
+    @cached_property
+    def before(self) -> SequenceModel:
+        """The model before training."""
+        return self.run.before()
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in the order of the axis S."""
+        return self.run.seeds
+
+    @cached_property
+    def runner(self) -> Runner:
+        """What answers and scores rows as the run did: `Runner.evaluate`, `Runner.predict`, `answers`."""
+        model, config = copy.deepcopy(self.after), OmegaConf.merge(self.run.config, {"engine": "auto", "device": "cpu"})
+        engine = choose_engine(config, self.task, model, None)  # type: ignore[arg-type]
+        whole = OmegaConf.merge(config, {"engine": engine, "gradient_norms": False})
+        return build_runner(Run(whole, self.run.folder, self.task, model, "cpu"))  # type: ignore[arg-type]
+
+    def answers(self, inputs: Tensor) -> Tensor:
+        """Return what each seed answers: inputs [N, L] or [N, L, M] -> [S, N, A, K]."""
+        interface = self.task.interface
+        nothing = torch.zeros(1, len(inputs), inputs.shape[1] if interface.every_step else 1, dtype=torch.long)
+        return self.runner.engine.answer(Rows(inputs[None], nothing))[0]
+
+
+@dataclass
+class Subjects:
+    """The finished runs of a study, each loaded when it is first asked for.
+
+    Args:
+        folder: of the study.
+        modules: of the user's own, see `memexp.trained.load`.
+        datasets: where data are read, and made.
+    """
+
+    folder: Path
+    modules: Sequence[str] = ()
+    datasets: Path = Path("datasets")
+    _loaded: dict[str, Subject] = field(default_factory=dict, init=False, repr=False)
+
+    def __getitem__(self, name: str) -> Subject:
+        """Return a run by the name of its folder.
+
+        Raises:
+            MemexpError: its record, its weights or its data are damaged or missing.
+        """
+        if name not in self._loaded:
+            run = load(self.folder / name, modules=self.modules, datasets=self.datasets)
+            self._loaded[name] = Subject(run, run.task())
+        return self._loaded[name]
+
+
+class Measure(ABC):
+    """One question that is asked of trained networks.
+
+    Attributes:
+        name: on the command line, and of its files.
+        question: what it answers, in a line.
+        scores: column -> what it is: the numbers that a seed is summed up by, in the table that joins the study's.
+    """
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    scores: ClassVar[Mapping[str, Score]]
+
+    def why_not(self, subject: Subject) -> str | None:
+        """Say in a few words why a run cannot be measured; None if it can."""
+        return None
+
+    @abstractmethod
+    def measure(self, subject: Subject) -> pd.DataFrame:
+        """Measure a run: a table with the column ``seed`` and others of the measure's own."""
+
+    @abstractmethod
+    def summed_up(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the `scores` of each seed.
+
+        Args:
+            table: of `measure`, for a run or several, with the column ``run``.
+
+        Returns:
+            Columns ``run``, ``seed`` and the scores; NaN where a seed has none.
+        """
+
+    @abstractmethod
+    def draw(self, table: pd.DataFrame, study: Study) -> Mapping[str, Figure]:
+        """Draw what was measured.
+
+        Args:
+            table: of `measure`, of all runs, with the columns ``run``, ``label``, ``line``, ``length``, ``model.name``.
+            study: the runs.
+
+        Returns:
+            Name of the file -> figure; the names begin with that of the measure.
+        """
+
+    def of_study(self, study: Study, subjects: Subjects) -> Iterator[tuple[str, pd.DataFrame | str]]:
+        """Measure all runs of a study one after the other: yield each one's name, and its table or why it has none."""
+        for run in study.rows["run"].drop_duplicates():
+            reason = self.why_not(subjects[run])
+            yield run, (self.measure(subjects[run]) if reason is None else reason)
+
+
+def all_measures() -> dict[str, Measure]:
+    """Find the measures: every class of the modules beside this one, by name, in the order of their names."""
+    for module in pkgutil.iter_modules(memexp.memory.__path__):
+        importlib.import_module(f"{memexp.memory.__name__}.{module.name}")
+    found = {kind.name: kind() for kind in _kinds(Measure) if kind.__module__.startswith(f"{memexp.memory.__name__}.")}
+    return dict(sorted(found.items()))
+
+
+def _kinds(kind: type[Any]) -> Iterator[type[Measure]]:
+    for own in kind.__subclasses__():
+        yield from _kinds(own)
+        if not inspect.isabstract(own):
+            yield own
+
+
+def chosen(names: Sequence[str] | None) -> list[Measure]:
+    """Return the measures of these names; None for all.
+
+    Raises:
+        ConfigError: there is no such measure.
+    """
+    there = all_measures()
+    for name in names or ():
+        if name not in there:
+            raise ConfigError(f"measures={name}: there is none of that name{nearest(name, there)}; {', '.join(there)}")
+    return [there[name] for name in dict.fromkeys(names or there)]
