@@ -1,0 +1,95 @@
+"""Figures that several measures have: a panel for each length that was trained at, a line for each model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from memexp.figures import curves
+from memexp.figures.lettering import entitled
+from memexp.figures.looks import Looks
+from memexp.results.tables import interval
+from memexp.words import labelled, tr
+
+COLUMNS = 3
+
+
+def panels(lengths: Sequence[int], height: float = 2.4) -> tuple[Figure, dict[int, Axes]]:
+    """Make a figure with a panel for each length, entitled; the axes are shared."""
+    columns = min(COLUMNS, len(lengths))
+    figure, axes = curves.new_figure(-(-len(lengths) // columns), columns, width=3.6, height=height)
+    found = dict(zip(lengths, axes.flat, strict=False))
+    for length, ax in found.items():
+        entitled(ax, tr(f"trained at length {length}"))
+    return figure, found
+
+
+def mean_curve(
+    rows: pd.DataFrame, x: str, y: str, ax: Axes, looks: Looks, bounds: tuple[float, float], stepwise: bool = False
+) -> Axes:
+    """Draw the mean over seeds against a number, with its 95 % interval as a band, a line for each label.
+
+    Args:
+        rows: columns ``label``, ``run``, ``seed``, ``x`` and ``y``; each seed has the same numbers.
+        x: the column of the numbers.
+        y: the column of the values.
+        ax: where to draw.
+        looks: of the labels.
+        bounds: what a value can be.
+        stepwise: a value holds up to the next number, instead of leading to its value in a line.
+    """
+    styles: tuple[dict[str, Any], dict[str, Any]] = ({"step": "post"}, {"drawstyle": "steps-post"})
+    band, line = styles if stepwise else ({}, {})
+    for label in dict.fromkeys(rows["label"]):
+        own, look = rows[rows["label"] == label], looks[label]
+        table = own.pivot_table(index=x, columns=["run", "seed"], values=y)
+        means, lows, highs = np.array([interval(values.tolist(), bounds=bounds) for values in table.to_numpy()]).T
+        ax.fill_between(table.index, lows, highs, color=look["color"], alpha=0.2, linewidth=0, **band)
+        few = {"markevery": max(1, len(table) // 8), "markersize": 4, "linewidth": 1.6}
+        ax.plot(table.index, means, label=labelled(label), **look, **few, **line)
+    return ax
+
+
+def mean_curves(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    looks: Looks,
+    title: str,
+    x_label: str,
+    y_label: str,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    stepwise: bool = False,
+) -> Figure:
+    """Draw `mean_curve` for each length; a value from 0 to 1 is a share, in percent.
+
+    Args:
+        table: columns as for `mean_curve`, and ``length``.
+        x: see `mean_curve`.
+        y: see `mean_curve`.
+        looks: of the labels.
+        title: of the figure.
+        x_label: what the numbers are.
+        y_label: what the values are.
+        bounds: what a value can be.
+        stepwise: see `mean_curve`.
+    """
+    figure, by_length = panels(sorted(table["length"].unique()))
+    for length, ax in by_length.items():
+        mean_curve(table[table["length"] == length], x, y, ax, looks, bounds, stepwise)
+        curves.score_axis(ax, share=bounds == (0.0, 1.0))
+    outer_labels(figure, x_label, y_label)
+    curves.finish(figure, title)
+    return figure
+
+
+def outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
+    """Label the axes at the edge of the grid; a panel of it that is empty is hidden."""
+    axes = np.array(figure.axes).reshape(-1, min(COLUMNS, len(figure.axes)))
+    for ax in axes.flat:
+        ax.set(xlabel=x_label, ylabel=y_label)
+        ax.label_outer()
+    curves.hide_rest(axes, sum(bool(ax.get_title()) for ax in axes.flat))
