@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 (the usual name)
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from memexp.figures import curves
 from memexp.figures.looks import looks_of
 from memexp.memory import panels
 from memexp.memory.measure import Measure, Score, Subject
@@ -133,20 +134,17 @@ class EffectiveMemory(Measure):
     def draw(self, table: pd.DataFrame, study: Study) -> Mapping[str, Figure]:
         """Draw the total variation against the number of symbols, and the recall density against the distance."""
         looks = looks_of(study.rows)
-        figures = {
-            f"{self.name}_recall": panels.mean_curves(
-                table,
-                "last",
-                "recall_density",
-                looks,
-                tr("Recall density: which tokens the answer depends on"),
-                tr("place from the end"),
-                tr("share of the gradient"),
-            )  # fmt: skip
-        }
-        if table["total_variation"].notna().any():
-            figures[self.name] = panels.mean_curves(
-                table, "last", "total_variation", looks, tr("How far the answer is from that to the whole sequence"),
-                tr("last symbols that are read"), tr("total variation"),
-            )  # fmt: skip
-        return figures
+        recall_title = tr("Recall density: which tokens the answer depends on (dashed: on all alike)")
+        recalled = panels.mean_curves(
+            table, "last", "recall_density", looks, recall_title, tr("place from the end"), tr("share of the gradient")
+        )
+        for length, ax in zip(sorted(table["length"].unique()), recalled.axes, strict=False):
+            ax.axhline(1 / table.loc[table["length"] == length, "last"].max(), **curves.FLOOR)
+            ax.set_ylim(0, min(1.02, 1.1 * table["recall_density"].max()))
+        if table["total_variation"].isna().all():
+            return {f"{self.name}_recall": recalled}
+        read_title = tr("How far the answer to the last symbols alone is from that to all")
+        read = panels.mean_curves(
+            table, "last", "total_variation", looks, read_title, tr("last symbols that are read"), tr("total variation")
+        )
+        return {self.name: read, f"{self.name}_recall": recalled}

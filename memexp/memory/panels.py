@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from memexp.figures import curves
 from memexp.figures.lettering import entitled
@@ -18,9 +19,9 @@ COLUMNS = 3
 
 
 def panels(lengths: Sequence[int], height: float = 2.4) -> tuple[Figure, dict[int, Axes]]:
-    """Make a figure with a panel for each length, entitled; the axes are shared."""
+    """Make a figure with a panel for each length, entitled; they share the y axis."""
     columns = min(COLUMNS, len(lengths))
-    figure, axes = curves.new_figure(-(-len(lengths) // columns), columns, width=3.6, height=height)
+    figure, axes = curves.new_figure(-(-len(lengths) // columns), columns, width=3.6, height=height, share_x=False)
     found = dict(zip(lengths, axes.flat, strict=False))
     for length, ax in found.items():
         entitled(ax, tr(f"trained at length {length}"))
@@ -30,7 +31,7 @@ def panels(lengths: Sequence[int], height: float = 2.4) -> tuple[Figure, dict[in
 def mean_curve(
     rows: pd.DataFrame, x: str, y: str, ax: Axes, looks: Looks, bounds: tuple[float, float], stepwise: bool = False
 ) -> Axes:
-    """Draw the mean over seeds against a number, with its 95 % interval as a band, a line for each label.
+    """Draw the mean over seeds against a whole number, with its 95 % interval as a band, a line for each label.
 
     Args:
         rows: columns ``label``, ``run``, ``seed``, ``x`` and ``y``; each seed has the same numbers.
@@ -50,6 +51,7 @@ def mean_curve(
         ax.fill_between(table.index, lows, highs, color=look["color"], alpha=0.2, linewidth=0, **band)
         few = {"markevery": max(1, len(table) // 8), "markersize": 4, "linewidth": 1.6}
         ax.plot(table.index, means, label=labelled(label), **look, **few, **line)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return ax
 
 
@@ -88,8 +90,12 @@ def mean_curves(
 
 def outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
     """Label the axes at the edge of the grid; a panel of it that is empty is hidden."""
-    axes = np.array(figure.axes).reshape(-1, min(COLUMNS, len(figure.axes)))
+    grid = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+    axes = np.array(grid).reshape(-1, min(COLUMNS, len(grid)))
     for ax in axes.flat:
-        ax.set(xlabel=x_label, ylabel=y_label)
-        ax.label_outer()
-    curves.hide_rest(axes, sum(bool(ax.get_title()) for ax in axes.flat))
+        ax.set_visible(bool(ax.get_title()))
+    for ax in axes[:, 0]:
+        ax.set_ylabel(y_label)
+    for column in axes.T:
+        [*_, last] = (ax for ax in column if ax.get_visible())
+        last.set_xlabel(x_label)
