@@ -43,6 +43,9 @@ class Options:
     study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
     measures: list[str] | None = ranged(default=None, about="which measures, as length_matrix,hold_time; null: all")
     again: bool = ranged(default=False, about="measure anew what is there already")
+    weights: str = ranged(
+        one_of=("best", "last"), default="best", about="of each seed: best on dev, or last: after its last update"
+    )
     modules: list[str] = ranged(default=[], about=MODULES)
     datasets_dir: str = ranged(default="datasets", path=True, about="where the data are, or are made")
     lang: str = ranged(one_of=LANGUAGES, default="en", about="language of figures and memory.md: en, or zh (Chinese)")
@@ -127,30 +130,33 @@ def as_page(study: Study, table: pd.DataFrame, columns: Mapping[str, Score]) -> 
 
 
 def measure_study(
-    name: str,
     measures: Sequence[Measure],
-    outputs: Path,
+    subjects: Subjects,
     images: Path,
     complaints: Complaints,
     again: bool = False,
-    modules: Sequence[str] = (),
-    datasets: Path = Path("datasets"),
 ) -> pd.DataFrame:
     """Measure a study, and write tables and figures.
+
+    Args:
+        measures: which.
+        subjects: the runs of the study.
+        images: where tables and figures go.
+        complaints: gets what could not be measured.
+        again: measure anew what is there already.
 
     Returns:
         Its rows, for each run and seed, with a column for each score of the measures.
 
     Raises:
-        MemexpError: there is no such study, no run of it is complete, or nothing can be written.
+        MemexpError: no run is complete, or nothing can be written.
     """
-    folder = find_study(outputs, name)
-    whole = load_study(folder, complaints)
-    subjects, made_from = Subjects(folder, modules, datasets), origin([folder], language_now())
+    folder = subjects.folder
+    whole, made_from = load_study(folder, complaints), origin([folder], language_now(), subjects.weights)
     tasks, rows = list(dict.fromkeys(whole.rows["task.name"])), []
     for task in tasks:
         study = whole.of_task(task)
-        into = images / name / ALL / (as_name(task) if len(tasks) > 1 else "")
+        into = images / folder.name / ALL / (as_name(task) if len(tasks) > 1 else "")
         found: dict[str, tuple[Measure, pd.DataFrame]] = {}
         for measure in measures:
             try:
@@ -182,12 +188,10 @@ def measure_all(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something could not be measured that should have been."""
     machine.prepare()
     outputs, complaints = Path(options.outputs_dir), Complaints()
-    name = study_or_usual(outputs, options.study, "book")
+    folder = find_study(outputs, study_or_usual(outputs, options.study, "book"))
+    subjects = Subjects(folder, options.modules, Path(options.datasets_dir), options.weights)
     with speaking(options.lang):
-        measure_study(
-            name, chosen(options.measures), outputs, Path(options.images_dir), complaints,
-            options.again, options.modules, Path(options.datasets_dir),
-        )  # fmt: skip
+        measure_study(chosen(options.measures), subjects, Path(options.images_dir), complaints, options.again)
     return 1 if complaints.count else 0
 
 

@@ -60,7 +60,7 @@ class Subject:
 
     @property
     def after(self) -> SequenceModel:
-        """The model with each seed's best weights on dev."""
+        """The trained model: with each seed's best weights on dev, or those after its last update."""
         return self.run.model
 
     @cached_property
@@ -96,11 +96,13 @@ class Subjects:
         folder: of the study.
         modules: of the user's own, see `memexp.trained.load`.
         datasets: where data are read, and made.
+        weights: ``best`` or ``last``, see `memexp.trained.load`.
     """
 
     folder: Path
     modules: Sequence[str] = ()
     datasets: Path = Path("datasets")
+    weights: str = "best"
     _loaded: dict[str, Subject] = field(default_factory=dict, init=False, repr=False)
 
     def __getitem__(self, name: str) -> Subject:
@@ -110,7 +112,7 @@ class Subjects:
             MemexpError: its record, its weights or its data are damaged or missing.
         """
         if name not in self._loaded:
-            run = load(self.folder / name, modules=self.modules, datasets=self.datasets)
+            run = load(self.folder / name, self.weights, self.modules, self.datasets)
             self._loaded[name] = Subject(run, run.task())
         return self._loaded[name]
 
