@@ -53,7 +53,7 @@ class Options:
     images_dir: str = ranged(default="images", path=True, about="where the tables and figures go")
 
 
-def measured(measure: Measure, study: Study, subjects: Subjects) -> pd.DataFrame:
+def measured(measure: Measure, study: Study, subjects: Subjects, complaints: Complaints) -> pd.DataFrame:
     """Measure the runs of a study; what cannot be measured is said, once for each reason.
 
     Returns:
@@ -63,7 +63,9 @@ def measured(measure: Measure, study: Study, subjects: Subjects) -> pd.DataFrame
     with bar(count, measure.name) as shown:
         for run, got in measure.of_study(study, subjects):
             shown.update(1)
-            if isinstance(got, str):
+            if isinstance(got, MemexpError):
+                complaints.add(f"{measure.name}: {got}")
+            elif isinstance(got, str):
                 reasons.setdefault(got, []).append(run)
             else:
                 found.append(got.assign(run=run))
@@ -74,15 +76,21 @@ def measured(measure: Measure, study: Study, subjects: Subjects) -> pd.DataFrame
 
 
 def _of_measure(
-    measure: Measure, study: Study, subjects: Subjects, folder: Path, made_from: str, again: bool
+    measure: Measure,
+    study: Study,
+    subjects: Subjects,
+    folder: Path,
+    made_from: str,
+    again: bool,
+    complaints: Complaints,
 ) -> pd.DataFrame:
     """Return the table of a measure, written with its figures unless both are there already."""
     files, name = Collection(folder, measure.name), f"{measure.name}.csv"
     if not again and files.is_finished(made_from):
         say(f"{measure.name}: there already; again=true measures anew")
         return read_back((folder / name).read_bytes()) if (folder / name).exists() else pd.DataFrame()
-    started = time.monotonic()
-    table = measured(measure, study, subjects)
+    started, before = time.monotonic(), complaints.count
+    table = measured(measure, study, subjects, complaints)
     if len(table):
         files.table(name, table[["run", "seed", *(c for c in table.columns if c not in ("run", "seed"))]], "%.6g")
         table = read_back((folder / name).read_bytes())  # so that a table read and one just made are the same
@@ -91,7 +99,7 @@ def _of_measure(
                 files.figure(figure_name, figure)
         runs = table["run"].nunique()
         say(f"{measure.name}: {runs} run{'s' * (runs > 1)}, {duration(time.monotonic() - started)}; in {folder}/")
-    files.finish(made_from)
+    files.finish(made_from if complaints.count == before else "")
     return table
 
 
@@ -159,11 +167,7 @@ def measure_study(
         into = images / folder.name / ALL / (as_name(task) if len(tasks) > 1 else "")
         found: dict[str, tuple[Measure, pd.DataFrame]] = {}
         for measure in measures:
-            try:
-                table = _of_measure(measure, study, subjects, into, made_from, again)
-            except MemexpError as error:
-                complaints.add(f"{measure.name}: {error}")
-                continue
+            table = _of_measure(measure, study, subjects, into, made_from, again, complaints)
             if len(table):
                 found[measure.name] = measure, table
         if not found:

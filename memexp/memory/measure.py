@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import memexp.memory
-from memexp.errors import ConfigError, nearest
+from memexp.errors import ConfigError, MemexpError, nearest
 from memexp.experiment import Run, build_runner, choose_engine
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study
@@ -161,11 +161,18 @@ class Measure(ABC):
             Name of the file -> figure; the names begin with that of the measure.
         """
 
-    def of_study(self, study: Study, subjects: Subjects) -> Iterator[tuple[str, pd.DataFrame | str]]:
-        """Measure all runs of a study one after the other: yield each one's name, and its table or why it has none."""
+    def of_study(self, study: Study, subjects: Subjects) -> Iterator[tuple[str, pd.DataFrame | str | MemexpError]]:
+        """Measure all runs of a study one after the other.
+
+        Yields:
+            The name of each run, and its table, or in a few words why it cannot be measured, or what is wrong with it.
+        """
         for run in study.rows["run"].drop_duplicates():
-            reason = self.why_not(subjects[run])
-            yield run, (self.measure(subjects[run]) if reason is None else reason)
+            try:
+                reason = self.why_not(subjects[run])
+                yield run, (self.measure(subjects[run]) if reason is None else reason)
+            except MemexpError as error:
+                yield run, error
 
 
 def all_measures() -> dict[str, Measure]:
