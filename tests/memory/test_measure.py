@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        config = config_of("length=4", "model=lstm", "epochs=1", "seeds=[3,5]", "engine=torch")
+        config = config_of("length=4", "model=gru", "epochs=3", "lr=0.01", "seeds=[3,5]", "engine=torch")
         experiment.run(config, Path("outputs/book/run"))
     return home
 
