@@ -43,7 +43,7 @@ def test_the_hold_times_of_a_latch_are_those_of_its_decay(tmp_path: Path):
 @pytest.mark.parametrize("kind", ["SRN", "LSTM peephole", "GRU reset after", "MinLSTM"])
 @pytest.mark.parametrize("piece", [1, 3, 60])
 def test_it_is_as_if_all_of_it_were_read_anew(kind: str, piece: int, monkeypatch: pytest.MonkeyPatch):
-    """Whatever the cell, with two layers and a state that is learned: seeds and rows that are done go their own ways."""
+    """Whatever the cell, in two layers, from a state that is learned; what is done is read no further."""
     monkeypatch.setattr(hold_time, "PIECE", piece)
     model = classifier(KINDS[kind], [4, 5, 6], widths=(6, 5), initial_state="learned")
     with torch.no_grad():
