@@ -11,12 +11,10 @@ from memexp import registered
 from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.figures.looks import looks_of
-from memexp.memory.measure import Measure, Score, Subject, Subjects
+from memexp.memory.measure import Measure, Score, Subject, Subjects, share_score
 from memexp.results.study import Study, against
 from memexp.tasks.task import Task
 from memexp.words import tr
-
-SPLITS = ("exact", "test")  # whose score is compared: the first that there is
 
 
 def paired(
@@ -73,13 +71,12 @@ class MemoryGap(Measure):
 
     def of_study(self, study: Study, subjects: Subjects) -> Iterator[tuple[str, pd.DataFrame | str]]:
         """Compare each run with its twin, by the record alone."""
-        kind = _task_of(study, subjects)
+        kind, score = _task_of(study, subjects), share_score(study)
         runs = study.rows["run"].drop_duplicates()
-        if not kind.no_lag:
+        if not kind.no_lag or score is None:
             yield from ((run, "its task cannot be asked with no lag") for run in runs)
             return
         no_lag = {f"task.{name}": value for name, value in kind.no_lag.items()}
-        score = next(name for split in SPLITS if (name := f"{split}_{kind.metrics[0].name}") in study.rows)
         rows = study.rows.assign(**{name: None for name in no_lag if name not in study.rows})  # all are of before
         pairs, could = paired(rows, study.settings, no_lag, score)
         added = " ".join(f"{name}={value}" for name, value in no_lag.items())

@@ -348,7 +348,7 @@ class Task(ABC):
         return None
 
     def facts(self, rows: Rows) -> dict[str, Tensor]:
-        """Return what a state could know of a row, name -> class of each row, [N]: what a probe looks for."""
+        """Return what a state could know of a row, name -> class of each row, [N]; the last is what is asked for."""
         return {}
 
     @classmethod
