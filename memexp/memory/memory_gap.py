@@ -115,7 +115,9 @@ class MemoryGap(Measure):
             curves.score_axis(ax, share=True)
         axes.flat[2].yaxis.set_major_formatter(curves.PERCENT)
         axes.flat[2].axhline(0, **curves.FLOOR)
-        curves.finish(figure, tr("Accuracy of each seed, and their mean with its 95 % interval; the gap is paired by seed"))
+        curves.finish(
+            figure, tr("Accuracy of each seed, and their mean with its 95 % interval; the gap is paired by seed")
+        )
         return {self.name: figure}
 
 

@@ -319,9 +319,7 @@ def enumerate_distribution(length: int, distractors: int) -> Rows:
     return Rows(inputs, inputs[:, :2].sum(1, keepdim=True), probabilities, f"all {len(inputs)} inputs")
 
 
-def ensure_files(
-    folder: Path, length: int, distractors: int, data_seed: int, asked: str = "first"
-) -> dict[str, Path]:
+def ensure_files(folder: Path, length: int, distractors: int, data_seed: int, asked: str = "first") -> dict[str, Path]:
     """Return the data files of a length by split; those that are missing are generated.
 
     The book's setting (one distractor, data seed 0, asked first) is in ``<folder>/<length>/``; any other names itself.
