@@ -5,7 +5,7 @@ huge is open, or shut, in every bit. Steps are counted from 1; a state of step t
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from memexp.figures import curves
@@ -29,12 +31,26 @@ from memexp.words import labelled, named, tr
 
 ROWS = 100  # that are operated on; each is the donor of the next one
 UNIT_STEPS = 8  # at so many steps, spread evenly, units are patched one by one
+UNIT_ROWS = 3200  # all units together are patched in so many rows at most
 HUGE = 1e4  # a bias, beside which all else that a gate sees is nothing: sigmoid(1e4) = 1 and sigmoid(-1e4) = 0
 WHOLE = "state"  # all states at once
 CLAMPS = {"forget_gate": 1, "input_gate": 0, "output_gate": 1}  # that are summed up: what should help memory
 
+PATCHES = (
+    "Share of pairs in which the other sequence's answer wins, its state being put in after a step:\n"
+    "mean over seeds, 95 % interval"
+)
+UNITS = (
+    "Effect of exchanging one unit's state after a step: total variation between the answers;\n"
+    "the first seed, units by their effect"
+)
+HELD = "Accuracy with a gate held at one step, less that without: mean over seeds"
+
 States = list[State]
 """The state of each direction of each layer, [S, N, D] each."""
+
+Draw = Callable[[pd.DataFrame, Axes, pd.DataFrame], AxesImage | None]
+"""Draws the rows of one model and length, given those of the whole figure."""
 
 
 class Operated(NamedTuple):
@@ -141,7 +157,7 @@ class GateSurgery(Measure):
     question = "which state, units and gates carry the answer?"
     scores: ClassVar[Mapping[str, Score]] = {
         "patched_state_wins": Score(
-            "pairs in which the other answer wins, the state being exchanged midway", share=True
+            "share of pairs in which the other answer wins, the whole state being exchanged midway", share=True
         ),
         "patched_hidden_wins": Score("the same where the hidden state alone is exchanged", share=True),
         "patched_cell_wins": Score("the same where the cell state alone is exchanged", share=True),
@@ -246,9 +262,11 @@ def _patches(model: SequenceModel, inputs: Tensor) -> Iterator[dict[str, Any]]:
             yield _row("patch", name, step, wins=wins[place], effect=effects[place])
         if step in unit_steps:
             D = model.widths[-1]
+            few = max(1, UNIT_ROWS // D)
             units = [patched(mine, others, single, model, unit) for unit in range(D)]
-            after = go_on(model, inputs, step, units)
-            effects = share(Operated(after, left.before).effect, torch.ones_like(differ))
+            units = [[tuple(part[:, :few] for part in state) for state in states] for states in units]
+            after = go_on(model, inputs[:few], step, units)
+            effects = share(Operated(after, left.before[:, :few]).effect, torch.ones_like(differ[:, :few]))
             for unit in range(D):
                 yield _row("patch", single, step, unit=unit, effect=effects[unit])
 
@@ -321,10 +339,11 @@ def draw_patches(table: pd.DataFrame, ax: Axes, of_figure: pd.DataFrame) -> None
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def draw_units(table: pd.DataFrame, ax: Axes, largest: float) -> Any:
+def draw_units(table: pd.DataFrame, ax: Axes, of_figure: pd.DataFrame) -> AxesImage:
     """Draw the effect of each unit of the first seed at each step, the strongest unit on top."""
     own = table[table["seed"] == table["seed"].iloc[0]].pivot(index="unit", columns="time_step", values="effect")
     own = own.loc[own.mean(axis=1).sort_values(ascending=False).index]
+    largest = float(of_figure["effect"].max())
     picture = ax.imshow(own.to_numpy(), aspect="auto", interpolation="nearest", cmap="viridis", vmin=0, vmax=largest)
     ax.set_xticks(range(own.shape[1]), [f"{step:g}" for step in own.columns], fontsize=8)
     ax.set_yticks([])
@@ -333,7 +352,7 @@ def draw_units(table: pd.DataFrame, ax: Axes, largest: float) -> Any:
     return picture
 
 
-def draw_clamps(table: pd.DataFrame, ax: Axes, _: float) -> Any:
+def draw_clamps(table: pd.DataFrame, ax: Axes, _: pd.DataFrame) -> AxesImage:
     """Draw what each clamp changes of the accuracy, at each step."""
     change = table.assign(change=table["accuracy"] - table["accuracy_without"])
     own = change.pivot_table(index="part", columns="time_step", values="change", sort=False)
@@ -341,5 +360,6 @@ def draw_clamps(table: pd.DataFrame, ax: Axes, _: float) -> Any:
                         extent=(0.5, own.shape[1] + 0.5, len(own) - 0.5, -0.5))  # fmt: skip
     names = [part.split("=") for part in own.index]
     ax.set_yticks(range(len(own)), [f"{named(gate.replace('_', ' '))} {value}" for gate, value in names], fontsize=7.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(False)
     return picture
