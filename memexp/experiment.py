@@ -362,6 +362,7 @@ def _summary(this: Run, runner: Runner) -> dict[str, Any]:
         "floors": task.floors(),
         "shown": task.shown(),
         "panels": list(task.panels),
+        "later": {f"task.{name}": value for name, value in task.later.items()},
         "config": this.settings,
         "seeds": _by_seed(runner, list(config.seeds), scores),
         "test_right": right_or_wrong(runner, task, list(config.seeds)),

@@ -58,6 +58,11 @@ def axis_label(setting: str) -> str:
     return named(setting.rpartition(".")[2].replace("_", " "))
 
 
+def spans_magnitudes(numbers: Sequence[float]) -> bool:
+    """Say whether numbers are drawn on a log axis: none is 0 or less, and they go up tenfold or more."""
+    return min(numbers) > 0 and max(numbers) >= 10 * min(numbers)
+
+
 def number_axis(ax: Axes, numbers: Sequence[float], labels: int = 1) -> Callable[[float, int], float]:
     """Make the x axis one of numbers, spaced truly, with a tick at each that occurs; log where they span magnitudes.
 
@@ -70,7 +75,7 @@ def number_axis(ax: Axes, numbers: Sequence[float], labels: int = 1) -> Callable
         What gives the place of a number for the k-th label: beside it, so that nothing is hidden.
     """
     numbers = sorted(set(numbers)) or [0.0]  # where all runs have none, or all seeds stopped
-    log = numbers[0] > 0 and numbers[-1] >= 10 * numbers[0]
+    log = spans_magnitudes(numbers)
     scaled, back = (np.log10, lambda x: 10.0**x) if log else (np.asarray, float)
     places = np.array([float(scaled(number)) for number in numbers])
     gap = float(np.diff(places).min()) if len(places) > 1 else 1.0

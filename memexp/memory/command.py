@@ -23,7 +23,15 @@ from memexp.options import run_command
 from memexp.progress import bar, duration, say
 from memexp.results import tables
 from memexp.results.origin import origin
-from memexp.results.study import Study, find_study, load_study, study_or_usual
+from memexp.results.study import (
+    Study,
+    find_study,
+    in_order,
+    label_settings,
+    labelled,
+    load_study,
+    study_or_usual,
+)
 from memexp.trained import MODULES
 from memexp.training import machine
 from memexp.words import LANGUAGES, language_now, tr
@@ -51,6 +59,12 @@ class Options:
     lang: str = ranged(one_of=LANGUAGES, default="en", about="language of figures and memory.md: en, or zh (Chinese)")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     images_dir: str = ranged(default="images", path=True, about="where the tables and figures go")
+
+
+def with_all_settings_named(study: Study) -> Study:
+    """Let labels name those settings too that a task's own figures have panels for: those of measures have none."""
+    named = label_settings(study.rows, study.settings, ("model.name", "length"))
+    return study.only(labelled(in_order(study.rows, named), named))
 
 
 def measured(measure: Measure, study: Study, subjects: Subjects, complaints: Complaints) -> pd.DataFrame:
@@ -163,7 +177,7 @@ def measure_study(
     whole, made_from = load_study(folder, complaints), origin([folder], language_now(), subjects.weights)
     tasks, rows = list(dict.fromkeys(whole.rows["task.name"])), []
     for task in tasks:
-        study = whole.of_task(task)
+        study = with_all_settings_named(whole.of_task(task))
         into = images / folder.name / ALL / (as_name(task) if len(tasks) > 1 else "")
         found: dict[str, tuple[Measure, pd.DataFrame]] = {}
         for measure in measures:

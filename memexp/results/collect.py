@@ -41,6 +41,7 @@ def collect(folders: list[Path]) -> Collected:
     settings: dict[str, None] = {}  # in the order of the configs
     shown: dict[str, bool] = {}
     panels: dict[str, tuple[str, ...]] = {}
+    later: dict[str, dict[str, Any]] = {}  # task -> setting -> what it is in records that are older than it
     missing: list[str] = []
     for folder in folders:
         try:
@@ -67,9 +68,13 @@ def collect(folders: list[Path]) -> Collected:
             continue
         rows += own
         panels[str(config.get("task.name"))] = own_panels
+        later.setdefault(str(config.get("task.name")), {}).update(summary.get("later", {}))
         floors += own_floors
         settings |= dict.fromkeys(k for k in config if k not in NOT_COMPARED and not k.endswith("._target_"))
         shown |= own_shown
+    for row in rows:
+        for name, value in later[str(row.get("task.name"))].items():
+            row.setdefault(name, value)
     table = pd.DataFrame(rows)
     for name in settings:  # null is a value, and not the same as a setting that a run does not have
         if any(name in row and row[name] is None for row in rows):

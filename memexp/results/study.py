@@ -18,7 +18,7 @@ Histories = Mapping[tuple[str, str], pd.DataFrame]
 """(study, run) -> history."""
 
 ORDER = ("srn", "residual_srn", "lstm", "gru", "mingru", "minlstm")  # in legends, the chapter's; others come after it
-OFF = ("none", "zero")  # values of settings that need no name
+OFF = ("none", "zero", "first")  # values of settings that need no name
 ADDS = ("model.forget_bias",)  # settings of which 0 needs no name either
 SPEAKS = ("model.variant", "model.initialiser", "clip_by", "optimizer", "task.sampling")  # values that need no key
 NEEDS = {"clip_by": "clip"}  # setting -> the one without which it does nothing

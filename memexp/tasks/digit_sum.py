@@ -7,6 +7,9 @@ Two examples with their answers, length 5, one distractor:
 
 The first two digits are any of the 100 pairs. Of the other positions, ``distractors`` are drawn without
 replacement and each is given a digit drawn uniformly from 0..9 (so with chance 0.1 it stays 0); the rest are 0.
+
+With ``asked=last`` the two stand at the end, and what follows them here comes before: the same rows, but nothing has to
+be remembered.
 """
 
 import codecs
@@ -20,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +41,7 @@ from memexp.words import tr
 DIGITS = 10
 CLASSES = 2 * (DIGITS - 1) + 1
 SHORTEST = 3  # two digits, and one place for something else
+QUESTION = {"first": slice(None, 2), "last": slice(-2, None)}  # where the two digits that are asked for stand
 REPEATS = {"train": 3, "dev": 1, "test": 1}  # how many rows each pair of first digits gets (the book's k)
 SAMPLE_ROWS = 50_000  # rows of the fixed sample where the whole distribution is too large to enumerate
 BOOK_SEQUENCE = (6, 7, 0, 0, 1)  # figure 6.13; zeros follow
@@ -50,25 +54,27 @@ class DigitReading(Reading):
 
     Args:
         length: of the sequences that were trained on.
+        asked: where the two digits that are asked for stand, see `QUESTION`.
     """
 
     length: int
+    asked: str = "first"
 
     token = "digit"
     kinds = KINDS
     singled_out = "distractor"
     symbols = "0123456789"
     outputs = tuple(map(str, range(CLASSES)))
-    words = "digits"
 
     def __post_init__(self) -> None:
         self.steps = self.length
+        self.words = "digits" if self.asked == "first" else "symbols"  # the explorer's digits are asked first
         self.beginning = "".join(self.labels(self.example()))
 
     def token_kinds(self, inputs: Tensor) -> Tensor:
         """Say of what kind each digit is: inputs [N, L] -> places in `KINDS`, [N, L]."""
         kinds = torch.where(inputs == 0, KINDS.index("zero"), KINDS.index("distractor"))
-        kinds[:, :2] = torch.tensor([KINDS.index("first digit"), KINDS.index("second digit")])
+        kinds[:, QUESTION[self.asked]] = torch.tensor([KINDS.index("first digit"), KINDS.index("second digit")])
         return kinds
 
     def read(self, given: str) -> Tensor:
@@ -80,8 +86,8 @@ class DigitReading(Reading):
         return torch.tensor(read_digits(given))
 
     def example(self) -> Tensor:
-        """Return the book's sequence, cut or filled with zeros."""
-        return torch.tensor([*BOOK_SEQUENCE, *[0] * self.length][: self.length])
+        """Return the book's sequence, cut or filled with zeros, and turned where its first digits are asked last."""
+        return in_order(torch.tensor([*BOOK_SEQUENCE, *[0] * self.length][: self.length]), self.asked)
 
     def labels(self, sequence: Tensor) -> list[str]:
         """Write each digit."""
@@ -90,7 +96,7 @@ class DigitReading(Reading):
     def describe(self, sequence: Tensor, predictions: np.ndarray) -> str:
         """Say what the model answers, how sure it is, and what is true, given the probabilities of all sums, [1, K]."""
         probabilities = predictions[-1]
-        answer, truth = int(probabilities.argmax()), int(sequence[:2].sum())
+        answer, truth = int(probabilities.argmax()), int(sequence[QUESTION[self.asked]].sum())
         right = tr("(right)")
         verdict = right if answer == truth else tr(f"with probability {probabilities[truth]:.3f} (wrong)")
         return tr(f"answer {answer} with probability {probabilities[answer]:.3f}; truth {truth} {verdict}")
@@ -108,6 +114,7 @@ class DigitSum(SampledTask):
 
     Args:
         distractors: how many positions get a random digit; ``all`` for every position after the second.
+        asked: ``first``: the two digits stand first; ``last``: they stand last, in rows that are the same otherwise.
         exact_limit: the distribution is enumerated if all its inputs have up to this many digits, else sampled.
 
     Raises:
@@ -115,27 +122,36 @@ class DigitSum(SampledTask):
     """
 
     panels = ("task.sampling",)
+    later: ClassVar = {"asked": "first"}
+    no_lag: ClassVar = {"asked": "last"}
 
     distractors: Any
+    asked: str = ranged(one_of=QUESTION)
     exact_limit: int = ranged(0)
 
     def __post_init__(self) -> None:
         self._distractors = self.length - 2 if self.distractors == "all" else int(self.distractors)
-        files = ensure_files(self.folder, self.length, self._distractors, self.data_seed)
+        files = ensure_files(self.folder, self.length, self._distractors, self.data_seed, self.asked)
         contents = {split: _read_bytes(path) for split, path in files.items()}
-        self._rows = {split: parse(contents[split], files[split], self.length, self._distractors) for split in contents}
+        self._rows = {
+            split: parse(content, files[split], self.length, self._distractors, self.asked)
+            for split, content in contents.items()
+        }
         self._fingerprint = hashlib.sha256(
             b"".join(as_generated(contents[split]) for split in sorted(contents))
         ).hexdigest()
 
     @property
     def interface(self) -> Interface:
-        """Ten digits in, nineteen sums out, at the end."""
+        """Ten digits in, nineteen sums out, at the end; asked last, too, a model begins with the same weights."""
         return Interface(DIGITS, CLASSES, every_step=False, longest=self.length)
 
     def draw(self, rows: int, draw: Generator) -> Rows:
         """Draw rows from the task's distribution."""
-        return sample(rows, self.length, self._distractors, draw)
+        return self._as_asked(sample(rows, self.length, self._distractors, draw))
+
+    def _as_asked(self, rows: Rows) -> Rows:
+        return replace(rows, inputs=in_order(rows.inputs, self.asked))
 
     def rows(self, split: str) -> Rows:
         """Return the rows of a data file: ``train``, ``dev`` or ``test``."""
@@ -148,7 +164,7 @@ class DigitSum(SampledTask):
     @cached_property
     def _distribution(self) -> Rows:
         if distinct_inputs(self.length, self._distractors) * self.length <= self.exact_limit:
-            return enumerate_distribution(self.length, self._distractors)
+            return self._as_asked(enumerate_distribution(self.length, self._distractors))
         rows = self.draw(SAMPLE_ROWS, generator(0, "exact", 0))
         weights = torch.full((SAMPLE_ROWS, 1), 1 / SAMPLE_ROWS, dtype=torch.float64)
         return Rows(rows.inputs, rows.targets, weights, f"{SAMPLE_ROWS} sampled rows")
@@ -160,22 +176,24 @@ class DigitSum(SampledTask):
         distractors = round(self._distractors * (length - 2) / (self.length - 2))
         distractors = max(distractors, min(self._distractors, 1))
         if distinct_inputs(length, distractors) * length <= tokens:
-            return enumerate_distribution(length, distractors)
+            return self._as_asked(enumerate_distribution(length, distractors))
         rows = sample(max(1, tokens // length), length, distractors, generator(0, "length", length))
-        return replace(rows, source=f"{len(rows)} sampled rows")
+        return replace(self._as_asked(rows), source=f"{len(rows)} sampled rows")
 
     def held(self, length: int) -> Rows | None:
-        """Return every pair of digits, followed by zeros."""
-        return enumerate_distribution(length, distractors=0)
+        """Return every pair of digits, followed by zeros; None where nothing follows them."""
+        return enumerate_distribution(length, distractors=0) if self.asked == "first" else None
 
     def needed(self, inputs: Tensor) -> Tensor:
-        """The first two digits."""
-        places = torch.arange(inputs.shape[1]) < 2
-        return places.expand(inputs.shape[0], -1)
+        """The two digits."""
+        places = torch.zeros(inputs.shape, dtype=torch.bool)
+        places[:, QUESTION[self.asked]] = True
+        return places
 
     def facts(self, rows: Rows) -> dict[str, Tensor]:
         """Return both digits, and their sum."""
-        return {"first digit": rows.inputs[:, 0], "second digit": rows.inputs[:, 1], "sum": rows.targets[:, 0]}
+        first, second = rows.inputs[:, QUESTION[self.asked]].unbind(1)
+        return {"first digit": first, "second digit": second, "sum": rows.targets[:, 0]}
 
     def splits(self) -> dict[str, Rows]:
         """Return dev, test, and every possible input."""
@@ -202,13 +220,13 @@ class DigitSum(SampledTask):
         return {**sizes, **exact, "target_entropy_bits": entropy, "chance_accuracy": chance}
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the three data files."""
-        return self._fingerprint
+        """Return the SHA-256 of the three data files, and what is asked of them where that is not the first digits."""
+        return self._fingerprint + ("" if self.asked == "first" else f"/asked={self.asked}")
 
     @classmethod
     def reading(cls, config: DictConfig, about: Mapping[str, Any]) -> DigitReading:
         """Read digits."""
-        return DigitReading(config.length)
+        return DigitReading(config.length, config.task.asked)
 
     @classmethod
     def rule(cls, config: DictConfig) -> str | None:
@@ -249,6 +267,11 @@ def target_statistics(rows: Rows) -> tuple[float, float]:
     probability = torch.stack([total(weights[rows.targets[:, 0] == answer]) for answer in range(CLASSES)])
     given = probability[probability > 0]
     return -float(total(given * log(given))) / ln(2), float(probability.max())
+
+
+def in_order(digits: Tensor, asked: str) -> Tensor:
+    """Turn rows whose two digits stand first, [..., length], so that they stand where they are asked for."""
+    return digits if asked == "first" else digits.roll(-2, -1)
 
 
 def sample(rows: int, length: int, distractors: int, generator: Generator) -> Rows:
@@ -296,21 +319,22 @@ def enumerate_distribution(length: int, distractors: int) -> Rows:
     return Rows(inputs, inputs[:, :2].sum(1, keepdim=True), probabilities, f"all {len(inputs)} inputs")
 
 
-def ensure_files(folder: Path, length: int, distractors: int, data_seed: int) -> dict[str, Path]:
+def ensure_files(folder: Path, length: int, distractors: int, data_seed: int, asked: str = "first") -> dict[str, Path]:
     """Return the data files of a length by split; those that are missing are generated.
 
-    The book's setting (one distractor, data seed 0) is in ``<folder>/<length>/``; any other names itself.
+    The book's setting (one distractor, data seed 0, asked first) is in ``<folder>/<length>/``; any other names itself.
     """
     name = str(length)
     name += f",distractors={distractors}" if distractors != 1 else ""
     name += f",data_seed={data_seed}" if data_seed != 0 else ""
+    name += f",asked={asked}" if asked != "first" else ""
     files = {split: folder / name / f"{split}.txt" for split in REPEATS}
     for split, path in files.items():
         remove_left(path)  # also where another process has made the file by now
         if not path.exists():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, generate(length, split, distractors, data_seed))
+                write_atomically(path, generate(length, split, distractors, data_seed, asked))
             except OSError as error:
                 raise DataError(
                     f"cannot write the data to {path}: {error.strerror}; set datasets_dir to a writable folder"
@@ -318,8 +342,10 @@ def ensure_files(folder: Path, length: int, distractors: int, data_seed: int) ->
     return files
 
 
-def generate(length: int, split: str, distractors: int = 1, data_seed: int = 0) -> bytes:
+def generate(length: int, split: str, distractors: int = 1, data_seed: int = 0, asked: str = "first") -> bytes:
     """Return the contents of a data file: every pair REPEATS[split] times, rows sorted by pair.
+
+    Where the two digits stand, ``asked``, changes nothing else.
 
     Python's `random.Random(str).random` promises the same numbers in every version and on every machine.
     """
@@ -330,7 +356,7 @@ def generate(length: int, split: str, distractors: int = 1, data_seed: int = 0) 
         free = list(range(2, length))
         for _ in range(distractors):
             row[free.pop(int(draw() * len(free)))] = int(draw() * DIGITS)
-        text.write(f"{' '.join(map(str, row))}\t{first + second}\n")
+        text.write(f"{' '.join(map(str, row if asked == 'first' else row[2:] + row[:2]))}\t{first + second}\n")
     return text.getvalue().encode("ascii")
 
 
@@ -347,14 +373,15 @@ def as_generated(content: bytes) -> bytes:
     return lines.rstrip() + b"\n"
 
 
-def parse(content: bytes, path: Path, length: int, distractors: int) -> Rows:
+def parse(content: bytes, path: Path, length: int, distractors: int, asked: str = "first") -> Rows:
     """Read the contents of a data file, in the book's format, and check every row.
 
     Args:
         content: of the file.
         path: of the file, for the errors.
         length: digits of a row.
-        distractors: how many digits after the second may be other than 0.
+        distractors: how many digits beside the two that are asked for may be other than 0.
+        asked: where these two stand, see `QUESTION`.
 
     Raises:
         DataError: names the file, the line, what stands there and what should.
@@ -379,13 +406,15 @@ def parse(content: bytes, path: Path, length: int, distractors: int) -> Rows:
                 raise DataError(f"{where}: {digit[:20]!r} is not a digit 0..9 (one space between digits); {remedy}")
         if len(digits) != length:
             raise DataError(f"{where}: {len(digits)} digits, but length is {length}; {remedy}")
-        total = int(digits[0]) + int(digits[1])
+        first, second = pair = digits[QUESTION[asked]]
+        total = int(first) + int(second)
         if label.strip() != str(total):
-            raise DataError(f"{where}: label {label[:20]!r}, but {digits[0]} + {digits[1]} = {total}; {remedy}")
-        others = sum(digit != "0" for digit in digits[2:])
+            raise DataError(f"{where}: label {label[:20]!r}, but {first} + {second} = {total}; {remedy}")
+        others = pair.count("0") + len(digits) - 2 - digits.count("0")
         if others > distractors:
+            beside = "after the second" if asked == "first" else "before the last two"
             raise DataError(
-                f"{where}: {others} digits after the second are not 0, but task.distractors is {distractors}; "
+                f"{where}: {others} digits {beside} are not 0, but task.distractors is {distractors}; "
                 f"if that is meant, give task.distractors={others}"
             )
         inputs.append([int(digit) for digit in digits])

@@ -232,6 +232,7 @@ class Task(ABC):
     panels: ClassVar[tuple[str, ...]] = ()  # settings with panels of their own in figures: labels leave them out
     later: ClassVar[Mapping[str, Any]] = {}  # settings that came after there were records, and their values in those;
     # what they change, `fingerprint` must say
+    no_lag: ClassVar[Mapping[str, Any]] = {}  # settings by which the same is asked with nothing to remember
     writes: ClassVar[bool] = False  # whether an answer is the next symbol, so that a trained model can go on by itself
 
     # What is asked -------------------------------------------------------------------------------------------------
@@ -347,7 +348,7 @@ class Task(ABC):
         return None
 
     def facts(self, rows: Rows) -> dict[str, Tensor]:
-        """Return what a state could know of a row, name -> class of each row, [N]: what a probe looks for."""
+        """Return what a state could know of a row, name -> class of each row, [N]; the last is what is asked for."""
         return {}
 
     @classmethod

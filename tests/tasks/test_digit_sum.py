@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import config_of
 from omegaconf import OmegaConf
 
-from memexp.errors import ConfigError, DataError
+from memexp import trained
+from memexp.errors import ConfigError, DataError, RecordError
+from memexp.experiment import run
+from memexp.results import record
 from memexp.tasks.digit_sum import (
     DigitReading,
     DigitSum,
@@ -28,7 +32,8 @@ from memexp.tasks.task import Interface, Rows
 def task(folder: Path, **options: object) -> DigitSum:
     """Build the book's task; of length 6, for three seeds."""
     given = {"length": 6, "seeds": [0, 7, 3], "batch_size": 8, "folder": folder}
-    book = {"sampling": "fixed", "shuffle": False, "distractors": 1, "data_seed": 0, "exact_limit": 10_000_000}
+    book = {"sampling": "fixed", "shuffle": False, "distractors": 1, "asked": "first", "data_seed": 0}
+    options = {"exact_limit": 10_000_000, **options}
     return DigitSum(**{**given, **book, **options})
 
 
@@ -176,6 +181,94 @@ def test_an_unwritable_folder_is_named(tmp_path: Path):
     (tmp_path / "data").write_text("a file where a folder should be")
     with pytest.raises(DataError, match="set datasets_dir to a writable folder"):
         task(tmp_path / "data")
+
+
+# --- asked last: the twin with nothing to remember ---
+
+
+def turned(inputs: torch.Tensor) -> torch.Tensor:
+    """Put the two digits behind what follows them: [..., L]."""
+    return torch.cat([inputs[..., 2:], inputs[..., :2]], -1)
+
+
+@pytest.mark.parametrize("options", [{}, {"sampling": "fresh"}, {"shuffle": True}, {"distractors": 3, "data_seed": 2}])
+def test_a_twin_has_the_same_rows_with_the_two_digits_last(tmp_path: Path, options: dict[str, object]):
+    own, twin = task(tmp_path, **options), task(tmp_path, asked="last", **options)
+    at_length = [each.at_length(8, 10_000) for each in (own, twin)]
+    pairs = [(own.batch(5), twin.batch(5)), (own.distribution(), twin.distribution()), at_length]
+    pairs += [(own.rows(split), twin.rows(split)) for split in ("train", "dev", "test")]
+    for one, other in pairs:
+        assert torch.equal(other.inputs, turned(one.inputs))
+        assert torch.equal(other.targets, one.targets)
+        assert torch.equal(other.targets, other.inputs[..., -2:].sum(-1, keepdim=True))
+        assert other.source == one.source
+    assert twin.interface == own.interface
+    assert twin.floors() == own.floors()
+    assert twin.fingerprint() != own.fingerprint()
+
+
+def test_a_twin_has_files_of_its_own(tmp_path: Path):
+    twin = task(tmp_path, asked="last", length=4)
+    task(tmp_path, asked="last", length=4, distractors=2, data_seed=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "4,asked=last",
+        "4,distractors=2,data_seed=3,asked=last",
+    ]
+    lines = (tmp_path / "4,asked=last" / "dev.txt").read_text().splitlines()
+    assert [line.split("\t")[0][-3:] for line in lines[:12]] == [*(f"0 {d}" for d in range(10)), "1 0", "1 1"]
+    assert twin.rows("dev").inputs[:, -2:].sum(1).tolist() == [int(line.split("\t")[1]) for line in lines]
+    (tmp_path / "4,asked=last" / "dev.txt").write_text("1 0 2 3\t1\n")
+    with pytest.raises(DataError, match="line 1: label '1', but 2 \\+ 3 = 5"):
+        task(tmp_path, asked="last", length=4)
+    with pytest.raises(DataError, match="2 digits before the last two are not 0, but task.distractors is 1"):
+        parse(b"1 4 2 3\t5\n", Path("x"), 4, 1, "last")
+    assert parse(b"1 4 0 0\t0\n", Path("x"), 4, 2, "last").inputs.tolist() == [[1, 4, 0, 0]]
+
+
+def test_files_in_which_both_would_be_right_are_still_told_apart(tmp_path: Path):
+    """Of these rows the first two digits have the sum of the last two."""
+    for folder in ("4", "4,asked=last"):
+        for split in ("train", "dev", "test"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{split}.txt").write_text("2 3 3 2\t5\n")
+    prints = [task(tmp_path, length=4, distractors=2, asked=asked).fingerprint() for asked in ("first", "last")]
+    assert prints[0] != prints[1]
+
+
+def test_what_measures_and_people_ask_of_a_twin(tmp_path: Path):
+    twin = task(tmp_path, asked="last")
+    rows = Rows(torch.tensor([[5, 0, 0, 0, 3, 4], [0, 0, 0, 0, 9, 1]]), torch.tensor([[7], [10]]))
+    assert twin.needed(rows.inputs).tolist() == [[False] * 4 + [True] * 2] * 2
+    assert {name: fact.tolist() for name, fact in twin.facts(rows).items()} == {
+        "first digit": [3, 9],
+        "second digit": [4, 1],
+        "sum": [7, 10],
+    }
+    assert twin.held(9) is None
+    reading = DigitReading(6, "last")
+    assert reading.example().tolist() == [0, 0, 1, 0, 6, 7]
+    assert [[reading.kinds[k] for k in row] for row in reading.token_kinds(rows.inputs).tolist()] == [
+        ["distractor", "zero", "zero", "zero", "first digit", "second digit"],
+        ["zero", "zero", "zero", "zero", "first digit", "second digit"],
+    ]
+    probabilities = np.eye(19)[[7]]
+    assert reading.describe(rows.inputs[0], probabilities) == "answer 7 with probability 1.000; truth 7 (right)"
+    assert (reading.words, DigitReading(6).words) == ("symbols", "digits")
+
+
+def test_records_without_the_setting_were_asked_first(tmp_path: Path):
+    """A run of before is complete, and its task is the same."""
+    settings = ("length=4", "model=srn", "model.hidden_size=3", "seeds=1", "epochs=1", f"datasets_dir={tmp_path}")
+    config, folder = config_of(*settings), tmp_path / "run"
+    summary = run(config, folder)
+    assert "asked" not in record.read_json(folder / record.CONFIG)["task"]
+    assert summary.pop("later") == {"task.asked": "first"}
+    del summary["config"]["task"]["asked"]
+    summary = record.write_summary(folder, summary)
+    assert run(config, folder) == summary
+    assert trained.load(folder, datasets=tmp_path).task().asked == "first"
+    with pytest.raises(RecordError, match="was trained on other data"):
+        run(config_of(*settings, "task.asked=last"), folder)
 
 
 # --- batches ---
@@ -381,7 +474,7 @@ def test_the_rules_of_sampling_hold_too():
 
 @pytest.fixture
 def reading() -> DigitReading:
-    return DigitSum.reading(OmegaConf.create({"length": 7}), {})
+    return DigitSum.reading(OmegaConf.create({"length": 7, "task": {"asked": "first"}}), {})
 
 
 def test_digits_are_written_as_such(reading: DigitReading):
