@@ -21,6 +21,9 @@ from memexp.models.initialisers import SCHEMES, LayerSizes, chrono_biases, read_
 MakeCell = Callable[[int, int, int], Cell]
 """(seeds, input_size, hidden_size) -> a cell."""
 
+Run = Callable[["Direction", Tensor, State], tuple[Tensor, State]]
+"""How a direction goes over a sequence: as `Direction.run` does, or another way to the same numbers."""
+
 INITIAL_STATES = ("zero", "learned", "input")
 FEW_SYMBOLS = 16  # as many are looked up by a product; measured with 32 units, 10 symbols and 256 units, 28 symbols
 
@@ -187,17 +190,20 @@ class SequenceModel(nn.Module):
         """Answer: inputs [S, B, L] or [S, B, L, V], S or 1 -> answers [S, B, A, K]."""
         return self.answer(inputs)[0]
 
-    def answer(self, inputs: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+    def answer(
+        self, inputs: Tensor, states: Sequence[State] | None = None, run: Run = Direction.run
+    ) -> tuple[Tensor, list[State]]:
         """Answer from a state.
 
         Args:
             inputs: [S, B, L] or [S, B, L, V], S or 1.
             states: the state of each direction of each layer before the first step; None for the initial state.
+            run: goes over the sequence, and may look at what a direction reads and computes.
 
         Returns:
             Answers [S, B, A, K], and the last states.
         """
-        outputs, states_after = self.encode(inputs, states)
+        outputs, states_after = self.encode(inputs, states, run)
         if not self.every_step:
             last = [state[0] for state in states_after[-len(self.stack[-1]) :]]  # of the top layer's directions
             answers = torch.baddbmm(self.head_bias[:, None], torch.cat(last, -1), self.head_weight)
@@ -206,21 +212,14 @@ class SequenceModel(nn.Module):
         answers = torch.baddbmm(self.head_bias[:, None], outputs.flatten(1, 2), self.head_weight)
         return answers.view(S, L, B, -1).transpose(1, 2), states_after
 
-    def encode(self, inputs: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+    def encode(
+        self, inputs: Tensor, states: Sequence[State] | None = None, run: Run = Direction.run
+    ) -> tuple[Tensor, list[State]]:
         """Read sequences; arguments as for `answer`.
 
         Returns:
             The outputs of the top layer, [S, L, B, D x directions], and the last state of each direction of each layer.
         """
-        return self._read(inputs, states, Direction.run)
-
-    def _read(
-        self,
-        inputs: Tensor,
-        states: Sequence[State] | None,
-        run: Callable[[Direction, Tensor, State], tuple[Tensor, State]],
-    ) -> tuple[Tensor, list[State]]:
-        """Do what `encode` does, each direction by ``run``."""
         _, B, L = inputs.shape[:3]
         after: list[State] = []
         from_below: Tensor | None = None  # what a higher layer reads, [S, L * B, M]
@@ -301,7 +300,7 @@ class SequenceModel(nn.Module):
             recorded.update({prefixes[direction] + name: part.transpose(1, 2) for name, part in parts.items()})
             return parts["hidden_state"], last
 
-        self._read(inputs, None, run)
+        self.encode(inputs, None, run)
         unknown = [] if names is None else sorted(set(names) - recorded.keys())
         if unknown:
             raise ConfigError(f"{type(self.cell).__name__} has no {', '.join(unknown)}; it has {', '.join(recorded)}")
