@@ -27,7 +27,7 @@ from memexp.errors import ConfigError, nearest
 from memexp.experiment import Run, build_runner, choose_engine
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study
-from memexp.tasks.task import Rows, Task
+from memexp.tasks.task import Rows, Task, generator
 from memexp.trained import TrainedRun, load
 from memexp.training.runner import Runner
 
@@ -67,6 +67,18 @@ class Subject:
     def before(self) -> SequenceModel:
         """The model before training."""
         return self.run.before()
+
+    @property
+    def moments(self) -> dict[str, SequenceModel]:
+        """The models before training and after it, and that of the last update where its weights are kept."""
+        last = self.run.last()
+        return {"before": self.before, "after": self.after, **({} if last is None else {"last": last})}
+
+    def sample(self, rows: int) -> Rows:
+        """Draw so many rows of the task's distribution, with replacement: the same ones at every call."""
+        there = self.task.distribution()
+        places = torch.multinomial(there.row_weights(), rows, True, generator=generator(0, "measures", 0))
+        return there.take(places)
 
     @property
     def seeds(self) -> list[int]:

@@ -72,14 +72,20 @@ class Direction(nn.Module):
         outputs, last = self.cell.run(projected.flip(2) if self.backwards else projected, state)
         return (outputs.flip(1) if self.backwards else outputs), last
 
+    def steps(self, projected: Tensor, state: State) -> Iterator[tuple[State, Parts]]:
+        """Step through [S, G, L, B, D] in the order in which it reads; yield each step's state and parts."""
+        for x in (projected.flip(2) if self.backwards else projected).unbind(2):
+            state, parts = self.cell.step(x, state)
+            yield state, parts
+
     def trace(self, projected: Tensor, state: State) -> tuple[Parts, State]:
         """Step through [S, G, L, B, D]; return every part, [S, L, B, D], in the order of the sequence."""
         steps: dict[str, list[Tensor]] = {}
-        for x in projected.flip(2).unbind(2) if self.backwards else projected.unbind(2):
-            state, parts = self.cell.step(x, state)
+        last = state
+        for last, parts in self.steps(projected, state):  # noqa: B007 (the last one counts)
             for name, part in parts.items():
                 steps.setdefault(name, []).append(part)
-        return {name: torch.stack(p[::-1] if self.backwards else p, 1) for name, p in steps.items()}, state
+        return {name: torch.stack(p[::-1] if self.backwards else p, 1) for name, p in steps.items()}, last
 
 
 class SequenceModel(nn.Module):

@@ -39,7 +39,7 @@ def credit(model: SequenceModel, loss: type[Loss], rows: Rows) -> Tensor:
         loss: of the task.
         rows: a batch, with or without the axis of the seeds.
     """
-    model = copy.deepcopy(model).double()
+    model = copy.deepcopy(model).double().requires_grad_()
     seen: list[tuple[Direction, Tensor]] = []
 
     def run(direction: Direction, projected: Tensor, state: State) -> tuple[Tensor, State]:
