@@ -7,28 +7,24 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from memexp.figures import curves
+from memexp.figures import curves, lags
 from memexp.figures.heatmaps import title_of
+from memexp.figures.lags import LONGEST
 from memexp.figures.lettering import entitled
-from memexp.figures.looks import Looks, looks_of
-from memexp.memory.measure import Measure, Score, Subject
+from memexp.figures.looks import looks_of
+from memexp.memory.measure import MOMENTS, Measure, Score, Subject
 from memexp.memory.states import half_life, in_float64, read
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study, against
-from memexp.results.tables import interval
 from memexp.tasks.metrics import Loss
 from memexp.tasks.task import Rows
 from memexp.training.credit import row_losses
-from memexp.words import labelled, named, tr
+from memexp.words import named, tr
 
 ROWS = 64
-LONGEST = 1000  # steps: a half-life that is longer counts as this in means and figures
-MOMENTS = {"before": "before training", "after": "after training", "last": "after the last update"}
-PANELS = 3  # lengths that are drawn
 
 
 def gradients(model: SequenceModel, loss: type[Loss], rows: Rows) -> dict[str, Tensor]:
@@ -122,12 +118,11 @@ class GradientReach(Measure):
         """Draw the norms against the lag, at the shortest, a middle and the longest length; and the half-lives."""
         columns = [(state, when) for state in table["state"].unique() for when in MOMENTS if when in set(table["when"])]
         looks = looks_of(table)
-        lengths = sorted(table["length"].unique())
-        shown = sorted({lengths[0], lengths[(len(lengths) - 1) // 2], lengths[-1]})[:PANELS]
+        shown = lags.some_lengths(table)
         norms, axes = curves.new_figure(len(shown), len(columns), width=2.9, height=2.5, share_x=False)
         for length, row in zip(shown, axes, strict=True):
             for (state, when), ax in zip(columns, row, strict=True):
-                norm_against_lag(table[_of(table, state, when) & (table["length"] == length)], ax, looks)
+                lags.norm_against_lag(table[_of(table, state, when) & (table["length"] == length)], ax, looks)
                 if length == shown[0]:
                     entitled(ax, f"{title_of(state)}, {named(MOMENTS[when])}")
             row[0].set_ylabel(tr(f"norm, length {length}"))
@@ -145,7 +140,7 @@ class GradientReach(Measure):
             curves.score_against(
                 own, "half_life", ax, looks, axis, bounds=(0, LONGEST), x_label=curves.digits_long(axis)
             )
-            steps_axis(ax)
+            lags.steps_axis(ax)
             entitled(ax, f"{title_of(state)}, {named(MOMENTS[when])}")
         axes.flat[0].set_ylabel(tr("half-life of the gradient (steps)"))
         curves.finish(
@@ -163,31 +158,6 @@ def half_lives(table: pd.DataFrame) -> pd.DataFrame:
         .agg(lambda norms: float(half_life(torch.tensor(norms.to_numpy()))))
     )
     return found.clip(upper=LONGEST).rename("half_life").reset_index()
-
-
-def steps_axis(ax: Axes) -> Axes:
-    """Let the y axis be steps up to `LONGEST`: linear up to 1, so that 0 has a place, and logarithmic beyond."""
-    ax.set_yscale("symlog", linthresh=1)
-    ax.set_ylim(0, 1.5 * LONGEST)
-    ax.set_yticks([0, 1, 10, 100, LONGEST], ["0", "1", "10", "100", tr(f"{LONGEST} or more")])
-    return ax
-
-
-def norm_against_lag(rows: pd.DataFrame, ax: Axes, looks: Looks) -> Axes:
-    """Draw norms against the lag, on a log axis: a line for each label, the geometric mean over seeds, and a band."""
-    for label, own in rows[rows["norm"] > 0].groupby("label", sort=False):
-        look = looks[str(label)]
-        by_lag = own.groupby("lag")["norm"]
-        every = [interval(np.log10(norms).tolist(), bounds=(-np.inf, np.inf)) for _, norms in by_lag]
-        (means, lows, highs), lags = 10.0 ** np.array(every).T, np.array([*by_lag.groups])
-        ax.fill_between(lags, lows, highs, color=look["color"], alpha=0.2, linewidth=0)
-        ax.plot(
-            lags, means, label=labelled(str(label)), linewidth=1.6, markersize=4,
-            markevery=max(1, len(lags) // 6), **look,
-        )  # fmt: skip
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(curves.POWERS)
-    return ax
 
 
 def _of(table: pd.DataFrame, state: str, when: str) -> "pd.Series[bool]":

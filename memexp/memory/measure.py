@@ -31,6 +31,9 @@ from memexp.tasks.task import Rows, Task, generator
 from memexp.trained import TrainedRun, load
 from memexp.training.runner import Runner
 
+#: What `Subject.moments` are called in figures.
+MOMENTS = {"before": "before training", "after": "after training", "last": "after the last update"}
+
 
 class Score(NamedTuple):
     """What a number of a measure is.
