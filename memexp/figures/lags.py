@@ -1,10 +1,11 @@
 """Drawing what falls or grows with the number of steps: norms against the lag, and half-lives."""
 
-from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from memexp.figures.curves import POWERS
 from memexp.figures.looks import Looks
@@ -25,7 +26,8 @@ def steps_axis(ax: Axes) -> Axes:
     """Let the y axis be steps up to `LONGEST`: linear up to 1, so that 0 has a place, and logarithmic beyond."""
     ax.set_yscale("symlog", linthresh=1)
     ax.set_ylim(0, 1.5 * LONGEST)
-    ax.set_yticks([0, 1, 10, 100, LONGEST], ["0", "1", "10", "100", tr(f"{LONGEST} or more")])
+    ax.yaxis.set_ticks([0, 1, 10, 100, LONGEST], ["0", "1", "10", "100", f"{LONGEST}+"])
+    ax.yaxis.set_minor_locator(NullLocator())
     return ax
 
 
@@ -44,8 +46,15 @@ def norm_against_lag(rows: pd.DataFrame, ax: Axes, looks: Looks) -> Axes:
         ax.fill_between(lags, lows, highs, color=look["color"], alpha=0.2, linewidth=0)
         line = {"linewidth": 1.6, "markersize": 4, "markevery": max(1, len(lags) // 6), **look}
         ax.plot(lags, means, label=labelled(str(label)), **line)
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(POWERS)
+    return log_axis(ax)
+
+
+def log_axis(ax: Axes, which: Literal["x", "y"] = "y") -> Axes:
+    """Let an axis be logarithmic, with powers of ten at it."""
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    axis.set_major_formatter(POWERS)
+    axis.set_minor_formatter(NullFormatter())
     return ax
 
 
@@ -63,16 +72,13 @@ def scattered(rows: pd.DataFrame, x: str, y: str, ax: Axes, looks: Looks) -> Axe
     for label, own in there.groupby("label", sort=False):
         look = {**looks[str(label)], "linestyle": ""}
         ax.plot(own[x], own[y], label=labelled(str(label)), markersize=4, alpha=0.6, **look)
+    ax.locator_params(axis="x", nbins=5)
     return ax
 
 
-def in_words(correlation: float, count: int) -> str:
-    """Write a rank correlation over seeds."""
-    return tr(f"rank correlation {correlation:.2f}, {count} seeds")
-
-
-def rank_correlation(rows: pd.DataFrame, x: str, y: str) -> tuple[float, int]:
-    """Return Spearman's correlation of two columns, and of how many rows: those in which both are numbers."""
-    both: pd.DataFrame = rows[[x, y]].dropna()
-    different: Sequence[int] = [both[name].nunique() for name in (x, y)]
-    return (float(both[x].corr(both[y], method="spearman")) if min(different) > 1 else float("nan")), len(both)
+def correlated(rows: pd.DataFrame, x: str, y: str) -> str:
+    """Say how two columns go together, by Spearman's rank correlation, over the rows in which both are finite."""
+    both = rows.loc[np.isfinite(rows[x]) & np.isfinite(rows[y]), [x, y]]
+    if both[x].nunique() < 2 or both[y].nunique() < 2:
+        return tr(f"{len(both)} seeds")
+    return tr(f"rank correlation {both[x].corr(both[y], method='spearman'):.2f}, {len(both)} seeds")

@@ -62,7 +62,10 @@ class GradientReach(Measure):
     2013, equations 3 to 5: the product of the Jacobians d h_k / d h_(k-1) makes it vanish or explode with the lag). The
     gradient with respect to a state is the total one, with all that follows from it; h_t and c_t are two states. Median
     over 64 rows, for a row that is answered right has nearly none, in float64. The half-life is that of a straight line
-    through log2 of these medians, by least squares over all lags: see `memexp.memory.states.half_life`.
+    through log2 of these medians, by least squares over all lags: see `memexp.memory.states.half_life`. Where a trained
+    network's gradient does not fall with the lag, its half-life is infinite, and the reach, the logarithm of the
+    gradient at the largest lag over that at lag 0, says more; it is that of c where there is one. Of several layers the
+    largest counts.
 
     Cost: for each of the two or three moments, one forward and one backward pass of 64 rows.
     """
@@ -70,17 +73,11 @@ class GradientReach(Measure):
     name = "gradient_reach"
     question = "how much of the error reaches the state of so many steps before?"
     scores: ClassVar[Mapping[str, Score]] = {
-        f"{state}_half_life_{when}": Score(
-            f"steps in which the gradient with respect to {state} halves, {MOMENTS[when]}: of several layers the "
-            f"longest; {LONGEST} stands for that and all beyond"
-        )
-        for state in ("h", "c")
-        for when in ("before", "after")
-    } | {
-        f"reach_{when}": Score(
-            "decimal logarithm of the gradient with respect to the first state over that with respect to the last one, "
-            f"{MOMENTS[when]}: of c where there is one, else of h; of several layers the largest",
-            signed=True,
+        f"{what}_{when}": Score(f"{about}, {MOMENTS[when]}", signed=signed)
+        for what, about, signed in (
+            ("h_half_life", f"steps in which the gradient with respect to h halves, at most {LONGEST}", False),
+            ("c_half_life", f"steps in which the gradient with respect to c halves, at most {LONGEST}", False),
+            ("reach", "log10 of the gradient with respect to the first state over that with respect to the last", True),
         )
         for when in ("before", "after")
     }
@@ -132,7 +129,7 @@ class GradientReach(Measure):
         return {self.name: norms, f"{self.name}_half_life": self._half_lives(table, columns, study)}
 
     def _half_lives(self, table: pd.DataFrame, columns: list[tuple[str, str]], study: Study) -> Figure:
-        rows, axis = against(half_lives(table).merge(study.rows, on=["run", "seed"]))
+        rows, axis = against(study.rows.merge(half_lives(table), on=["run", "seed"]))
         looks = looks_of(rows)
         figure, axes = curves.new_figure(1, len(columns), width=2.9)
         for (state, when), ax in zip(columns, axes.flat, strict=True):

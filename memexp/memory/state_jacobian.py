@@ -97,7 +97,8 @@ def spectral_norms(model: SequenceModel, inputs: Tensor) -> Tensor:
 
 def _unit(vector: Tensor) -> Tensor:
     norm = vector.norm(dim=-1, keepdim=True)
-    return vector / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+    scale: Tensor = norm.where(norm > 0, 1)
+    return vector / scale
 
 
 def leading_exponent(model: SequenceModel, inputs: Tensor) -> Tensor:
@@ -136,7 +137,8 @@ def sensitivity(model: SequenceModel, inputs: Tensor) -> Tensor:
     squares = torch.zeros(S * B, dtype=torch.float64)
     for sign in signs:
         found = torch.autograd.grad((sign * answers).sum(), [*model.watched.values()], retain_graph=True)
-        squares += sum(gradient.flatten(1).square().sum(1) for gradient in found)
+        for gradient in found:
+            squares += gradient.flatten(1).square().sum(1)
     return (squares / PROBES).view(S, B).mean(1).sqrt()
 
 
@@ -219,34 +221,32 @@ class StateJacobian(Measure):
             row[0].set_ylabel(tr(f"norm, length {length}"))
         for ax in axes[-1]:
             ax.set_xlabel(tr("steps before the end"))
-        curves.finish(
-            by_lag, tr("Spectral norm of d state at the end / d state: geometric mean over seeds, 95 % interval")
-        )
+        curves.finish(by_lag, tr("Spectral norm of d s_T / d s_t: geometric mean over seeds, 95 % interval"))
         return {self.name: by_lag, f"{self.name}_exponent": self._exponents(table, study, moments)}
 
     def _exponents(self, table: pd.DataFrame, study: Study, moments: list[str]) -> Figure:
         wide = table[table["what"] != "jacobian"].pivot(index=["run", "seed", "when"], columns="what", values="value")
-        rows, axis = against(wide.reset_index().merge(study.rows, on=["run", "seed"]))
+        rows, axis = against(study.rows.merge(wide.reset_index(), on=["run", "seed"]))
         looks = looks_of(rows)
-        figure, axes = curves.new_figure(2, len(moments), width=3.4, height=2.7, share_x=False, share_y=False)
+        figure, axes = curves.new_figure(2, len(moments), width=3.6, height=2.8, share_x=False, share_y=False)
         for when, upper, lower in zip(moments, *axes, strict=True):
             own = rows[rows["when"] == when]
             finite = own[np.isfinite(own["lyapunov"])]
             curves.score_against(finite, "lyapunov", upper, looks, axis, x_label=curves.digits_long(axis))
             upper.axhline(0, **curves.FLOOR)
             lags.scattered(own, "lyapunov", "sensitivity", lower, looks)
-            lower.set_yscale("log")
-            lower.yaxis.set_major_formatter(curves.POWERS)
-            lower.set_xlabel(tr("leading Lyapunov exponent (per step)"))
+            lags.log_axis(lower)
+            lower.set_xlabel(tr("Lyapunov exponent"))
             entitled(upper, named(MOMENTS[when]))
             entitled(
                 lower,
-                f"{named(MOMENTS[when])}: {lags.in_words(*lags.rank_correlation(own, 'lyapunov', 'sensitivity'))}",
+                lags.correlated(own, "lyapunov", "sensitivity"),
             )
-        axes[0, 0].set_ylabel(tr("leading Lyapunov exponent (per step)"))
+        axes[0, 0].set_ylabel(tr("Lyapunov exponent"))
         axes[1, 0].set_ylabel(tr("sensitivity to the parameters"))
         curves.finish(
-            figure, tr("Above 0 small changes grow; below, they are forgotten. Each seed, mean, 95 % interval")
+            figure,
+            tr("Leading Lyapunov exponent per step, and sensitivity:\neach seed; mean, 95 % interval"),
         )
         return figure
 
