@@ -30,7 +30,7 @@ from memexp.results.history import History
 from memexp.results.identity import check_identity, engine_of, identity_text
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
-from memexp.training import joining, machine
+from memexp.training import credit, joining, machine
 from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
 
@@ -298,6 +298,8 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[s
         "%s: %d seeds, %d updates, %d parameters a seed, on %s, engine=%s",
         this.name, len(config.seeds), this.updates, this.model.parameter_count, this.device, config.engine,
     )  # fmt: skip
+    if runner.iteration == 0 and (warning := little_credit(config, task, this.model)):
+        log.warning("%s", warning)
     with (
         progress.bar(this.updates, f"{config.model.name} {task.length}") if show_bar else nullcontext() as bar,
         _interruptible() as stop,
@@ -318,6 +320,21 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[s
         )
     held.check()
     return runner, {record.HISTORY: history.flush(), record.BEST: runner.save_model(folder / record.BEST)}
+
+
+def little_credit(config: DictConfig, task: Task, model: SequenceModel) -> str | None:
+    """Say in a line that too little gradient reaches what has to be remembered, see `memexp.training.credit`.
+
+    Args:
+        config: of the run.
+        task: of the run.
+        model: before its first update.
+
+    Returns:
+        None where it is enough, where the task does not say what has to be remembered, or the optimiser is not Adam.
+    """
+    found = credit.expected(model, task) if config.optimizer == "adam" else None
+    return found and credit.warning(model.cell, found.first)
 
 
 def _cut_off(path: Path, seal: Seal | None) -> None:

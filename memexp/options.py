@@ -25,10 +25,15 @@ OTHER_NAMES = {"studies": "study"}
 
 def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> None:
     """Run ``python -m memexp.<name>``: read its options, do it, exit with what it returns; an error is one line."""
+    run_main(name, lambda: do(read_options(schema, sys.argv[1:], f"python -m memexp.{name}")))
+
+
+def run_main(name: str, do: Callable[[], int | None]) -> None:
+    """Run a command that reads its arguments itself; see `run_command`."""
     progress.make_streams_safe()
     try:
         with ending.in_one_line(f"memexp.{name}: interrupted"), refusals_in_a_line():
-            code = do(read_options(schema, sys.argv[1:], f"python -m memexp.{name}"))
+            code = do()
             sys.stdout.flush()
     except MemexpError as error:
         sys.exit(f"memexp.{name}: {error}")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,6 +114,18 @@ class TrainedRun:
     def before(self) -> SequenceModel:
         """Return the model of all seeds as it was before training; raises as `untrained`."""
         return self._untrained(self.seeds)
+
+    def last(self) -> SequenceModel | None:
+        """Return the model of all seeds after the last update; None where the record came without these weights.
+
+        Raises:
+            RecordError: the checkpoint is damaged.
+        """
+        if not (self.folder / record.LAST).exists():
+            return None
+        run = replace(self, model=self._of_seeds(self.seeds, initialise=False))
+        _load_weights(run, "last")
+        return run.model
 
     def _untrained(self, seeds: list[int]) -> SequenceModel:
         model = self._of_seeds(seeds, initialise=True)

@@ -16,14 +16,13 @@ from memexp.compiled import cache, layout
 from memexp.models.networks import SequenceModel
 from memexp.tasks.metrics import CrossEntropy, Loss, Mean, SquaredError
 from memexp.tasks.task import Rows
-from memexp.training.engines import Answered, Engine, Update
+from memexp.training.engines import EPSILON, Answered, Engine, Update
 
 WIDEST = 256  # units of a layer; measured (docs/speed.md)
 ROWS_AT_ONCE = 32  # of one forward pass in evaluation: what a processor's own memory holds
 LOSSES: tuple[type[Loss], ...] = (CrossEntropy, SquaredError)
 CLIP_BY = ("global", "tensor", "value")
 DECAYS = 0.9, 0.999  # of Adam's two means, torch's defaults
-EPSILON = 1e-8
 
 
 def not_covered(model: SequenceModel, loss: type[Loss], rows: Rows, device: str) -> str | None:

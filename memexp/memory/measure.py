@@ -27,9 +27,12 @@ from memexp.errors import ConfigError, MemexpError, nearest
 from memexp.experiment import Run, build_runner, choose_engine
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study
-from memexp.tasks.task import Rows, Task
+from memexp.tasks.task import Rows, Task, generator
 from memexp.trained import TrainedRun, load
 from memexp.training.runner import Runner
+
+#: What `Subject.moments` are called in figures.
+MOMENTS = {"before": "before training", "after": "after training", "last": "after the last update"}
 
 
 class Score(NamedTuple):
@@ -67,6 +70,18 @@ class Subject:
     def before(self) -> SequenceModel:
         """The model before training."""
         return self.run.before()
+
+    @property
+    def moments(self) -> dict[str, SequenceModel]:
+        """The models before training and after it, and that of the last update where its weights are kept."""
+        last = self.run.last()
+        return {"before": self.before, "after": self.after, **({} if last is None else {"last": last})}
+
+    def sample(self, rows: int) -> Rows:
+        """Draw so many rows of the task's distribution, with replacement: the same ones at every call."""
+        there = self.task.distribution()
+        places = torch.multinomial(there.row_weights(), rows, True, generator=generator(0, "measures", 0))
+        return there.take(places)
 
     @property
     def seeds(self) -> list[int]:

@@ -79,6 +79,14 @@ class Cell(nn.Module):
         """
         raise NotImplementedError
 
+    def kept(self, parts: Parts) -> Tensor | None:
+        """Return by what a gate multiplies each unit of the last of `states` in a step; None for a cell without one.
+
+        Args:
+            parts: of the step, or of many.
+        """
+        return None
+
     def recurrent(self, hidden_state: Tensor) -> Tensor:
         """Compute h U for all gates: [S, B, D] -> [S, G, B, D]."""
         assert self.U is not None
@@ -193,6 +201,9 @@ class GRU(Cell):
         h = update * h + (1 - update) * candidate
         return (h,), {"reset_gate": reset, "update_gate": update, "candidate": candidate, "hidden_state": h}
 
+    def kept(self, parts: Parts) -> Tensor:  # noqa: D102
+        return parts["update_gate"]
+
     def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
         if torch.is_grad_enabled():
             assert self.U is not None
@@ -260,6 +271,9 @@ class LSTM(Cell):
         kept = {name: part for name, part in parts.items() if name not in left_out}
         return (h, c), {**kept, "cell_state": c, "hidden_state": h}
 
+    def kept(self, parts: Parts) -> Tensor | None:  # noqa: D102
+        return parts.get("forget_gate")
+
     def run(self, projected: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
         if not torch.is_grad_enabled() or self.variant == "peephole":
             return self.unroll(projected, state)
@@ -293,6 +307,9 @@ class MinGRU(Cell):
         h = keep * state[0] + write
         return (h,), {**parts, "hidden_state": h}
 
+    def kept(self, parts: Parts) -> Tensor:  # noqa: D102
+        return 1 - parts["update_gate"]
+
     def weights(self, x: Tensor) -> tuple[Tensor, Tensor, Parts]:
         """Return a and b of h_t = a h_{t-1} + b, and the parts they are made of, for x [S, G, ..., D]."""
         update, candidate = torch.sigmoid(x[:, 0]), x[:, 1]
@@ -309,6 +326,9 @@ class MinLSTM(MinGRU):
 
     title = "minLSTM"
     gates = ("input_gate", "forget_gate", "candidate")
+
+    def kept(self, parts: Parts) -> Tensor:  # noqa: D102
+        return parts["forget_gate"]
 
     def weights(self, x: Tensor) -> tuple[Tensor, Tensor, Parts]:  # noqa: D102
         # I / (F + I) is the sigmoid of ln I - ln F; the quotient would be 0 / 0 where both gates are shut.

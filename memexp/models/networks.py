@@ -21,6 +21,9 @@ from memexp.models.initialisers import SCHEMES, LayerSizes, chrono_biases, read_
 MakeCell = Callable[[int, int, int], Cell]
 """(seeds, input_size, hidden_size) -> a cell."""
 
+Run = Callable[["Direction", Tensor, State], tuple[Tensor, State]]
+"""How a direction goes over a sequence: as `Direction.run` does, or another way to the same numbers."""
+
 INITIAL_STATES = ("zero", "learned", "input")
 FEW_SYMBOLS = 16  # as many are looked up by a product; measured with 32 units, 10 symbols and 256 units, 28 symbols
 
@@ -69,14 +72,20 @@ class Direction(nn.Module):
         outputs, last = self.cell.run(projected.flip(2) if self.backwards else projected, state)
         return (outputs.flip(1) if self.backwards else outputs), last
 
+    def steps(self, projected: Tensor, state: State) -> Iterator[tuple[State, Parts]]:
+        """Step through [S, G, L, B, D] in the order in which it reads; yield each step's state and parts."""
+        for x in (projected.flip(2) if self.backwards else projected).unbind(2):
+            state, parts = self.cell.step(x, state)
+            yield state, parts
+
     def trace(self, projected: Tensor, state: State) -> tuple[Parts, State]:
         """Step through [S, G, L, B, D]; return every part, [S, L, B, D], in the order of the sequence."""
         steps: dict[str, list[Tensor]] = {}
-        for x in projected.flip(2).unbind(2) if self.backwards else projected.unbind(2):
-            state, parts = self.cell.step(x, state)
+        last = state
+        for last, parts in self.steps(projected, state):  # noqa: B007 (the last one counts)
             for name, part in parts.items():
                 steps.setdefault(name, []).append(part)
-        return {name: torch.stack(p[::-1] if self.backwards else p, 1) for name, p in steps.items()}, state
+        return {name: torch.stack(p[::-1] if self.backwards else p, 1) for name, p in steps.items()}, last
 
 
 class SequenceModel(nn.Module):
@@ -187,17 +196,20 @@ class SequenceModel(nn.Module):
         """Answer: inputs [S, B, L] or [S, B, L, V], S or 1 -> answers [S, B, A, K]."""
         return self.answer(inputs)[0]
 
-    def answer(self, inputs: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+    def answer(
+        self, inputs: Tensor, states: Sequence[State] | None = None, run: Run = Direction.run
+    ) -> tuple[Tensor, list[State]]:
         """Answer from a state.
 
         Args:
             inputs: [S, B, L] or [S, B, L, V], S or 1.
             states: the state of each direction of each layer before the first step; None for the initial state.
+            run: goes over the sequence, and may look at what a direction reads and computes.
 
         Returns:
             Answers [S, B, A, K], and the last states.
         """
-        outputs, states_after = self.encode(inputs, states)
+        outputs, states_after = self.encode(inputs, states, run)
         if not self.every_step:
             last = [state[0] for state in states_after[-len(self.stack[-1]) :]]  # of the top layer's directions
             answers = torch.baddbmm(self.head_bias[:, None], torch.cat(last, -1), self.head_weight)
@@ -206,21 +218,14 @@ class SequenceModel(nn.Module):
         answers = torch.baddbmm(self.head_bias[:, None], outputs.flatten(1, 2), self.head_weight)
         return answers.view(S, L, B, -1).transpose(1, 2), states_after
 
-    def encode(self, inputs: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+    def encode(
+        self, inputs: Tensor, states: Sequence[State] | None = None, run: Run = Direction.run
+    ) -> tuple[Tensor, list[State]]:
         """Read sequences; arguments as for `answer`.
 
         Returns:
             The outputs of the top layer, [S, L, B, D x directions], and the last state of each direction of each layer.
         """
-        return self._read(inputs, states, Direction.run)
-
-    def _read(
-        self,
-        inputs: Tensor,
-        states: Sequence[State] | None,
-        run: Callable[[Direction, Tensor, State], tuple[Tensor, State]],
-    ) -> tuple[Tensor, list[State]]:
-        """Do what `encode` does, each direction by ``run``."""
         _, B, L = inputs.shape[:3]
         after: list[State] = []
         from_below: Tensor | None = None  # what a higher layer reads, [S, L * B, M]
@@ -301,7 +306,7 @@ class SequenceModel(nn.Module):
             recorded.update({prefixes[direction] + name: part.transpose(1, 2) for name, part in parts.items()})
             return parts["hidden_state"], last
 
-        self._read(inputs, None, run)
+        self.encode(inputs, None, run)
         unknown = [] if names is None else sorted(set(names) - recorded.keys())
         if unknown:
             raise ConfigError(f"{type(self.cell).__name__} has no {', '.join(unknown)}; it has {', '.join(recorded)}")

@@ -20,6 +20,8 @@ from memexp.tasks.task import Rows
 #: records.)
 WHOLE_STEPS, STEPS_AT_ONCE = 400, 64
 
+EPSILON = 1e-8  # that Adam adds to its divisor, torch's default
+
 Answered = tuple[Tensor, Tensor, Tensor | None]
 """Answers [S, B, A, K], and their targets and weights, [S or 1, B, A]."""
 
