@@ -49,7 +49,7 @@ def recall(model: SequenceModel, inputs: Tensor) -> Tensor:
     S = len(model.head_bias)
     symbols = not inputs.is_floating_point()
     found = []
-    for rows in inputs.split(AT_ONCE):
+    for rows in torch.split(inputs, AT_ONCE):
         numbers = F.one_hot(rows, len(model._one_hot)) if symbols else rows
         x = numbers.to(model.head_bias.dtype).expand(S, *numbers.shape).clone().requires_grad_()
         with torch.enable_grad():
@@ -136,11 +136,11 @@ class EffectiveMemory(Measure):
         looks = looks_of(study.rows)
         recall_title = tr("Recall density: which tokens the answer depends on (dashed: on all alike)")
         recalled = panels.mean_curves(
-            table, "last", "recall_density", looks, recall_title, tr("place from the end"), tr("share of the gradient")
-        )
+            table, "last", "recall_density", looks, recall_title, tr("place from the end"),
+            tr("share of the gradient"), whole=False,
+        )  # fmt: skip
         for length, ax in zip(sorted(table["length"].unique()), recalled.axes, strict=False):
             ax.axhline(1 / table.loc[table["length"] == length, "last"].max(), **curves.FLOOR)
-            ax.set_ylim(0, min(1.02, 1.1 * table["recall_density"].max()))
         if table["total_variation"].isna().all():
             return {f"{self.name}_recall": recalled}
         read_title = tr("How far the answer to the last symbols alone is from that to all")

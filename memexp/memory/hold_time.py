@@ -192,11 +192,10 @@ def survival(own: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def _survivals(table: pd.DataFrame, looks: Looks) -> Figure:
     grid = np.unique(np.append(0, np.geomspace(1, LIMIT, 121).round()))
     pieces = []
-    for keys, own in table.groupby(["run", "seed", "label", "length"], sort=False):
+    for _, own in table.groupby(["run", "seed"], sort=False):
         steps, share = survival(own)
         at = share[np.searchsorted(steps, grid, side="right") - 1]
-        named = dict(zip(["run", "seed", "label", "length"], keys, strict=True))
-        pieces.append(pd.DataFrame({"steps": grid, "held": at}).assign(**named))
+        pieces.append(own.iloc[[0] * len(grid)].assign(steps=grid, held=at))
     figure = panels.mean_curves(
         pd.concat(pieces), "steps", "held", looks, tr("Right at the trained length, and not changed since"),
         tr("steps after the trained length"), tr("share of questions"), stepwise=True,

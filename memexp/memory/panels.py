@@ -18,10 +18,11 @@ from memexp.words import labelled, tr
 COLUMNS = 3
 
 
-def panels(lengths: Sequence[int], height: float = 2.4) -> tuple[Figure, dict[int, Axes]]:
+def panels(lengths: Sequence[int]) -> tuple[Figure, dict[int, Axes]]:
     """Make a figure with a panel for each length, entitled; they share the y axis."""
     columns = min(COLUMNS, len(lengths))
-    figure, axes = curves.new_figure(-(-len(lengths) // columns), columns, width=3.6, height=height, share_x=False)
+    width, height = (3.6, 2.4) if columns > 1 else (6.0, 3.6)
+    figure, axes = curves.new_figure(-(-len(lengths) // columns), columns, width, height, share_x=False)
     found = dict(zip(lengths, axes.flat, strict=False))
     for length, ax in found.items():
         entitled(ax, tr(f"trained at length {length}"))
@@ -49,7 +50,7 @@ def mean_curve(
         table = own.pivot_table(index=x, columns=["run", "seed"], values=y)
         means, lows, highs = np.array([interval(values.tolist(), bounds=bounds) for values in table.to_numpy()]).T
         ax.fill_between(table.index, lows, highs, color=look["color"], alpha=0.2, linewidth=0, **band)
-        few = {"markevery": max(1, len(table) // 8), "markersize": 4, "linewidth": 1.6}
+        few: dict[str, Any] = {"markevery": max(1, len(table) // 8), "markersize": 4, "linewidth": 1.6}
         ax.plot(table.index, means, label=labelled(label), **look, **few, **line)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return ax
@@ -65,6 +66,7 @@ def mean_curves(
     y_label: str,
     bounds: tuple[float, float] = (0.0, 1.0),
     stepwise: bool = False,
+    whole: bool = True,
 ) -> Figure:
     """Draw `mean_curve` for each length; a value from 0 to 1 is a share, in percent.
 
@@ -78,11 +80,16 @@ def mean_curves(
         y_label: what the values are.
         bounds: what a value can be.
         stepwise: see `mean_curve`.
+        whole: let the axis of a share go up to 100 %; else as far as there are values.
     """
     figure, by_length = panels(sorted(table["length"].unique()))
     for length, ax in by_length.items():
         mean_curve(table[table["length"] == length], x, y, ax, looks, bounds, stepwise)
-        curves.score_axis(ax, share=bounds == (0.0, 1.0))
+    share = bounds == (0.0, 1.0)
+    for ax in by_length.values():  # after all are drawn: they share the axis
+        ax.set_ylim(0, 1.02 if share and whole else None)
+        if share:
+            ax.yaxis.set_major_formatter(curves.PERCENT)
     outer_labels(figure, x_label, y_label)
     curves.finish(figure, title)
     return figure

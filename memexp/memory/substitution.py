@@ -43,7 +43,8 @@ def substitutions(outputs: Callable[[Tensor], Tensor], inputs: Tensor, symbols: 
     for place in range(L):
         others = inputs.repeat(symbols, 1)
         others[:, place] = torch.arange(symbols).repeat_interleave(N)
-        after = outputs(others).log_softmax(-1).unflatten(1, (symbols, N))
+        after = outputs(others).log_softmax(-1)
+        after = after.view(len(after), symbols, N, -1)
         flips.append((after.argmax(-1) != before.argmax(-1)[:, None]).float())
         divergences.append((before.exp()[:, None] * (before[:, None] - after)).sum(-1) / BITS)
     return torch.stack(flips, 1), torch.stack(divergences, 1).clamp(min=0)
@@ -149,7 +150,10 @@ class Substitution(Measure):
                 by_place, "last", "kl_bits", looks, tr("How far another symbol moves the answer"),
                 place, tr("KL divergence (bits)"), bounds=(0.0, np.inf),
             ),
-            **{f"{self.name}_map_{as_name(label)}": _map(own, label) for label, own in table.groupby("label")},
+            **{
+                f"{self.name}_map_{as_name(label)}": _map(table[table["label"] == label], label)
+                for label in dict.fromkeys(table["label"])
+            },
         }  # fmt: skip
 
 

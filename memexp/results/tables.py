@@ -128,7 +128,7 @@ def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
     """Write a mean with its interval in brackets, if it has one; a share in percent."""
     if not np.isfinite(mean):
         return ""
-    form = ".1f" if share else ".2f" if abs(mean) >= 1 else ".4f" if abs(mean) >= 0.001 else ".1e"
+    form = ".1f" if share else ".2f" if abs(mean) >= 1 else ".4f" if mean == 0 or abs(mean) >= 0.001 else ".1e"
     mean, low, high = (100 * number if share else number for number in (mean, low, high))
     return f"{mean:{form}}" + (f" [{low:{form}}, {high:{form}}]" if np.isfinite(low) else "")
 

@@ -38,3 +38,14 @@ def test_each_length_has_a_panel_and_the_outer_ones_name_the_axes(chinese: None)
     assert [ax.get_ylim() for ax in shown] == [(0, 1.02)] * 4
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.texts] == ["SRN", "LSTM"]
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, float("inf"))])
+def test_an_axis_that_is_not_a_whole_share_goes_as_far_as_any_panel(bounds: tuple[float, float]):
+    rows = ROWS.assign(y=ROWS["y"] / 20 * (ROWS["length"] - 4))  # the last panel has the largest
+    figure = panels.mean_curves(rows, "x", "y", looks_of(ROWS), "title", "across", "up", bounds, whole=False)
+    last = figure.axes[3]
+    top = max(max(path.vertices[:, 1]) for band in last.collections for path in band.get_paths())
+    assert {ax.get_ylim() for ax in figure.axes} == {last.get_ylim()}
+    assert 0.9 * last.get_ylim()[1] < top < last.get_ylim()[1]
+    assert figure.axes[0].yaxis.get_major_formatter()(0.1).endswith("%") == (bounds[1] == 1)

@@ -123,7 +123,13 @@ def test_in_markdown_a_setting_that_a_run_does_not_have_is_empty():
 
 @pytest.mark.parametrize(
     ("mean", "share", "text"),
-    [(0.0004, False, "4.0e-04"), (0.0321, False, "0.0321"), (3.14159, False, "3.14"), (0.0004, True, "0.0")],
+    [
+        (0.0004, False, "4.0e-04"),
+        (0.0321, False, "0.0321"),
+        (3.14159, False, "3.14"),
+        (0.0004, True, "0.0"),
+        (0.0, False, "0.0000"),
+    ],
 )
 def test_a_score_has_as_many_digits_as_it_needs(mean: float, share: bool, text: str):
     shown = {"test_error": share}
