@@ -100,9 +100,9 @@ def test_a_latch_keeps_all_and_a_leaky_one_its_power_and_gates_say_what_the_grad
         assert own.loc[~to_the_end, "kept"].tolist() == pytest.approx([f] * 4 * 3, rel=1e-6)
         assert own.loc[to_the_end, "kept"].tolist() == pytest.approx([f ** (length - 2)] * 3, rel=1e-5)
         expected = math.inf if f == 1 else math.log(0.5) / math.log(f)
-        assert set(own["gate_half_life"]) == {pytest.approx(expected, rel=1e-5)}
+        assert own["gate_half_life"].tolist() == pytest.approx([expected] * len(own), rel=1e-5)
         assert own["by_gates"].iloc[0] == pytest.approx(f ** (length - 1), rel=1e-5)
-        assert own["by_gradient"].iloc[0] == pytest.approx(f ** (length - 1), rel=0.7)  # c differs, and so tanh'
+        assert own["by_gradient"].iloc[0] == pytest.approx(f ** (length - 1), rel=1e-5)
     scores = Retention().summed_up(table).set_index("seed")
     assert scores["retained_after"].tolist() == pytest.approx([f**6 for f in forget], rel=1e-5)
     assert scores["gate_half_life_after"].tolist() == pytest.approx([1000, 6.5788, 1], rel=1e-5)
