@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from memexp.figures.curves import POWERS
 from memexp.figures.looks import Looks
@@ -54,7 +54,7 @@ def log_axis(ax: Axes, which: Literal["x", "y"] = "y") -> Axes:
     axis = ax.xaxis if which == "x" else ax.yaxis
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     axis.set_major_formatter(POWERS)
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
     return ax
 
 

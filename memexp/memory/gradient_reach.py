@@ -101,7 +101,8 @@ class GradientReach(Measure):
         seeds = table[["run", "seed"]].drop_duplicates()
         table = table.assign(kind=table["state"].str.rpartition(".")[2])
         lives = half_lives(table).assign(kind=lambda found: found["state"].str.rpartition(".")[2])
-        holds = table[table["kind"] == table.groupby("run")["kind"].transform("last")]  # cells name it last
+        has_c = (table["kind"] == "cell_state").groupby(table["run"]).transform("any")
+        holds = table[table["kind"] == has_c.map({True: "cell_state", False: "hidden_state"})]
         ends = holds.sort_values("lag").groupby(["run", "seed", "when", "state"])["norm"].agg(["first", "last"])
         reach = ends.assign(reach=np.log10((ends["last"] / ends["first"]).where(ends["last"] > 0))).reset_index()
         for when in ("before", "after"):

@@ -123,12 +123,10 @@ class Retention(Measure):
 
     def why_not(self, subject: Subject) -> str | None:
         """Say that no gate keeps the state."""
-        there = layers(subject.after, subject.sample(1).inputs)
-        return (
-            None
-            if there
-            else f"{subject.after.cell.title or type(subject.after.cell).__name__} has no gate that keeps its state"
-        )
+        if layers(subject.after, subject.sample(1).inputs):
+            return None
+        cell = subject.after.cell
+        return f"{cell.title or type(cell).__name__} has no gate that keeps its state"
 
     def measure(self, subject: Subject) -> pd.DataFrame:
         """Return ``seed``, ``when``, ``state``, ``unit``, ``kind``, ``kept``, and numbers of the whole state.

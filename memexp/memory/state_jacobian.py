@@ -168,7 +168,7 @@ class StateJacobian(Measure):
         for what, about, signed in (
             (
                 "jacobian",
-                "decimal logarithm of the spectral norm of d state at the end / d state after the first step",
+                "log10 of the spectral norm of d state at the end / d state after the first step",
                 True,
             ),
             ("lyapunov", "leading Lyapunov exponent, per step: above 0 small changes grow", True),

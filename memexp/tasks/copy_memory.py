@@ -170,6 +170,10 @@ class CopyMemory(SampledTask):
         every = torch.tensor([*itertools.product(range(self.symbols), repeat=self.items)])
         return self.asked(every, f"all {inputs} inputs")
 
+    def needed(self, inputs: Tensor) -> Tensor:
+        """The items."""
+        return inputs < self.symbols
+
     def floors(self) -> dict[str, dict[str, float]]:
         """Return what guessing reaches: ln K nats for each item that is asked for."""
         K, n = self.symbols, self.items

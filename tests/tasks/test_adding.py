@@ -34,6 +34,7 @@ def test_one_mark_is_in_each_half_and_the_target_is_the_sum_of_both(tmp_path: Pa
     assert (numbers < 1).all()
     by_hand = torch.stack([row[mark == 1].sum() for row, mark in zip(numbers, marks, strict=True)])
     torch.testing.assert_close(rows.targets[:, 0], by_hand)
+    assert torch.equal(adding(tmp_path, f"length={length}").needed(rows.inputs), marks == 1)
 
 
 def test_every_place_is_marked_equally_often(tmp_path: Path):

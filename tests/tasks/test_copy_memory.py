@@ -35,7 +35,9 @@ def scores(answers: torch.Tensor, rows: Rows) -> dict[str, float]:
 
 
 def test_a_row_is_items_blanks_a_cue_and_blanks(tmp_path: Path):
-    rows = copying(tmp_path, *SMALL).asked(torch.tensor([[3, 0, 1]]))
+    task = copying(tmp_path, *SMALL)
+    rows = task.asked(torch.tensor([[3, 0, 1]]))
+    assert task.needed(rows.inputs).tolist() == [[True, True, True, False, False, False, False, False]]
     assert rows.inputs.tolist() == [[3, 0, 1, 4, 4, 5, 4, 4]]
     assert rows.targets.tolist() == [[0, 0, 0, 0, 0, 3, 0, 1]]
     assert rows.weights is not None
