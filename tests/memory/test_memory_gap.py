@@ -153,8 +153,8 @@ def test_twins_are_trained_measured_and_shown_in_one_study(tmp_path: Path, in_pr
     exact = pd.read_csv(tmp_path / "outputs" / "both" / "results.csv").set_index("run")["exact_accuracy"]
     assert len(table) == 8
     first = table[table["task.asked"] == "first"]
-    assert first["memory_gap"].notna().all()
-    assert table["memory_gap"].notna().sum() == 4
+    assert first["memory gap"].notna().all()
+    assert table["memory gap"].notna().sum() == 4
     for row in pd.read_csv(tmp_path / "images" / "both" / "memory" / "memory_gap.csv").to_dict("records"):
         twin = exact[str(row["run"]).replace("asked=first", "asked=last")].tolist()[row["seed"]]
         assert row["memory_gap"] == pytest.approx(twin - exact[row["run"]].tolist()[row["seed"]], abs=1e-5)

@@ -1,6 +1,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers import make_run, seed_row
@@ -47,8 +48,9 @@ def test_the_mean_width_is_the_area_under_the_share_of_seeds():
     assert by_seed[0].tolist() == [0.5]
     assert by_seed[1].tolist() == [1.5]
     assert math.isnan(by_seed[2][0])
-    shares = [1.0, 0.5, 0.0]
-    assert (0.5 + 1.5) / 2 == pytest.approx(width((0.001, 0.01, 0.1), [1, 1, 0]) - 0.5 * shares[1])
+    shares = found.drop(index=2, level="seed").groupby("number")["solved"].mean()
+    assert shares.tolist() == [1, 0.5, 0]
+    assert by_seed.loc[:1].explode().mean() == pytest.approx(np.trapezoid(shares, np.log10(shares.index)))
 
 
 def sweep(study: Path, solved_at: dict[str, tuple[float, ...]], lengths: tuple[int, ...] = (5,)) -> Study:
