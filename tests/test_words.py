@@ -11,6 +11,7 @@ from memexp import words
 from memexp.analysis import common, digit_sum
 from memexp.errors import Complaints
 from memexp.figures.heatmaps import LOOK
+from memexp.memory.measure import all_measures
 from memexp.models.cells import GRU, LSTM, SRN, MinGRU, MinLSTM, ResidualSRN
 from memexp.report import ENTRIES, HOW
 from memexp.results import record, tables
@@ -27,6 +28,7 @@ TEXTS, NAMES = (words.catalogue("zh")[kind] for kind in ("texts", "names"))
 CONSTANTS = [
     *common.COMPARISON.values(), *digit_sum.COMPARISON.values(), *digit_sum.REPORTING.values(), *tables.SPLITS.values(),
     *HOW.values(), *(entry.title for entry in ENTRIES), *(entry.book for entry in ENTRIES),
+    *(score.about for measure in all_measures().values() for score in measure.scores.values()),
 ]  # fmt: skip
 
 
@@ -78,6 +80,7 @@ def test_every_name_of_ours_has_an_entry():
     for cell in (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM):
         needed |= {part.replace("_", " ") for part in (*cell.gates, *cell.states)}
     needed |= {f"{which}{when} training" for which in ("", "a unit ") for when in LOOK}
+    needed |= {record.score_name(name).replace("_", " ") for own in all_measures().values() for name in own.scores}
     needed |= {*LOOK, "before clipping", "after clipping", "model", "length", "parameters", "seeds", "stopped", "time"}
     assert needed - NAMES.keys() == set()
 

@@ -23,15 +23,7 @@ from memexp.options import run_command
 from memexp.progress import bar, duration, say
 from memexp.results import tables
 from memexp.results.origin import origin
-from memexp.results.study import (
-    Study,
-    find_study,
-    in_order,
-    label_settings,
-    labelled,
-    load_study,
-    study_or_usual,
-)
+from memexp.results.study import Study, find_study, in_order, label_settings, labelled, load_study, study_or_usual
 from memexp.trained import MODULES
 from memexp.training import machine
 from memexp.words import LANGUAGES, language_now, tr
@@ -51,6 +43,9 @@ class Options:
     study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
     measures: list[str] | None = ranged(default=None, about="which measures, as length_matrix,hold_time; null: all")
     again: bool = ranged(default=False, about="measure anew what is there already")
+    weights: str = ranged(
+        one_of=("best", "last"), default="best", about="of each seed: best on dev, or last: after its last update"
+    )
     modules: list[str] = ranged(default=[], about=MODULES)
     datasets_dir: str = ranged(default="datasets", path=True, about="where the data are, or are made")
     lang: str = ranged(one_of=LANGUAGES, default="en", about="language of figures and memory.md: en, or zh (Chinese)")
@@ -64,7 +59,7 @@ def with_all_settings_named(study: Study) -> Study:
     return study.only(labelled(in_order(study.rows, named), named))
 
 
-def measured(measure: Measure, study: Study, subjects: Subjects) -> pd.DataFrame:
+def measured(measure: Measure, study: Study, subjects: Subjects, complaints: Complaints) -> pd.DataFrame:
     """Measure the runs of a study; what cannot be measured is said, once for each reason.
 
     Returns:
@@ -74,7 +69,9 @@ def measured(measure: Measure, study: Study, subjects: Subjects) -> pd.DataFrame
     with bar(count, measure.name) as shown:
         for run, got in measure.of_study(study, subjects):
             shown.update(1)
-            if isinstance(got, str):
+            if isinstance(got, MemexpError):
+                complaints.add(f"{measure.name}: {got}")
+            elif isinstance(got, str):
                 reasons.setdefault(got, []).append(run)
             else:
                 found.append(got.assign(run=run))
@@ -85,15 +82,21 @@ def measured(measure: Measure, study: Study, subjects: Subjects) -> pd.DataFrame
 
 
 def _of_measure(
-    measure: Measure, study: Study, subjects: Subjects, folder: Path, made_from: str, again: bool
+    measure: Measure,
+    study: Study,
+    subjects: Subjects,
+    folder: Path,
+    made_from: str,
+    again: bool,
+    complaints: Complaints,
 ) -> pd.DataFrame:
     """Return the table of a measure, written with its figures unless both are there already."""
     files, name = Collection(folder, measure.name), f"{measure.name}.csv"
     if not again and files.is_finished(made_from):
         say(f"{measure.name}: there already; again=true measures anew")
         return read_back((folder / name).read_bytes()) if (folder / name).exists() else pd.DataFrame()
-    started = time.monotonic()
-    table = measured(measure, study, subjects)
+    started, before = time.monotonic(), complaints.count
+    table = measured(measure, study, subjects, complaints)
     if len(table):
         files.table(name, table[["run", "seed", *(c for c in table.columns if c not in ("run", "seed"))]], "%.6g")
         table = read_back((folder / name).read_bytes())  # so that a table read and one just made are the same
@@ -102,7 +105,7 @@ def _of_measure(
                 files.figure(figure_name, figure)
         runs = table["run"].nunique()
         say(f"{measure.name}: {runs} run{'s' * (runs > 1)}, {duration(time.monotonic() - started)}; in {folder}/")
-    files.finish(made_from)
+    files.finish(made_from if complaints.count == before else "")
     return table
 
 
@@ -141,37 +144,36 @@ def as_page(study: Study, table: pd.DataFrame, columns: Mapping[str, Score]) -> 
 
 
 def measure_study(
-    name: str,
     measures: Sequence[Measure],
-    outputs: Path,
+    subjects: Subjects,
     images: Path,
     complaints: Complaints,
     again: bool = False,
-    modules: Sequence[str] = (),
-    datasets: Path = Path("datasets"),
 ) -> pd.DataFrame:
     """Measure a study, and write tables and figures.
+
+    Args:
+        measures: which.
+        subjects: the runs of the study.
+        images: where tables and figures go.
+        complaints: gets what could not be measured.
+        again: measure anew what is there already.
 
     Returns:
         Its rows, for each run and seed, with a column for each score of the measures.
 
     Raises:
-        MemexpError: there is no such study, no run of it is complete, or nothing can be written.
+        MemexpError: no run is complete, or nothing can be written.
     """
-    folder = find_study(outputs, name)
-    whole = load_study(folder, complaints)
-    subjects, made_from = Subjects(folder, modules, datasets), origin([folder], language_now())
+    folder = subjects.folder
+    whole, made_from = load_study(folder, complaints), origin([folder], language_now(), subjects.weights)
     tasks, rows = list(dict.fromkeys(whole.rows["task.name"])), []
     for task in tasks:
         study = with_all_settings_named(whole.of_task(task))
-        into = images / name / ALL / (as_name(task) if len(tasks) > 1 else "")
+        into = images / folder.name / ALL / (as_name(task) if len(tasks) > 1 else "")
         found: dict[str, tuple[Measure, pd.DataFrame]] = {}
         for measure in measures:
-            try:
-                table = _of_measure(measure, study, subjects, into, made_from, again)
-            except MemexpError as error:
-                complaints.add(f"{measure.name}: {error}")
-                continue
+            table = _of_measure(measure, study, subjects, into, made_from, again, complaints)
             if len(table):
                 found[measure.name] = measure, table
         if not found:
@@ -196,12 +198,10 @@ def measure_all(options: Options) -> int:
     """Do what the options ask for; return the exit code: 1 if something could not be measured that should have been."""
     machine.prepare()
     outputs, complaints = Path(options.outputs_dir), Complaints()
-    name = study_or_usual(outputs, options.study, "book")
+    folder = find_study(outputs, study_or_usual(outputs, options.study, "book"))
+    subjects = Subjects(folder, options.modules, Path(options.datasets_dir), options.weights)
     with speaking(options.lang):
-        measure_study(
-            name, chosen(options.measures), outputs, Path(options.images_dir), complaints,
-            options.again, options.modules, Path(options.datasets_dir),
-        )  # fmt: skip
+        measure_study(chosen(options.measures), subjects, Path(options.images_dir), complaints, options.again)
     return 1 if complaints.count else 0
 
 

@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import memexp.memory
-from memexp.errors import ConfigError, nearest
+from memexp.errors import ConfigError, MemexpError, nearest
 from memexp.experiment import Run, build_runner, choose_engine
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study
@@ -60,7 +60,7 @@ class Subject:
 
     @property
     def after(self) -> SequenceModel:
-        """The model with each seed's best weights on dev."""
+        """The trained model: with each seed's best weights on dev, or those after its last update."""
         return self.run.model
 
     @cached_property
@@ -96,11 +96,13 @@ class Subjects:
         folder: of the study.
         modules: of the user's own, see `memexp.trained.load`.
         datasets: where data are read, and made.
+        weights: ``best`` or ``last``, see `memexp.trained.load`.
     """
 
     folder: Path
     modules: Sequence[str] = ()
     datasets: Path = Path("datasets")
+    weights: str = "best"
     _loaded: dict[str, Subject] = field(default_factory=dict, init=False, repr=False)
 
     def __getitem__(self, name: str) -> Subject:
@@ -110,9 +112,13 @@ class Subjects:
             MemexpError: its record, its weights or its data are damaged or missing.
         """
         if name not in self._loaded:
-            run = load(self.folder / name, modules=self.modules, datasets=self.datasets)
+            run = load(self.folder / name, self.weights, self.modules, self.datasets)
             self._loaded[name] = Subject(run, run.task())
         return self._loaded[name]
+
+
+#: Why a measure that reads the record alone has nothing to say of other weights.
+BEST_ALONE = "its record has the scores of the best weights alone"
 
 
 class Measure(ABC):
@@ -159,11 +165,18 @@ class Measure(ABC):
             Name of the file -> figure; the names begin with that of the measure.
         """
 
-    def of_study(self, study: Study, subjects: Subjects) -> Iterator[tuple[str, pd.DataFrame | str]]:
-        """Measure all runs of a study one after the other: yield each one's name, and its table or why it has none."""
+    def of_study(self, study: Study, subjects: Subjects) -> Iterator[tuple[str, pd.DataFrame | str | MemexpError]]:
+        """Measure all runs of a study one after the other.
+
+        Yields:
+            The name of each run, and its table, or in a few words why it cannot be measured, or what is wrong with it.
+        """
         for run in study.rows["run"].drop_duplicates():
-            reason = self.why_not(subjects[run])
-            yield run, (self.measure(subjects[run]) if reason is None else reason)
+            try:
+                reason = self.why_not(subjects[run])
+                yield run, (self.measure(subjects[run]) if reason is None else reason)
+            except MemexpError as error:
+                yield run, error
 
 
 def share_score(study: Study) -> str | None:
