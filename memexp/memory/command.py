@@ -23,15 +23,7 @@ from memexp.options import run_command
 from memexp.progress import bar, duration, say
 from memexp.results import tables
 from memexp.results.origin import origin
-from memexp.results.study import (
-    Study,
-    find_study,
-    in_order,
-    label_settings,
-    labelled,
-    load_study,
-    study_or_usual,
-)
+from memexp.results.study import Study, find_study, in_order, label_settings, labelled, load_study, study_or_usual
 from memexp.trained import MODULES
 from memexp.training import machine
 from memexp.words import LANGUAGES, language_now, tr

@@ -36,16 +36,6 @@ HUGE = 1e4  # a bias, beside which all else that a gate sees is nothing: sigmoid
 WHOLE = "state"  # all states at once
 CLAMPS = {"forget_gate": 1, "input_gate": 0, "output_gate": 1}  # that are summed up: what should help memory
 
-PATCHES = (
-    "Share of pairs in which the other sequence's answer wins, its state being put in after a step:\n"
-    "mean over seeds, 95 % interval"
-)
-UNITS = (
-    "Effect of exchanging one unit's state after a step: total variation between the answers;\n"
-    "the first seed, units by their effect"
-)
-HELD = "Accuracy with a gate held at one step, less that without: mean over seeds"
-
 States = list[State]
 """The state of each direction of each layer, [S, N, D] each."""
 
@@ -224,15 +214,22 @@ class GateSurgery(Measure):
         whole, units = patches[patches["unit"].isna()], patches[patches["unit"].notna()]
         base = table[table["part"] == "none"][["run", "seed", "accuracy"]]
         clamps = clamps.merge(base, on=["run", "seed"], suffixes=("", "_without"))
+        exchanged = tr(
+            "Share of pairs in which the other sequence's answer wins, its state being put in after a step:\n"
+            "mean over seeds, 95 % interval"
+        )
+        alone = tr(
+            "Effect of exchanging one unit's state after a step: total variation between the answers;\n"
+            "the first seed, units by their effect"
+        )
+        held = tr("Accuracy with a gate held at one step, less that without: mean over seeds")
         drawn: dict[str, tuple[pd.DataFrame, Draw, str]] = {
-            "patch": (whole, draw_patches, PATCHES),
-            "units": (units, draw_units, UNITS),
-            "clamp": (clamps, draw_clamps, HELD),
+            "patch": (whole, draw_patches, exchanged),
+            "units": (units, draw_units, alone),
+            "clamp": (clamps, draw_clamps, held),
         }
         return {
-            f"{self.name}_{name}": _figure(own, draw, tr(title))
-            for name, (own, draw, title) in drawn.items()
-            if len(own)
+            f"{self.name}_{name}": _figure(own, draw, title) for name, (own, draw, title) in drawn.items() if len(own)
         }
 
 

@@ -132,6 +132,10 @@ class Subjects:
         return self._loaded[name]
 
 
+#: Why a measure that reads the record alone has nothing to say of other weights.
+BEST_ALONE = "its record has the scores of the best weights alone"
+
+
 class Measure(ABC):
     """One question that is asked of trained networks.
 

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from memexp import registered
+from memexp.errors import MemexpError
 from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.figures.looks import looks_of
-from memexp.memory.measure import Measure, Score, Subject, Subjects, share_score
+from memexp.memory.measure import BEST_ALONE, Measure, Score, Subject, Subjects, share_score
 from memexp.results.study import Study, against
 from memexp.tasks.task import Task
 from memexp.words import tr
@@ -69,12 +70,18 @@ class MemoryGap(Measure):
         "memory_gap": Score("accuracy of the twin less that of the run, seed by seed", share=True, signed=True),
     }
 
-    def of_study(self, study: Study, subjects: Subjects) -> Iterator[tuple[str, pd.DataFrame | str]]:
+    def of_study(self, study: Study, subjects: Subjects) -> Iterator[tuple[str, pd.DataFrame | str | MemexpError]]:
         """Compare each run with its twin, by the record alone."""
-        kind, score = _task_of(study, subjects), share_score(study)
         runs = study.rows["run"].drop_duplicates()
-        if not kind.no_lag or score is None:
-            yield from ((run, "its task cannot be asked with no lag") for run in runs)
+        try:
+            kind, score = _task_of(study, subjects), share_score(study)
+        except MemexpError as error:
+            yield str(runs.iloc[0]), error
+            return
+        reason = None if kind.no_lag and score is not None else "its task cannot be asked with no lag"
+        reason = BEST_ALONE if subjects.weights != "best" else reason
+        if reason is not None or score is None:
+            yield from ((run, str(reason)) for run in runs)
             return
         no_lag = {f"task.{name}": value for name, value in kind.no_lag.items()}
         rows = study.rows.assign(**{name: None for name in no_lag if name not in study.rows})  # all are of before
@@ -122,7 +129,11 @@ class MemoryGap(Measure):
 
 
 def _task_of(study: Study, subjects: Subjects) -> type[Task]:
-    """Return the class of a study's task, if the user has named it; neither weights nor data are read."""
+    """Return the class of a study's task; neither weights nor data are read.
+
+    Raises:
+        ConfigError: the user has not named it.
+    """
     row = study.rows.iloc[0]
     node = DictConfig({registered.TARGET: row[f"task.{registered.TARGET}"], "name": row["task.name"]})
     kind: type[Task] = registered.kind_of(node, "task", subjects.modules)

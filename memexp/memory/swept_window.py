@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.figures.looks import Looks, looks_of
-from memexp.memory.measure import Measure, Score, Subject, Subjects, share_score
+from memexp.memory.measure import BEST_ALONE, Measure, Score, Subject, Subjects, share_score
 from memexp.results.study import Study, label, label_settings, swept
 from memexp.words import labelled, tr
 
@@ -93,7 +93,8 @@ class SweptWindow(Measure):
         number, score = swept_number(study), share_score(study)
         reason = "no number was swept but the length, as -m lr=0.0001,0.001,0.01 does" if number is None else None
         reason = "its scores are no shares" if score is None else reason
-        if number is None or score is None:
+        reason = BEST_ALONE if subjects.weights != "best" else reason
+        if reason is not None or number is None or score is None:
             yield from ((run, str(reason)) for run in study.rows["run"].drop_duplicates())
             return
         named = label_settings(study.rows, study.settings, ("model.name", "length", number))

@@ -32,9 +32,9 @@ def score(model: SequenceModel, folder: Path, *overrides: str) -> list[float]:
     return runner.evaluate(rows)["accuracy"].tolist()
 
 
-def measured_study(study: Path, capsys: pytest.CaptureFixture[str]) -> tuple[pd.DataFrame, str]:
+def measured_study(study: Path, capsys: pytest.CaptureFixture[str], weights: str = "best") -> tuple[pd.DataFrame, str]:
     """Return what is measured of a study, and what is said."""
-    table = measured(MemoryGap(), load_study(study, Complaints()), Subjects(study))
+    table = measured(MemoryGap(), load_study(study, Complaints()), Subjects(study, weights=weights), Complaints())
     return table, "".join(capsys.readouterr())
 
 
@@ -106,6 +106,9 @@ def test_twins_alone_and_other_tasks_say_why_not(tmp_path: Path, capsys: pytest.
     adding = {"_target_": "memexp.tasks.adding.Adding", "name": "adding", "sampling": "fresh"}
     make_run(tmp_path / "adding", 5, task=adding)
     assert "its task cannot be asked with no lag" in measured_study(tmp_path / "adding", capsys)[1]
+    make_run(tmp_path / "own", 5, task={"_target_": "mytask.Mine", "name": "mine", "sampling": "fixed"})
+    assert "mytask.Mine is a class that no conf/ here registers" in measured_study(tmp_path / "own", capsys)[1]
+    assert "the scores of the best weights alone" in measured_study(tmp_path / "twins", capsys, "last")[1]
 
 
 def test_an_old_record_and_its_twin_are_two_lines_of_a_study(tmp_path: Path):
@@ -127,7 +130,7 @@ def test_the_figure_has_runs_twins_and_the_difference(tmp_path: Path):
         make_run(tmp_path / "study", length, seeds=rows[0])
         make_run(tmp_path / "study", length, seeds=rows[1], task=digit_sums(asked="last"), later=LATER)
     study = load_study(tmp_path / "study", Complaints())
-    table = measured(MemoryGap(), study, Subjects(tmp_path / "study"))
+    table = measured(MemoryGap(), study, Subjects(tmp_path / "study"), Complaints())
     with own_style():
         (figure,) = MemoryGap().draw(table.merge(study.rows[command.DRAWN], on=["run", "seed"]), study).values()
     means = [ax.containers[0].lines[0].get_ydata().tolist() for ax in figure.axes]
@@ -153,8 +156,8 @@ def test_twins_are_trained_measured_and_shown_in_one_study(tmp_path: Path, in_pr
     exact = pd.read_csv(tmp_path / "outputs" / "both" / "results.csv").set_index("run")["exact_accuracy"]
     assert len(table) == 8
     first = table[table["task.asked"] == "first"]
-    assert first["memory_gap"].notna().all()
-    assert table["memory_gap"].notna().sum() == 4
+    assert first["memory gap"].notna().all()
+    assert table["memory gap"].notna().sum() == 4
     for row in pd.read_csv(tmp_path / "images" / "both" / "memory" / "memory_gap.csv").to_dict("records"):
         twin = exact[str(row["run"]).replace("asked=first", "asked=last")].tolist()[row["seed"]]
         assert row["memory_gap"] == pytest.approx(twin - exact[row["run"]].tolist()[row["seed"]], abs=1e-5)

@@ -1,6 +1,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers import make_run, seed_row
@@ -47,8 +48,9 @@ def test_the_mean_width_is_the_area_under_the_share_of_seeds():
     assert by_seed[0].tolist() == [0.5]
     assert by_seed[1].tolist() == [1.5]
     assert math.isnan(by_seed[2][0])
-    shares = [1.0, 0.5, 0.0]
-    assert (0.5 + 1.5) / 2 == pytest.approx(width((0.001, 0.01, 0.1), [1, 1, 0]) - 0.5 * shares[1])
+    shares = found.drop(index=2, level="seed").groupby("number")["solved"].mean()
+    assert shares.tolist() == [1, 0.5, 0]
+    assert by_seed.loc[:1].explode().mean() == pytest.approx(np.trapezoid(shares, np.log10(shares.index)))
 
 
 def sweep(study: Path, solved_at: dict[str, tuple[float, ...]], lengths: tuple[int, ...] = (5,)) -> Study:
@@ -66,7 +68,7 @@ def sweep(study: Path, solved_at: dict[str, tuple[float, ...]], lengths: tuple[i
 
 
 def drawn(study: Study, folder: Path) -> tuple[pd.DataFrame, dict[str, Figure]]:
-    table = measured(SweptWindow(), study, Subjects(folder))
+    table = measured(SweptWindow(), study, Subjects(folder), Complaints())
     with own_style():
         return table, dict(SweptWindow().draw(table.merge(study.rows[DRAWN], on=["run", "seed"]), study))
 
@@ -101,8 +103,10 @@ def test_a_study_without_a_swept_number_says_so(
     for length in lengths:
         make_run(tmp_path / "book", length)
     study = load_study(tmp_path / "book", Complaints())
-    assert len(measured(SweptWindow(), study, Subjects(tmp_path / "book"))) == 0
+    assert len(measured(SweptWindow(), study, Subjects(tmp_path / "book"), Complaints())) == 0
     assert "".join(capsys.readouterr()).strip() == f"swept_window: not measured: {reason}"
+    measured(SweptWindow(), study, Subjects(tmp_path / "book", weights="last"), Complaints())
+    assert "the scores of the best weights alone" in "".join(capsys.readouterr())
 
 
 def test_scores_that_are_no_shares_cannot_be_solved(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -110,7 +114,7 @@ def test_scores_that_are_no_shares_cannot_be_solved(tmp_path: Path, capsys: pyte
     seeds: list[dict[str, object]] = [{"seed": 0, "best_iteration": 1, "diverged_at": None, "test_perplexity": 7.0}]
     make_run(tmp_path / "text", 5, seeds=seeds, task=text, shown={"test_perplexity": False})
     study = load_study(tmp_path / "text", Complaints())
-    assert len(measured(SweptWindow(), study, Subjects(tmp_path / "text"))) == 0
+    assert len(measured(SweptWindow(), study, Subjects(tmp_path / "text"), Complaints())) == 0
     assert "its scores are no shares" in "".join(capsys.readouterr())
 
 
