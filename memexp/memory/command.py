@@ -6,27 +6,31 @@ what was interrupted goes on with the next one.
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from memexp.canvas import own_style
 from memexp.errors import Complaints, MemexpError, RecordError
 from memexp.escaping import in_markdown
 from memexp.fields import ranged
+from memexp.figures import curves
+from memexp.figures.agreement import rank_correlations
 from memexp.files import Collection, as_name
 from memexp.fonts import speaking
-from memexp.memory.measure import Measure, Score, Subjects, chosen
+from memexp.memory.measure import Measure, Score, Subjects, all_measures, chosen, share_score
 from memexp.options import run_command
 from memexp.progress import bar, duration, say
-from memexp.results import tables
+from memexp.results import statistics, tables
 from memexp.results.origin import origin
+from memexp.results.record import score_name
 from memexp.results.study import Study, find_study, in_order, label_settings, labelled, load_study, study_or_usual
 from memexp.trained import MODULES
 from memexp.training import machine
-from memexp.words import LANGUAGES, language_now, tr
+from memexp.words import LANGUAGES, language_now, named, tr
 
 DRAWN = ["run", "seed", "label", "line", "length", "model.name"]  # of a study's rows, for figures
 ALL = "memory"  # names the table of all measures
@@ -94,7 +98,7 @@ def _of_measure(
     files, name = Collection(folder, measure.name), f"{measure.name}.csv"
     if not again and files.is_finished(made_from):
         say(f"{measure.name}: there already; again=true measures anew")
-        return read_back((folder / name).read_bytes()) if (folder / name).exists() else pd.DataFrame()
+        return _there(measure, folder, made_from)
     started, before = time.monotonic(), complaints.count
     table = measured(measure, study, subjects, complaints)
     if len(table):
@@ -109,12 +113,23 @@ def _of_measure(
     return table
 
 
+def _there(measure: Measure, folder: Path, made_from: str) -> pd.DataFrame:
+    """Return the table of a measure that was made from the same before; empty where there is none."""
+    path = folder / f"{measure.name}.csv"
+    whole = Collection(folder, measure.name).is_finished(made_from) and path.exists()
+    return read_back(path.read_bytes()) if whole else pd.DataFrame()
+
+
 def read_back(content: bytes) -> pd.DataFrame:
     """Read the table of a measure."""
     return pd.read_csv(io.BytesIO(content), dtype={"run": str})
 
 
-def summary(study: Study, found: Mapping[str, tuple[Measure, pd.DataFrame]]) -> tuple[Study, dict[str, Score]]:
+Found = Mapping[str, tuple[Measure, pd.DataFrame]]
+"""Name of a measure -> the measure, and its table."""
+
+
+def summary(study: Study, found: Found) -> tuple[Study, dict[str, Score]]:
     """Put what each measure comes to beside the settings and scores of each seed.
 
     Returns:
@@ -128,23 +143,76 @@ def summary(study: Study, found: Mapping[str, tuple[Measure, pd.DataFrame]]) -> 
     return study.only(rows), columns
 
 
-def as_page(study: Study, table: pd.DataFrame, columns: Mapping[str, Score]) -> str:
-    """Write memory.md: the table of all measures, and what its columns are."""
+def as_table(study: Study, columns: Mapping[str, Score]) -> pd.DataFrame:
+    """Return mean and interval of each of these columns over seeds, a row for each setting."""
     shown = {column: score.share for column, score in columns.items()}
-    meanings = "\n".join(
-        f"| {tables.shown_name(column, score.share)} | {tr(score.about)} |" for column, score in columns.items()
-    )
-    return "\n\n".join(
-        [
-            f"# {in_markdown(str(study.rows['study'].iloc[0]))}",
-            tables.markdown(table, shown).strip(),
-            f"| {tr('column')} | {tr('what it is')} |\n| --- | --- |\n{meanings}",
+    signed = [column for column, score in columns.items() if score.signed]
+    return tables.results(study.rows, study.settings, shown, signed).drop(columns="seconds")
+
+
+def as_page(study: Study, found: Found) -> str:
+    """Write memory.md: of each measure its question, what each setting comes to, and what the columns are.
+
+    Args:
+        study: with the columns of the measures.
+        found: these.
+    """
+    parts = [f"# {in_markdown(str(study.rows['study'].iloc[0]))}"]
+    for measure, _ in found.values():
+        shown = {column: score.share for column, score in measure.scores.items()}
+        parts += [
+            f"## {measure.name}",
+            tr(measure.question),
+            tables.markdown(as_table(study, measure.scores), shown).strip(),
+            "\n".join(
+                f"- *{tables.shown_name(column, score.share)}*: {tr(score.about)}"
+                for column, score in measure.scores.items()
+            ),
         ]
-    ) + "\n"  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def agreement(study: Study, columns: Mapping[str, Score]) -> tuple[pd.DataFrame, Figure | None]:
+    """Say which measures put seeds in the same order, and draw how far each does what the study's score does.
+
+    Args:
+        study: with the columns of the measures.
+        columns: these.
+
+    Returns:
+        The table of `memexp.results.statistics.agreement`, and the figure; None where nothing can be compared.
+    """
+    score = share_score(study)
+    table = statistics.agreement(study.rows, [*([score] if score else []), *columns])
+    with_score = table[(table["one"] == score) & table["overall"].notna()]
+    if with_score.empty:
+        return table, None
+    names = [score_name(other) for other in with_score["other"]]
+    figure, axes = curves.new_figure(1, 1, width=7.5, height=1.2 + 0.24 * len(with_score))
+    rank_correlations(with_score.assign(name=names).sort_values("overall", ascending=False), axes[0, 0])
+    curves.finish(figure, tr(f"Which numbers go with {named(score_name(str(score)))}?"))
+    return table, figure
+
+
+def _write_all(study: Study, found: Found, folder: Path) -> Study:
+    """Write what all measures come to; return the study with their columns."""
+    with_scores, columns = summary(study, found)
+    files = Collection(folder, ALL)
+    files.table(f"{ALL}.csv", as_table(with_scores, columns), tables.four_digits)
+    files.table(f"{ALL}_seeds.csv", with_scores.rows.drop(columns=["axis", "line"]))
+    files.write(f"{ALL}.md", as_page(with_scores, found).encode())
+    with own_style():
+        table, figure = agreement(with_scores, columns)
+        files.table(f"{ALL}_agreement.csv", table, "%.3f")
+        if figure is not None:
+            files.figure(f"{ALL}_agreement", figure)
+    files.finish()
+    say(f"written: {folder}/{ALL}.md, {ALL}.csv, {ALL}_seeds.csv, {ALL}_agreement.csv")
+    return with_scores
 
 
 def measure_study(
-    measures: Sequence[Measure],
+    asked: Set[str],
     subjects: Subjects,
     images: Path,
     complaints: Complaints,
@@ -153,7 +221,7 @@ def measure_study(
     """Measure a study, and write tables and figures.
 
     Args:
-        measures: which.
+        asked: names of measures.
         subjects: the runs of the study.
         images: where tables and figures go.
         complaints: gets what could not be measured.
@@ -172,23 +240,15 @@ def measure_study(
         study = with_all_settings_named(whole.of_task(task))
         into = images / folder.name / ALL / (as_name(task) if len(tasks) > 1 else "")
         found: dict[str, tuple[Measure, pd.DataFrame]] = {}
-        for measure in measures:
-            table = _of_measure(measure, study, subjects, into, made_from, again, complaints)
+        for measure in all_measures().values():
+            if measure.name in asked:
+                table = _of_measure(measure, study, subjects, into, made_from, again, complaints)
+            else:  # what was measured before stays in the table of all
+                table = _there(measure, into, made_from)
             if len(table):
                 found[measure.name] = measure, table
-        if not found:
-            continue
-        with_scores, columns = summary(study, found)
-        rows.append(with_scores.rows)
-        shown = {column: score.share for column, score in columns.items()}
-        signed = [column for column, score in columns.items() if score.signed]
-        table = tables.results(with_scores.rows, study.settings, shown, signed).drop(columns="seconds")
-        files = Collection(into, ALL)
-        files.table(f"{ALL}.csv", table, tables.four_digits)
-        files.table(f"{ALL}_seeds.csv", with_scores.rows.drop(columns=["axis", "line"]))
-        files.write(f"{ALL}.md", as_page(study, table, columns).encode())
-        files.finish()
-        say(f"written: {into}/{ALL}.md, {ALL}.csv, {ALL}_seeds.csv")
+        if asked & found.keys():
+            rows.append(_write_all(study, found, into).rows)
     if not rows:
         raise RecordError(f"{folder}: nothing could be measured")
     return pd.concat(rows, ignore_index=True)

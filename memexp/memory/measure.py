@@ -215,8 +215,8 @@ def _kinds(kind: type[Any]) -> Iterator[type[Measure]]:
             yield own
 
 
-def chosen(names: Sequence[str] | None) -> list[Measure]:
-    """Return the measures of these names; None for all.
+def chosen(names: Sequence[str] | None) -> frozenset[str]:
+    """Return the names of the measures that are asked for; None for all.
 
     Raises:
         ConfigError: there is no such measure.
@@ -225,4 +225,4 @@ def chosen(names: Sequence[str] | None) -> list[Measure]:
     for name in names or ():
         if name not in there:
             raise ConfigError(f"measures={name}: there is none of that name{nearest(name, there)}; {', '.join(there)}")
-    return [there[name] for name in dict.fromkeys(names or there)]
+    return frozenset(names or there)

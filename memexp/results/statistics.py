@@ -3,12 +3,15 @@
 The tests are scipy's and statsmodels'.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+
+from memexp.results.tables import interval
 
 REPLICATES = 4000  # of the bootstrap
 
@@ -94,3 +97,27 @@ def compare(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 def holm(p: Sequence[float]) -> list[float]:
     """Correct p values for their number (Holm 1979)."""
     return [float(value) for value in multipletests(list(p), method="holm")[1]] if len(p) else []
+
+
+def agreement(rows: pd.DataFrame, columns: Sequence[str], fewest: int = 5) -> pd.DataFrame:
+    """Say how far numbers put seeds in the same order: Spearman's rank correlation of every two columns.
+
+    Args:
+        rows: a row for each run and seed: ``run`` and the columns.
+        columns: numbers; NaN where a seed has none.
+        fewest: seeds that both columns must have in a run.
+
+    Returns:
+        A row for every two columns, ``one`` and ``other``: ``overall``, over the seeds of all runs, which says how far
+        both tell settings apart; ``within``, the mean over runs of the correlation over a run's own seeds, with its
+        95 % interval ``within_low`` and ``within_high``; ``runs``, how many have one. NaN where a column does not vary.
+    """
+    table = []
+    by_run = [run[list(columns)] for _, run in rows.groupby("run", sort=False)]
+    overall, *each = (run.corr("spearman", min_periods=fewest).to_numpy() for run in (rows[list(columns)], *by_run))
+    for (i, one), (j, other) in itertools.combinations(enumerate(columns), 2):
+        own = [float(run[i, j]) for run in each if np.isfinite(run[i, j])]
+        mean, low, high = interval(own, bounds=(-1.0, 1.0))
+        table.append((one, other, float(overall[i, j]), mean, low, high, len(own)))
+    names = ["one", "other", "overall", "within", "within_low", "within_high", "runs"]
+    return pd.DataFrame(table, columns=names)

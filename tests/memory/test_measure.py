@@ -24,9 +24,9 @@ def test_every_measure_is_found_and_says_what_it_is():
             assert section.strip(), f"{page} says nothing of {name}"
 
 
-def test_measures_are_chosen_by_name_each_once():
-    assert [measure.name for measure in chosen(["length_matrix", "length_matrix"])] == ["length_matrix"]
-    assert [measure.name for measure in chosen(None)] == sorted(all_measures())
+def test_measures_are_chosen_by_name():
+    assert chosen(["length_matrix", "length_matrix"]) == {"length_matrix"}
+    assert chosen(None) == all_measures().keys()
     with pytest.raises(ConfigError, match="did you mean length_matrix"):
         chosen(["lengthmatrix"])
 
@@ -69,7 +69,7 @@ def test_a_run_without_weights_is_an_error_of_its_own(folder: Path, tmp_path: Pa
     content = best.read_bytes()
     best.unlink()
     try:
-        measure: Measure = chosen(["length_matrix"])[0]
+        measure: Measure = all_measures()["length_matrix"]
         ((run, got),) = measure.of_study(study, Subjects(Path("outputs/book")))
     finally:
         best.write_bytes(content)

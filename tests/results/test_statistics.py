@@ -1,6 +1,9 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from memexp.results import statistics
 
@@ -67,3 +70,22 @@ def test_probability_of_improvement_by_hand():
 def test_holm_by_hand():
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert statistics.holm([]) == []
+
+
+def test_agreement_is_the_rank_correlation_over_all_seeds_and_within_runs():
+    """Two runs, in which both numbers go together within a run, and against each other between runs."""
+    seeds = np.arange(6.0)
+    runs = [
+        pd.DataFrame({"run": name, "a": seeds + up, "b": seeds**3 - 1000 * up, "same": 1.0})
+        for name, up in (("x", 0), ("y", 10))
+    ]
+    rows = pd.concat(runs, ignore_index=True)
+    rows.loc[0, "b"] = math.nan
+    found = statistics.agreement(rows, ["a", "b", "same"]).set_index(["one", "other"])
+    assert found.loc[("a", "b"), ["within", "within_low", "within_high", "runs"]].tolist() == [1, 1, 1, 2]
+    assert found.loc[("a", "b"), "overall"] == pytest.approx(spearmanr(rows["a"][1:], rows["b"][1:]).statistic)
+    assert found.loc[("a", "b"), "overall"] < 0
+    assert np.isnan(found.loc[("a", "same"), "overall"])
+    assert found.loc[("b", "same"), "runs"] == 0
+    few = statistics.agreement(rows[rows["a"] < 4], ["a", "b"])
+    assert few["runs"].tolist() == [0]  # four seeds say nothing
