@@ -203,11 +203,15 @@ def probabilities(browser: webdriver.Chrome, which: str = "A") -> torch.Tensor:
 
 def panels_shown(browser: webdriver.Chrome, which: str = "A") -> dict[str, torch.Tensor]:
     """Part -> the numbers of its panel, [L, rows], in float64."""
-    script = "return panels.filter((p) => p.which === arguments[0]).map((p) => [p.part, p.values.map((row) => [...row])])"
+    script = (
+        "return panels.filter((p) => p.which === arguments[0]).map((p) => [p.part, p.values.map((row) => [...row])])"
+    )
     return {part: torch.tensor(values, dtype=torch.float64) for part, values in browser.execute_script(script, which)}
 
 
-def check_trace(panels: dict[str, torch.Tensor], trace: dict[str, torch.Tensor], before: list[str], seed: int = 0) -> None:
+def check_trace(
+    panels: dict[str, torch.Tensor], trace: dict[str, torch.Tensor], before: list[str], seed: int = 0
+) -> None:
     """Compare the panels with a trace of torch: these come before, and what is said of the memory after it."""
     end = len(before) + len(trace)
     assert [*panels][:end] == [*before, *trace]
@@ -363,7 +367,7 @@ def test_heatmaps_show_the_trace(opened: webdriver.Chrome, folder: Path, name: s
         opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
         # Step 2 of 10, and unit 20 of 32, by mouse.
         box = canvas.rect
-        right, down = 26 + (box["width"] - 28) * 1.5 / 10, 6 + (box["height"] - 26) * 20.5 / 32
+        right, down = 32 + (box["width"] - 34) * 1.5 / 10, 6 + (box["height"] - 26) * 20.5 / 32
         ActionChains(opened, duration=0).move_to_element_with_offset(
             canvas, int(right - box["width"] / 2), int(down - box["height"] / 2)
         ).perform()
@@ -973,26 +977,33 @@ def labeller(name: str) -> SequenceModel:
     return model
 
 
+SCORES = [
+    [("dev", 0.8912, True), ("last train perplexity", 5.267, False), ("some <i>", None, True)],
+    [("dev", None, True)],
+]
+"""(name, value, whether it is a share) of each score of each seed."""
+
+
 def labelled(name: str) -> dict[str, Any]:
     """The run as the page gets it."""
-    model, (*_, symbols, answers) = labeller(name), LABELLERS[name]
-    names = ("name", "value", "share")
-    scores = [
-        [("dev", 0.8912, True), ("last train perplexity", 5.267, False), ("some <i>", None, True)],
-        [("dev", None, True)],
-    ]
-    seeds = []
-    for k, own in enumerate(scores):
+    return run_with(labeller(name), name, *LABELLERS[name][-2:], EXAMPLES[name], LABELLERS[name][2])
+
+
+def run_with(
+    model: SequenceModel, name: str, symbols: str, answers: list[str], example: str, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """A run with the weights of a model, as the page gets it; `settings` are those of its cell alone."""
+    names, seeds = ("name", "value", "share"), []
+    for k in range(len(model.head_bias)):
         weights = torch.cat([parameter[k].flatten() for parameter in model.parameters()]).detach().numpy()
         seeds.append({
-            "seed": k, "update": 100, "scores": [dict(zip(names, score, strict=True)) for score in own],
+            "seed": k, "update": 100, "scores": [dict(zip(names, score, strict=True)) for score in SCORES[k]],
             "weights": base64.b64encode(weights.astype("<f4").tobytes()).decode(),
         })  # fmt: skip
-    example = EXAMPLES[name]
     return {
         "name": name, "label": name.upper(), "kind": "symbols", "symbols": symbols, "answers": answers,
         "length": len(example), "steps": len(example), "example": example, "seeds": seeds,
-        **explorer.describe(model, LABELLERS[name][2]),
+        **explorer.describe(model, settings),
     }  # fmt: skip
 
 
@@ -1307,3 +1318,116 @@ def test_symbols_fit_any_screen(opened: webdriver.Chrome, symbols: Path, name: s
         fits(opened, width)
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# --- what is remembered: networks whose answer is known ---
+
+DECAYS = [0.8, 0.5, 0.0, 1.0]  # a leak, a faster one, no memory at all, a latch that lets nothing in
+WRITTEN = [1.0, 2.0, 4.0]  # what each symbol writes into every unit: to the two others it is 4, 3 and 5 away
+SPREAD = {"a": 4, "b": 3, "c": 5}
+
+
+def leaky(read_out: int | None) -> SequenceModel:
+    """h_t = a h_(t-1) + (1 - a) w(x_t) in each unit; of five answers the first is 2 h of the unit that is read out."""
+    model = SequenceModel(MinGRU, 1, len(WRITTEN), 5, False, 0, (len(DECAYS),), False, "zero")
+    with torch.no_grad():
+        model.cell.W[0, 1] = torch.tensor(WRITTEN)[:, None]
+        model.cell.b[0, 0] = (1 - torch.tensor(DECAYS)).logit().nan_to_num(posinf=1000, neginf=-1000)
+        if read_out is not None:
+            model.head_weight[0, read_out, 0] = 2
+    return model
+
+
+def far() -> SequenceModel:
+    """A network so large that what it recalls of 120 symbols is put off."""
+    model = SequenceModel(KINDS["LSTM"], 1, 3, 2, True, 0, (256,), False, "zero")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+@pytest.fixture(scope="module")
+def known(folder: Path) -> Path:
+    """The page of these networks, by the unit that the answer is read from."""
+    networks = {"leak": leaky(0), "forgets": leaky(2), "nothing": leaky(None)}
+    runs = [run_with(model, name, "abc", [*"vwxyz"], "abcabca", {}) for name, model in networks.items()]
+    runs.append(run_with(far(), "far", "abc", ["no", "yes"], "abc" * 40, {"variant": "none"}))
+    path = folder / "images" / "known" / "explorer.html"
+    write_page(path, runs)
+    return path
+
+
+@pytest.mark.parametrize("step", [7, 4])
+def test_recall_and_retention_of_a_leak_are_powers_of_its_decay(opened: webdriver.Chrome, known: Path, step: int):
+    text = "cabbage".translate(str.maketrans("ge", "bc"))  # cabbabc
+    open_symbols(opened, known, "leak", a=text, step=str(step))
+    panels, since = panels_shown(opened), torch.arange(step - 1, -1, -1, dtype=torch.float64)
+    strengths = torch.tensor([SPREAD[c] for c in text[:step]]) * 0.8**since
+    beyond = torch.zeros(len(text) - step, dtype=torch.float64)  # not read by then
+    expected = torch.cat([strengths / strengths.sum(), beyond])
+    torch.testing.assert_close(panels["recall_density"][:, 0], expected, rtol=1e-6, atol=1e-12)
+    left = torch.tensor(DECAYS, dtype=torch.float64) ** since[:, None]  # 0 ** 0 = 1: of the last step all is there
+    left = torch.cat([left, beyond[:, None].expand(-1, len(DECAYS))])
+    torch.testing.assert_close(panels["retention"], left, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(panels["mean_retention"], left.mean(1, keepdim=True), rtol=1e-6, atol=1e-12)
+
+
+def test_what_has_no_memory_recalls_the_last_symbol_alone(opened: webdriver.Chrome, known: Path):
+    open_symbols(opened, known, "forgets", a="cab")
+    assert panels_shown(opened)["recall_density"][:, 0].tolist() == [0, 0, 1]
+    open_symbols(opened, known, "nothing", a="cab")  # an answer that depends on nothing has no density
+    assert panels_shown(opened)["recall_density"][:, 0].tolist() == [0, 0, 0]
+
+
+def test_bars_say_their_numbers(opened: webdriver.Chrome, known: Path):
+    open_symbols(opened, known, "leak", a="cab", b="caa")
+    for which, last in (("A", 3), ("B", 4)):
+        strengths = torch.tensor([5 * 0.64, 4 * 0.8, last], dtype=torch.float64)
+        shown = panels_shown(opened, which)["recall_density"][:, 0]
+        torch.testing.assert_close(shown, strengths / strengths.sum(), rtol=1e-6, atol=0)
+    assert opened.execute_script("return panels.find((p) => p.part === 'recall_density').limits") == [0, 0.39]  # 4/10.4
+    canvas = find(opened, "canvas[data-part=recall_density][data-which=difference]")
+    assert canvas.get_attribute("aria-label").startswith("Recall density, B − A: 3 steps by 1 row.")
+    opened.execute_script("arguments[0].focus({focusVisible: true})", canvas)
+    for step, values in ((3, (3 / 9.4, 4 / 10.4, 4 / 10.4 - 3 / 9.4)), (2, (0.5, 0.5, 0)), (1, (1, 1, 0))):
+        assert find(opened, "#tip").text.startswith(f"Recall density, step {step} (symbol ")
+        for place, expected in enumerate(values):
+            assert shown_value(opened, place) == pytest.approx(expected, abs=6e-5)
+        ActionChains(opened).send_keys(Keys.ARROW_LEFT, Keys.ARROW_DOWN).perform()
+    mean = find(opened, "canvas[data-part=mean_retention][data-which=A]")
+    opened.execute_script(
+        "goTo(3); arguments[0].focus({focusVisible: true}); point({panel: arguments[0].panel, step: 0, row: 0})", mean
+    )
+    assert find(opened, "#tip").text.startswith("Mean retention, step 1 (symbol c)")
+    assert shown_value(opened) == pytest.approx((0.64 + 0.25 + 0 + 1) / 4, abs=6e-5)
+
+
+def test_a_cell_without_a_gate_that_keeps_shows_no_retention(opened: webdriver.Chrome, networks: Path):
+    for network in ({"model": "srn"}, {"model": "residual_srn"}, {"model": "lstm", "model.variant": "no_forget_gate"}):
+        open_page(opened, networks, "#" + urlencode({"run": name_of({**network, "model.hidden_size": "[6]"})}))
+        assert find(opened, ".part[data-part=recall_density]").is_displayed()
+        assert not opened.find_elements(By.CSS_SELECTOR, ".part[data-part$=retention]")
+
+
+def test_what_takes_long_comes_later(opened: webdriver.Chrome, known: Path):
+    """Nothing that is typed waits for it, and what is pointed at meanwhile stays."""
+    open_symbols(opened, known, "far")
+    set_symbols(opened, "ab")
+    check_memory(panels_shown(opened), far(), [0, 1], 2)
+    opened.execute_script("point({panel: panels.find((p) => p.part === 'forget_gate'), step: 1, row: 3})")
+    text = "cabb" * 30
+    script = """
+        arguments[0].value = arguments[1];
+        arguments[0].dispatchEvent(new Event("input"));
+        const panel = panels.find((p) => p.part === "recall_density");
+        point({panel, step: 2, row: 0});
+        return [panel.values.every(([x]) => Number.isNaN(x)), byId("tip").textContent]"""
+    is_put_off, said = opened.execute_script(script, find(opened, "#symbolsA"), text)
+    assert is_put_off
+    assert said.endswith("A …")
+    there = "return panels.every((panel) => !panel.values.flat().some(Number.isNaN))"
+    WebDriverWait(opened, 20).until(lambda browser: browser.execute_script(there))
+    assert find(opened, "#tip").text.startswith("Recall density, step 3 (symbol b)")
+    assert shown_value(opened) == pytest.approx(float(panels_shown(opened)["recall_density"][2]), abs=6e-5)
+    check_memory(panels_shown(opened), far(), ["abc".index(c) for c in text], len(text))
