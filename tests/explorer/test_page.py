@@ -29,7 +29,7 @@ from memexp import trained
 from memexp.config import choices, folder_name
 from memexp.errors import Complaints
 from memexp.explorer import export as explorer
-from memexp.models.cells import LSTM
+from memexp.models.cells import GRU, LSTM, Cell, MinGRU, MinLSTM
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.tasks.text.writing import go_on
@@ -201,6 +201,85 @@ def probabilities(browser: webdriver.Chrome, which: str = "A") -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def panels_shown(browser: webdriver.Chrome, which: str = "A") -> dict[str, torch.Tensor]:
+    """Part -> the numbers of its panel, [L, rows], in float64."""
+    script = (
+        "return panels.filter((p) => p.which === arguments[0]).map((p) => [p.part, p.values.map((row) => [...row])])"
+    )
+    return {part: torch.tensor(values, dtype=torch.float64) for part, values in browser.execute_script(script, which)}
+
+
+def check_trace(
+    panels: dict[str, torch.Tensor], trace: dict[str, torch.Tensor], before: list[str], seed: int = 0
+) -> None:
+    """Compare the panels with a trace of torch: these come before, and what is said of the memory after it."""
+    end = len(before) + len(trace)
+    assert [*panels][:end] == [*before, *trace]
+    assert {part.rpartition(".")[2] for part in [*panels][end:]} <= {"recall_density", "retention", "mean_retention"}
+    for name, part in trace.items():
+        torch.testing.assert_close(panels[name].float(), part[seed, 0], rtol=1e-5, atol=1e-5)
+
+
+def recall_by_torch(model: SequenceModel, tokens: list[int], step: int, seed: int = 0) -> torch.Tensor:
+    """The recall density of the answer at a step, [L]: of each token the gradient of the answer's lead over the next
+    likeliest, along the ways to all other tokens."""
+    both = len(model.stack[0]) > 1
+    read = torch.tensor(tokens if both else tokens[:step])
+    S, V = len(model.head_bias), len(model._one_hot)
+    x = torch.nn.functional.one_hot(read, V).double().expand(S, 1, -1, V).clone().requires_grad_()
+    logits = copy.deepcopy(model).double()(x)[seed, 0]
+    first, second = logits[step - 1 if model.every_step else -1].topk(2).values
+    (gradient,) = torch.autograd.grad(first - second, x)
+    strengths = torch.zeros(len(tokens), dtype=torch.float64)
+    for t, token in enumerate(read.tolist()):
+        strengths[t] = sum((gradient[seed, 0, t, v] - gradient[seed, 0, t, token]).abs() for v in range(V))
+    return strengths / strengths.sum()
+
+
+def kept(cell: Cell, parts: dict[str, torch.Tensor], prefix: str) -> torch.Tensor | None:
+    """What a cell keeps of its memory at each step, as its equation says; None where no gate decides it."""
+    match cell:
+        case MinLSTM():
+            return parts[f"{prefix}forget_gate"]
+        case MinGRU():
+            return 1 - parts[f"{prefix}update_gate"]
+        case GRU():
+            return parts[f"{prefix}update_gate"]
+        case LSTM():
+            return parts.get(f"{prefix}forget_gate")
+    return None
+
+
+def check_memory(
+    panels: dict[str, torch.Tensor], model: SequenceModel, tokens: list[int], step: int, seed: int = 0
+) -> None:
+    """Compare recall density and retention with torch's numbers, in float64; `step` is the one looked at."""
+    recall = recall_by_torch(model, tokens, step, seed)
+    torch.testing.assert_close(panels["recall_density"][:, 0], recall, rtol=1e-6, atol=1e-9)
+    assert float(recall.sum()) == pytest.approx(1)
+    parts, once = copy.deepcopy(model).double().trace(torch.tensor([[tokens]])), not model.every_step
+    both, L = len(model.stack[0]) > 1, len(tokens)
+    expected = set()
+    for prefix, direction in model.directions:
+        keeps = kept(direction.cell, parts, prefix)
+        if keeps is None:
+            continue
+        left = torch.zeros(L, direction.cell.hidden_size, dtype=torch.float64)
+        for t in range(L):
+            if direction.backwards:
+                end = 0 if once else step - 1
+                if t >= end:
+                    left[t] = keeps[seed, 0, end:t].prod(0)
+            else:
+                end = L if both and once else step
+                if t < end:
+                    left[t] = keeps[seed, 0, t + 1 : end].prod(0)
+        torch.testing.assert_close(panels[f"{prefix}retention"], left, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(panels[f"{prefix}mean_retention"], left.mean(1, keepdim=True), rtol=1e-6, atol=1e-12)
+        expected |= {f"{prefix}retention", f"{prefix}mean_retention"}
+    assert {part for part in panels if part.endswith("retention")} == expected
+
+
 def run_of(folder: Path, name: str) -> Path:
     (run,) = folder.glob(f"outputs/small/*model={name}*")
     return run
@@ -253,15 +332,14 @@ def test_every_network_computes_what_torch_does(
     for typed in ("6", "6701", "0987654321"):
         enter(opened, "a", typed)
         check_probabilities(opened, model, typed)
-        trace = model.trace(torch.tensor([[[int(digit) for digit in typed]]]))
-        script = "return panels.map((panel) => [panel.part, panel.values.map((row) => [...row])])"
-        panels = opened.execute_script(script)
-        assert [name for name, _ in panels] == [*["class_probabilities"][both:], *trace]
-        for (_, values), part in zip(panels[not both :], trace.values(), strict=True):
-            torch.testing.assert_close(torch.tensor(values), part[0, 0], rtol=0, atol=1e-5)
+        tokens = [int(digit) for digit in typed]
+        panels = panels_shown(opened)
+        check_trace(panels, model.trace(torch.tensor([[tokens]])), ["class_probabilities"][both:])
+        check_memory(panels, model, tokens, len(tokens))
     for step in (9, 8):
         find(opened, "#step").send_keys(Keys.ARROW_LEFT)
         check_probabilities(opened, model, typed if both else typed[:step])
+        check_memory(panels_shown(opened), model, tokens, step)
 
 
 @MODELS
@@ -281,12 +359,15 @@ def test_heatmaps_show_the_trace(opened: webdriver.Chrome, folder: Path, name: s
     choose(opened, "model", name.upper())
     enter(opened, "a", "6700100000")
     canvases = opened.find_elements(By.CSS_SELECTOR, "canvas")
-    assert [canvas.get_attribute("data-part") for canvas in canvases] == ["class_probabilities", *trace]
-    for canvas, values in zip(canvases[1:], trace.values(), strict=True):
+    bars = ["recall_density", "mean_retention"][: 1 + (name == "lstm")]
+    units = ["retention"] * (name == "lstm")
+    assert [canvas.get_attribute("data-part") for canvas in canvases] == ["class_probabilities", *bars, *trace, *units]
+    of_trace = canvases[1 + len(bars) :][: len(trace)]
+    for canvas, values in zip(of_trace, trace.values(), strict=True):
         opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
         # Step 2 of 10, and unit 20 of 32, by mouse.
         box = canvas.rect
-        right, down = 26 + (box["width"] - 28) * 1.5 / 10, 6 + (box["height"] - 26) * 20.5 / 32
+        right, down = 32 + (box["width"] - 34) * 1.5 / 10, 6 + (box["height"] - 26) * 20.5 / 32
         ActionChains(opened, duration=0).move_to_element_with_offset(
             canvas, int(right - box["width"] / 2), int(down - box["height"] / 2)
         ).perform()
@@ -367,7 +448,7 @@ def test_two_sequences_and_their_difference(opened: webdriver.Chrome, folder: Pa
     for place, expected in enumerate((a[3, 0], b[3, 0], b[3, 0] - a[3, 0])):
         assert shown_value(opened, place) == pytest.approx(float(expected), abs=6e-5)
     enter(opened, "b", "")
-    assert len(opened.find_elements(By.CSS_SELECTOR, "canvas")) == 7
+    assert len(opened.find_elements(By.CSS_SELECTOR, "canvas")) == 10
 
 
 def test_state_scales_are_symmetric_and_never_clip(opened: webdriver.Chrome, folder: Path):
@@ -390,7 +471,7 @@ def test_a_network_that_reads_both_ways_answers_in_the_end(opened: webdriver.Chr
         )
     answers = " / ".join(str(int(by_torch(model, digits, 0).argmax())) for digits in ("6701", "170"))
     assert find(opened, "#now").text == f"2 of 4, digit 7; answers {answers} in the end"
-    assert len(opened.find_elements(By.CSS_SELECTOR, "canvas")) == 3 * 2 * 2 * 6
+    assert len(opened.find_elements(By.CSS_SELECTOR, "canvas")) == 3 * (1 + 2 * 2 * (6 + 2))
     assert title_and_about(opened, "layer_1.backwards.forget_gate") == (
         "Layer 1, backwards: Forget gate", "How much of the cell is kept: 1 keeps all, 0 erases"
     )  # fmt: skip
@@ -564,7 +645,7 @@ def bits_shown(browser: webdriver.Chrome, which: str = "A") -> torch.Tensor:
 
 
 def check_text(browser: webdriver.Chrome, model: SequenceModel, vocabulary: list[str], text: str) -> None:
-    """Compare what the page says of a text with torch in float32 and in float64: answers, costs, all parts."""
+    """Compare what the page says of a text with torch in float32 and in float64: answers, costs, parts, memory."""
     codes = codes_of(text, vocabulary)
     with torch.no_grad():
         for exact, precision in ((model, 1e-5), (copy.deepcopy(model).double(), 1e-11)):
@@ -572,11 +653,9 @@ def check_text(browser: webdriver.Chrome, model: SequenceModel, vocabulary: list
             torch.testing.assert_close(all_answers(browser), logs.exp(), rtol=0, atol=precision)
             costs = -logs[range(len(text) - 1), codes[1:]] / math.log(2)
             torch.testing.assert_close(bits_shown(browser)[1:], costs, rtol=0, atol=10 * precision)
-    trace = model.trace(codes[None, None])
-    panels = browser.execute_script("return panels.map((panel) => [panel.part, panel.values.map((row) => [...row])])")
-    assert [name for name, _ in panels] == ["bits", "class_probabilities", *trace]
-    for (_, values), part in zip(panels[2:], trace.values(), strict=True):
-        torch.testing.assert_close(torch.tensor(values), part[0, 0], rtol=1e-5, atol=1e-5)
+    panels = panels_shown(browser)
+    check_trace(panels, model.trace(codes[None, None]), ["bits", "class_probabilities"])
+    check_memory(panels, model, codes.tolist(), browser.execute_script("return state.step"))
     if len(text) > 1:
         assert f"mean {costs.mean():.2f} bits over {len(costs)}" in find(browser, ".part[data-part=bits] .about").text
 
@@ -898,26 +977,33 @@ def labeller(name: str) -> SequenceModel:
     return model
 
 
+SCORES = [
+    [("dev", 0.8912, True), ("last train perplexity", 5.267, False), ("some <i>", None, True)],
+    [("dev", None, True)],
+]
+"""(name, value, whether it is a share) of each score of each seed."""
+
+
 def labelled(name: str) -> dict[str, Any]:
     """The run as the page gets it."""
-    model, (*_, symbols, answers) = labeller(name), LABELLERS[name]
-    names = ("name", "value", "share")
-    scores = [
-        [("dev", 0.8912, True), ("last train perplexity", 5.267, False), ("some <i>", None, True)],
-        [("dev", None, True)],
-    ]
-    seeds = []
-    for k, own in enumerate(scores):
+    return run_with(labeller(name), name, *LABELLERS[name][-2:], EXAMPLES[name], LABELLERS[name][2])
+
+
+def run_with(
+    model: SequenceModel, name: str, symbols: str, answers: list[str], example: str, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """A run with the weights of a model, as the page gets it; `settings` are those of its cell alone."""
+    names, seeds = ("name", "value", "share"), []
+    for k in range(len(model.head_bias)):
         weights = torch.cat([parameter[k].flatten() for parameter in model.parameters()]).detach().numpy()
         seeds.append({
-            "seed": k, "update": 100, "scores": [dict(zip(names, score, strict=True)) for score in own],
+            "seed": k, "update": 100, "scores": [dict(zip(names, score, strict=True)) for score in SCORES[k]],
             "weights": base64.b64encode(weights.astype("<f4").tobytes()).decode(),
         })  # fmt: skip
-    example = EXAMPLES[name]
     return {
         "name": name, "label": name.upper(), "kind": "symbols", "symbols": symbols, "answers": answers,
         "length": len(example), "steps": len(example), "example": example, "seeds": seeds,
-        **explorer.describe(model, LABELLERS[name][2]),
+        **explorer.describe(model, settings),
     }  # fmt: skip
 
 
@@ -970,15 +1056,9 @@ def check_labels(browser: webdriver.Chrome, name: str, text: str, seed: int = 0,
             found = all_answers(browser, which).tolist()
         torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected, rtol=0, atol=precision)
     places = [LABELLERS[name][7].index(character) for character in text]
-    trace = labeller(name).trace(torch.tensor([[places]]))
-    script = (
-        "return panels.filter((p) => p.which === arguments[0]).map((p) => [p.part, p.values.map((row) => [...row])])"
-    )
-    panels = browser.execute_script(script, which)
-    first = ["class_probabilities"][name == "ends" :]
-    assert [part for part, _ in panels] == [*first, *trace]
-    for (_, values), part in zip(panels[len(first) :], trace.values(), strict=True):
-        torch.testing.assert_close(torch.tensor(values), part[seed, 0], rtol=1e-5, atol=1e-5)
+    panels, model, step = panels_shown(browser, which), labeller(name), browser.execute_script("return state.step")
+    check_trace(panels, model.trace(torch.tensor([[places]])), ["class_probabilities"][name == "ends" :], seed)
+    check_memory(panels, model, places, min(step, len(places)), seed)
 
 
 @pytest.mark.parametrize("name", LABELLERS)
@@ -1238,3 +1318,116 @@ def test_symbols_fit_any_screen(opened: webdriver.Chrome, symbols: Path, name: s
         fits(opened, width)
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# --- what is remembered: networks whose answer is known ---
+
+DECAYS = [0.8, 0.5, 0.0, 1.0]  # a leak, a faster one, no memory at all, a latch that lets nothing in
+WRITTEN = [1.0, 2.0, 4.0]  # what each symbol writes into every unit: to the two others it is 4, 3 and 5 away
+SPREAD = {"a": 4, "b": 3, "c": 5}
+
+
+def leaky(read_out: int | None) -> SequenceModel:
+    """h_t = a h_(t-1) + (1 - a) w(x_t) in each unit; of five answers the first is 2 h of the unit that is read out."""
+    model = SequenceModel(MinGRU, 1, len(WRITTEN), 5, False, 0, (len(DECAYS),), False, "zero")
+    with torch.no_grad():
+        model.cell.W[0, 1] = torch.tensor(WRITTEN)[:, None]
+        model.cell.b[0, 0] = (1 - torch.tensor(DECAYS)).logit().nan_to_num(posinf=1000, neginf=-1000)
+        if read_out is not None:
+            model.head_weight[0, read_out, 0] = 2
+    return model
+
+
+def far() -> SequenceModel:
+    """A network so large that what it recalls of 120 symbols is put off."""
+    model = SequenceModel(KINDS["LSTM"], 1, 3, 2, True, 0, (256,), False, "zero")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+@pytest.fixture(scope="module")
+def known(folder: Path) -> Path:
+    """The page of these networks, by the unit that the answer is read from."""
+    networks = {"leak": leaky(0), "forgets": leaky(2), "nothing": leaky(None)}
+    runs = [run_with(model, name, "abc", [*"vwxyz"], "abcabca", {}) for name, model in networks.items()]
+    runs.append(run_with(far(), "far", "abc", ["no", "yes"], "abc" * 40, {"variant": "none"}))
+    path = folder / "images" / "known" / "explorer.html"
+    write_page(path, runs)
+    return path
+
+
+@pytest.mark.parametrize("step", [7, 4])
+def test_recall_and_retention_of_a_leak_are_powers_of_its_decay(opened: webdriver.Chrome, known: Path, step: int):
+    text = "cabbage".translate(str.maketrans("ge", "bc"))  # cabbabc
+    open_symbols(opened, known, "leak", a=text, step=str(step))
+    panels, since = panels_shown(opened), torch.arange(step - 1, -1, -1, dtype=torch.float64)
+    strengths = torch.tensor([SPREAD[c] for c in text[:step]]) * 0.8**since
+    beyond = torch.zeros(len(text) - step, dtype=torch.float64)  # not read by then
+    expected = torch.cat([strengths / strengths.sum(), beyond])
+    torch.testing.assert_close(panels["recall_density"][:, 0], expected, rtol=1e-6, atol=1e-12)
+    left = torch.tensor(DECAYS, dtype=torch.float64) ** since[:, None]  # 0 ** 0 = 1: of the last step all is there
+    left = torch.cat([left, beyond[:, None].expand(-1, len(DECAYS))])
+    torch.testing.assert_close(panels["retention"], left, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(panels["mean_retention"], left.mean(1, keepdim=True), rtol=1e-6, atol=1e-12)
+
+
+def test_what_has_no_memory_recalls_the_last_symbol_alone(opened: webdriver.Chrome, known: Path):
+    open_symbols(opened, known, "forgets", a="cab")
+    assert panels_shown(opened)["recall_density"][:, 0].tolist() == [0, 0, 1]
+    open_symbols(opened, known, "nothing", a="cab")  # an answer that depends on nothing has no density
+    assert panels_shown(opened)["recall_density"][:, 0].tolist() == [0, 0, 0]
+
+
+def test_bars_say_their_numbers(opened: webdriver.Chrome, known: Path):
+    open_symbols(opened, known, "leak", a="cab", b="caa")
+    for which, last in (("A", 3), ("B", 4)):
+        strengths = torch.tensor([5 * 0.64, 4 * 0.8, last], dtype=torch.float64)
+        shown = panels_shown(opened, which)["recall_density"][:, 0]
+        torch.testing.assert_close(shown, strengths / strengths.sum(), rtol=1e-6, atol=0)
+    assert opened.execute_script("return panels.find((p) => p.part === 'recall_density').limits") == [0, 0.39]  # 4/10.4
+    canvas = find(opened, "canvas[data-part=recall_density][data-which=difference]")
+    assert canvas.get_attribute("aria-label").startswith("Recall density, B − A: 3 steps by 1 row.")
+    opened.execute_script("arguments[0].focus({focusVisible: true})", canvas)
+    for step, values in ((3, (3 / 9.4, 4 / 10.4, 4 / 10.4 - 3 / 9.4)), (2, (0.5, 0.5, 0)), (1, (1, 1, 0))):
+        assert find(opened, "#tip").text.startswith(f"Recall density, step {step} (symbol ")
+        for place, expected in enumerate(values):
+            assert shown_value(opened, place) == pytest.approx(expected, abs=6e-5)
+        ActionChains(opened).send_keys(Keys.ARROW_LEFT, Keys.ARROW_DOWN).perform()
+    mean = find(opened, "canvas[data-part=mean_retention][data-which=A]")
+    opened.execute_script(
+        "goTo(3); arguments[0].focus({focusVisible: true}); point({panel: arguments[0].panel, step: 0, row: 0})", mean
+    )
+    assert find(opened, "#tip").text.startswith("Mean retention, step 1 (symbol c)")
+    assert shown_value(opened) == pytest.approx((0.64 + 0.25 + 0 + 1) / 4, abs=6e-5)
+
+
+def test_a_cell_without_a_gate_that_keeps_shows_no_retention(opened: webdriver.Chrome, networks: Path):
+    for network in ({"model": "srn"}, {"model": "residual_srn"}, {"model": "lstm", "model.variant": "no_forget_gate"}):
+        open_page(opened, networks, "#" + urlencode({"run": name_of({**network, "model.hidden_size": "[6]"})}))
+        assert find(opened, ".part[data-part=recall_density]").is_displayed()
+        assert not opened.find_elements(By.CSS_SELECTOR, ".part[data-part$=retention]")
+
+
+def test_what_takes_long_comes_later(opened: webdriver.Chrome, known: Path):
+    """Nothing that is typed waits for it, and what is pointed at meanwhile stays."""
+    open_symbols(opened, known, "far")
+    set_symbols(opened, "ab")
+    check_memory(panels_shown(opened), far(), [0, 1], 2)
+    opened.execute_script("point({panel: panels.find((p) => p.part === 'forget_gate'), step: 1, row: 3})")
+    text = "cabb" * 30
+    script = """
+        arguments[0].value = arguments[1];
+        arguments[0].dispatchEvent(new Event("input"));
+        const panel = panels.find((p) => p.part === "recall_density");
+        point({panel, step: 2, row: 0});
+        return [panel.values.every(([x]) => Number.isNaN(x)), byId("tip").textContent]"""
+    is_put_off, said = opened.execute_script(script, find(opened, "#symbolsA"), text)
+    assert is_put_off
+    assert said.endswith("A …")
+    there = "return panels.every((panel) => !panel.values.flat().some(Number.isNaN))"
+    WebDriverWait(opened, 20).until(lambda browser: browser.execute_script(there))
+    assert find(opened, "#tip").text.startswith("Recall density, step 3 (symbol b)")
+    assert shown_value(opened) == pytest.approx(float(panels_shown(opened)["recall_density"][2]), abs=6e-5)
+    check_memory(panels_shown(opened), far(), ["abc".index(c) for c in text], len(text))
