@@ -190,7 +190,8 @@ def agreement(study: Study, columns: Mapping[str, Score]) -> tuple[pd.DataFrame,
     names = [score_name(other) for other in with_score["other"]]
     figure, axes = curves.new_figure(1, 1, width=7.5, height=1.2 + 0.24 * len(with_score))
     rank_correlations(with_score.assign(name=names).sort_values("overall", ascending=False), axes[0, 0])
-    curves.finish(figure, tr(f"Which numbers go with {named(score_name(str(score)))}?"))
+    whole_name = str(score).replace("_", " ")
+    curves.finish(figure, tr(f"Which numbers go with {named(whole_name)}?"))
     return table, figure
 
 

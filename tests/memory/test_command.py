@@ -52,7 +52,9 @@ def test_a_measure_is_written_with_its_figure_and_joins_the_study(here: Path, co
     assert seeds["own_length_accuracy"].tolist() == pytest.approx(seeds["exact_accuracy"].tolist(), abs=1e-6)
     page = Path("images/book/memory/memory.md").read_text()
     assert page.count("| srn | 4 |") == page.count("| gru | 4 |") == 1
-    assert "| own length % | accuracy at the length that was trained on |" in page
+    assert "- *own length %*: accuracy at the length that was trained on\n" in page
+    agreement = pd.read_csv("images/book/memory/memory_agreement.csv").set_index(["one", "other"])
+    assert agreement.loc[("exact_accuracy", "own_length_accuracy"), "overall"] == pytest.approx(1, abs=0.01)
 
 
 def test_what_is_there_is_not_measured_again_unless_asked_or_gone(here: Path, command: Command):
@@ -94,7 +96,7 @@ def test_a_study_of_which_nothing_can_be_measured(here: Path, command: Command, 
 def test_figures_and_tables_in_chinese(here: Path, command: Command, chinese: None):
     assert "length_matrix: 2 runs" in command(*QUICK, "lang=zh")
     assert "训练的长度" not in MATRIX.read_text()
-    assert "| 列 |" in Path("images/book/memory/memory.md").read_text()
+    assert "在一种长度上训练的网络" in Path("images/book/memory/memory.md").read_text()
 
 
 def test_the_weights_after_the_last_update(here: Path, command: Command):

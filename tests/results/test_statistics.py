@@ -74,12 +74,9 @@ def test_holm_by_hand():
 
 def test_agreement_is_the_rank_correlation_over_all_seeds_and_within_runs():
     """Two runs, in which both numbers go together within a run, and against each other between runs."""
-    seeds = np.arange(6.0)
-    runs = [
-        pd.DataFrame({"run": name, "a": seeds + up, "b": seeds**3 - 1000 * up, "same": 1.0})
-        for name, up in (("x", 0), ("y", 10))
-    ]
-    rows = pd.concat(runs, ignore_index=True)
+    seeds, runs = np.arange(6.0), (("x", 0), ("y", 10))
+    of_run = {name: {"run": name, "a": seeds + up, "b": seeds**3 - 1000 * up, "same": 1.0} for name, up in runs}
+    rows = pd.concat(map(pd.DataFrame, of_run.values()), ignore_index=True)
     rows.loc[0, "b"] = math.nan
     found = statistics.agreement(rows, ["a", "b", "same"]).set_index(["one", "other"])
     assert found.loc[("a", "b"), ["within", "within_low", "within_high", "runs"]].tolist() == [1, 1, 1, 2]
