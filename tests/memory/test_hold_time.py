@@ -60,12 +60,20 @@ def test_it_is_as_if_all_of_it_were_read_anew(kind: str, piece: int, monkeypatch
     assert 0 < changed.sum() < changed.numel()
 
 
-def test_a_state_that_comes_back_ends_it():
+def test_a_state_that_comes_back_ends_it(monkeypatch: pytest.MonkeyPatch):
+    encode, read = SequenceModel.encode, []
+
+    def counted(self: SequenceModel, inputs: torch.Tensor, *states: object) -> object:
+        read.append(inputs.shape[2])
+        return encode(self, inputs, *states)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SequenceModel, "encode", counted)
     questions = torch.tensor([[3, 0], [0, 7], [5, 5]])
-    answers, steps, changed = first_changes(memoryless(2), questions, ZERO, 10**12)  # no machine reads so far
+    answers, steps, changed = first_changes(memoryless(2), questions, ZERO, 50_000)
     assert answers.tolist() == [[0, 7, 5]] * 2
-    assert steps.tolist() == [[10**12, 1, 1]] * 2
+    assert steps.tolist() == [[50_000, 1, 1]] * 2
     assert changed.tolist() == [[False, True, True]] * 2
+    assert read == [2, 60]  # the question, and one piece: a network without memory is in the same state after each zero
 
 
 def seed_of(steps: list[int], right: list[int], changed: list[int]) -> pd.DataFrame:
