@@ -28,7 +28,7 @@ Says what can be known of a run before it is trained; the keys are those of pyth
   parameters  of one seed
   floors      what simple answers reach
   credit      how much a time step is told of the error: the norm of dLoss/d(x W + b) by the steps that follow it,
-              mean over seeds and the rows of the first batch; where it is under Adam's eps, a warning says so"""
+              mean over seeds and the first eight rows; where it is under Adam's eps, a warning says so"""
 FLAGS = ("--config-dir", "-cd", "--config-name", "-cn")  # that it knows
 LAGS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # that are shown, and the longest
 

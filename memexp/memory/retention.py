@@ -126,7 +126,7 @@ class Retention(Measure):
         if layers(subject.after, subject.sample(1).inputs):
             return None
         cell = subject.after.cell
-        return f"{cell.title or type(cell).__name__} has no gate that keeps its state"
+        return f"no gate of its {cell.title or type(cell).__name__} keeps the state (it has {', '.join(cell.gates)})"
 
     def measure(self, subject: Subject) -> pd.DataFrame:
         """Return ``seed``, ``when``, ``state``, ``unit``, ``kind``, ``kept``, and numbers of the whole state.

@@ -149,7 +149,7 @@ class StateJacobian(Measure):
       which a change of the state grows until the end (Pascanu, Mikolov and Bengio 2013, section 2.1). Geometric mean
       over rows.
     - The leading Lyapunov exponent, lim 1/T ln ||d s_T / d s_0 v|| of nearly every vector v, driven by typical inputs
-      (Vogt et al. 2022, section 2). -1 / exponent is the time constant of what is forgotten most slowly. Measured over
+      (Vogt et al. 2022). -1 / exponent is the time constant of what is forgotten most slowly. Measured over
       200 steps where the task has rows of that length, else over its own rows; a quarter of the steps is left out, in
       which the vector turns.
     - The sensitivity of the outputs to the parameters, ||d y / d theta||_F. In h_t = a h_(t-1) + x_t with white x, the

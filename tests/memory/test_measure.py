@@ -6,8 +6,9 @@ from helpers import config_of
 
 from memexp import experiment
 from memexp.errors import Complaints, ConfigError, RecordError
-from memexp.memory.measure import Measure, Subjects, all_measures, chosen
+from memexp.memory.measure import MOMENTS, Measure, Subjects, all_measures, chosen
 from memexp.results.study import find_study, load_study
+from memexp.trained import load
 
 
 def test_every_measure_is_found_and_says_what_it_is():
@@ -60,6 +61,35 @@ def test_a_subject_knows_its_model_before_training(folder: Path, monkeypatch: py
         for ours, theirs in zip(subject.before.parameters(), alone.parameters(), strict=True):
             assert torch.equal(ours[k], theirs[0])
     assert not torch.equal(subject.before.head_bias, subject.after.head_bias)
+
+
+def test_a_subject_has_a_model_for_each_moment_of_which_there_are_weights(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
+    subject = Subjects(Path("outputs/book"))["run"]
+    moments = subject.moments
+    assert list(moments) == ["before", "after", "last"] == list(MOMENTS)
+    last = load(Path("outputs/book/run"), "last").model.state_dict()
+    for name, weights in moments["last"].state_dict().items():
+        assert torch.equal(weights, last[name])
+    path = Path("outputs/book/run/last.pt")
+    path.rename(tmp_path / "last.pt")
+    try:
+        assert list(subject.moments) == ["before", "after"]
+    finally:
+        (tmp_path / "last.pt").rename(path)
+
+
+def test_rows_are_drawn_by_their_probability_and_always_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(folder)
+    subject = Subjects(Path("outputs/book"))["run"]
+    rows = subject.sample(3000)
+    assert torch.equal(rows.inputs, subject.sample(3000).inputs)
+    assert rows.inputs.shape == (3000, 4)
+    assert torch.equal(rows.targets[:, 0], rows.inputs[:, :2].sum(1))
+    without = (rows.inputs[:, 2:] == 0).all(1).double().mean()  # one row of nineteen, with a probability of 0.1
+    assert without == pytest.approx(0.1, abs=0.02)
 
 
 def test_a_run_without_weights_is_an_error_of_its_own(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

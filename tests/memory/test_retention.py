@@ -125,8 +125,8 @@ def test_layers_and_directions_are_apart_and_read_in_their_order(generator: torc
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("SRN", "SRN has no gate that keeps its state"),
-        ("LSTM no_forget_gate", "LSTM has no gate that keeps its state"),
+        ("SRN", "no gate of its SRN keeps the state (it has hidden_state)"),
+        ("LSTM no_forget_gate", "no gate of its LSTM keeps the state (it has input_gate, output_gate, candidate)"),
         ("MinGRU", None),
     ],
 )

@@ -31,11 +31,11 @@ def test_from_zero_credit_is_a_power_of_the_lag(
     kind: MakeCell, keeps: float, writes: float, length: int, generator: torch.Generator
 ):
     """Of an LSTM 0.25 * 0.5^lag of the output's gradient: 1.5e-11 at lag 34; 2^-201 is not 0 either."""
-    model = classifier(kind, SEEDS, initialiser="zeros")
+    model = classifier(kind, SEEDS, initialiser="zeros").double()
     rows = rows_of(generator, length)
-    answers = model(rows.inputs[None]).double()[:, :, 0]
+    answers = model(rows.inputs[None])[:, :, 0]
     wrong = answers.softmax(-1) - torch.nn.functional.one_hot(rows.targets[:, 0], 7)
-    of_output = (wrong @ model.head_weight.double().transpose(1, 2)).norm(dim=-1)  # [S, B]
+    of_output = (wrong @ model.head_weight.transpose(1, 2)).norm(dim=-1)  # [S, B]
     lags = torch.arange(length).flip(0).double()
     expected = writes * keeps**lags * of_output[..., None]
     found = credit.credit(model, CrossEntropy, rows)
@@ -75,6 +75,14 @@ def test_a_network_that_reads_backwards_too_is_told_by_both(generator: torch.Gen
     assert (found[..., 4] < 0.2 * found[..., [0, 8]].amax(-1)).all()
 
 
+def test_the_model_stays_as_it_was_and_need_not_be_one_that_learns(generator: torch.Generator):
+    """In its own precision: a cell of a user's own may know one alone."""
+    model, rows = classifier(KINDS["LSTM"], SEEDS).requires_grad_(False), rows_of(generator, 20)
+    found = credit.credit(model, CrossEntropy, rows)
+    torch.testing.assert_close(found, credit.credit(model.double(), CrossEntropy, rows), rtol=1e-3, atol=1e-12)
+    assert all(p.grad is None and not p.requires_grad for p in model.parameters())
+
+
 def test_rows_are_apart_and_answers_that_are_not_asked_do_not_count(generator: torch.Generator):
     model = classifier(KINDS["GRU reset after"], SEEDS, every_step=True)
     inputs, targets = (torch.randint(n, (B, 4), generator=generator) for n in (10, 7))
@@ -94,6 +102,8 @@ def test_it_is_expected_at_the_first_token_that_is_needed(tmp_path: Path, monkey
     found = credit.expected(model, task)
     by_step = credit.credit(model, task.loss, task.batch(0))
     assert found is not None
+    large = task_of("digit_sum", tmp_path, "length=6", "seeds=2", "task.sampling=fresh", "batch_size=50")
+    assert credit.expected(model, large).by_step.shape == (6,)
     assert found.first == pytest.approx(float(by_step[..., 0].mean()))
     torch.testing.assert_close(found.by_step, by_step.mean((0, 1)))
 
