@@ -142,7 +142,8 @@ class Probes(Measure):
         """Return what is known at the end, and since when, of the top layer's hidden state."""
         rows = []
         for (run, seed), own in table[table["asked"] == 1].groupby(["run", "seed"], sort=False):
-            top = [state for state in own["state"].unique() if state.endswith("hidden_state")][-1]
+            forwards = [state for state in own["state"].unique() if "backwards." not in state]
+            top = [state for state in forwards if state.endswith("hidden_state")][-1]
             steps = own[own["state"] == top].sort_values("time_step")
             end = steps.iloc[-1]
             selectivity = end["accuracy"] - end["control"]

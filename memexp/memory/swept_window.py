@@ -21,10 +21,12 @@ FIRST = "lr"  # of several numbers that were swept this one counts
 
 
 def swept_number(study: Study) -> str | None:
-    """Name the number that was swept beside the length; None if there is none."""
+    """Name the number that was swept beside the length, all else being equal; None if there is none."""
     named = label_settings(study.rows, study.settings, ("model.name", "length"))
     found = FIRST if FIRST in named else swept(study.rows.assign(length=0), named)
-    return None if found == "length" else found
+    others = ["model.name", "length", *(name for name in named if name != found)]
+    counts = study.rows.assign(**study.rows[others].astype(str)).groupby(others)[found].nunique()
+    return found if found != "length" and counts.max() > 1 else None
 
 
 def width(numbers: Sequence[float], solved: Sequence[bool]) -> float:

@@ -112,6 +112,18 @@ def test_a_task_without_facts_says_why(tmp_path: Path):
     assert Probes().why_not(Other()) == "its task names nothing that a probe could look for"
 
 
+def test_of_several_states_the_top_layers_hidden_state_is_summed_up():
+    """Not that of a cell that reads backwards: its last step is the first that it reads."""
+    names = {"layer_1.cell_state": 0.3, "layer_1.hidden_state": 0.4, "layer_2.hidden_state": 0.8,
+             "layer_2.backwards.hidden_state": 0.9}  # fmt: skip
+    rows = [("a", 5, name, 1, step, end * step / 4, 0.1) for name, end in names.items() for step in (1, 2, 3, 4)]
+    rows += [("a", 5, "layer_2.hidden_state", 0, step, 0.99, 0.1) for step in (1, 2)]
+    columns = ["run", "seed", "state", "asked", "time_step", "accuracy", "control"]
+    (found,) = Probes().summed_up(pd.DataFrame(rows, columns=columns)).to_dict("records")
+    assert found == {"run": "a", "seed": 5, "answer_readable": 0.8, "answer_readable_best": 0.8,
+                     "answer_selectivity": pytest.approx(0.7), "answer_readable_from": 4}  # fmt: skip
+
+
 @pytest.mark.usefixtures("chinese")
 def test_the_figures_have_a_line_for_each_fact_and_its_control():
     rows = [

@@ -109,6 +109,13 @@ def test_a_study_without_a_swept_number_says_so(
     assert "the scores of the best weights alone" in "".join(capsys.readouterr())
 
 
+def test_a_number_that_differs_together_with_another_setting_was_not_swept(tmp_path: Path):
+    study = sweep(tmp_path / "rates", {"srn": (0.001,)})
+    assert swept_number(study) == "lr"
+    both = study.only(study.rows.assign(clip=study.rows["lr"].astype(object)))
+    assert swept_number(both) is None
+
+
 def test_scores_that_are_no_shares_cannot_be_solved(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text = {"_target_": "memexp.tasks.char_lm.CharLM", "name": "char_lm", "corpus": "harbour"}
     seeds: list[dict[str, object]] = [{"seed": 0, "best_iteration": 1, "diverged_at": None, "test_perplexity": 7.0}]

@@ -42,6 +42,21 @@ def test_collect_lists_what_is_missing_with_the_reason(tmp_path: Path):
     assert "summary.json is damaged (memexp is missing)" in missing[4]
 
 
+def test_a_record_says_what_later_settings_are_in_older_ones_of_its_task(tmp_path: Path):
+    task = {"_target_": "own.Copy", "name": "copy"}
+    seeds = [{"seed": 0, "diverged_at": None}]
+    make_run(tmp_path, 5, task=task, seeds=seeds)
+    make_run(
+        tmp_path, 6, task={**task, "mode": "b", "limit": 3}, seeds=seeds, later={"task.mode": "a", "task.limit": None}
+    )
+    make_run(tmp_path, 7)
+    found = collect(record.run_folders(tmp_path))
+    assert {"task.mode", "task.limit"} <= set(found.settings)
+    rows = found.rows.set_index("length")
+    assert rows["task.mode"].dropna().to_dict() == {5: "a", 6: "b"}
+    assert (rows["task.limit"][5], rows["task.limit"][6]) == (None, 3)
+
+
 def test_collected_says_what_its_columns_are(tmp_path: Path):
     """A setting is what stands in a config and may make a run another one; a score is shown if its task says so."""
     make_run(tmp_path, 5)
