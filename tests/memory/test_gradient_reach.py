@@ -168,7 +168,7 @@ def test_the_command_measures_gradients_jacobians_and_retention(
     found = {path.stem for path in folder.glob("*.png")}
     assert found == {
         "gradient_reach", "gradient_reach_half_life", "state_jacobian", "state_jacobian_exponent",
-        "retention", "retention_to_the_end",
+        "retention", "retention_to_the_end", "memory_agreement",
     }  # fmt: skip
     table = pd.read_csv(folder / "gradient_reach.csv")
     sizes = table.groupby(["run", "when", "state"]).size()
