@@ -1,6 +1,7 @@
 """Retention: gates whose values are known, in known layers."""
 
 import math
+import re
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from helpers import KINDS, classifier, config_of, task_of
 from memory.cells_for_gradients import held
 
 from memexp.config import class_of
-from memexp.memory.measure import Subject
+from memexp.memory.gradient_reach import gradients
+from memexp.memory.measure import Subject, Subjects
 from memexp.memory.retention import TO_THE_END, Retention, half_lives, layers, retained
 from memexp.memory.states import half_life
 from memexp.models.cells import LSTM
 from memexp.models.networks import SequenceModel
+from memexp.results.tables import interval
+from memexp.tasks.metrics import CrossEntropy
 from memexp.trained import TrainedRun
 
+HOME = Path(__file__).parents[2]
 S, B, L, D = 2, 3, 5, 4
 
 
@@ -148,3 +153,20 @@ def test_of_several_layers_the_largest_counts():
     (row,) = Retention().summed_up(table).to_dict("records")
     assert (row["retained_after"], row["gate_half_life_before"]) == (0.5625, 9.0)
     assert half_life(torch.ones(2, 3)).tolist() == [math.inf] * 2
+
+
+@pytest.mark.parametrize("page", ["docs/findings.md", "docs/zh-CN/findings.md"])
+def test_the_findings_say_what_is_left_before_training(page: str, tmp_path: Path):
+    """At length 35 of the study book: by the gates of the LSTM, of its gradient, and of the SRN's."""
+    study = Subjects(HOME / "outputs/reference/book", datasets=tmp_path)
+    lstm, srn = (study[f"length=35,model={model}"] for model in ("lstm", "srn"))
+    table = Retention().measure(lstm)
+    of_lstm = table[table["when"] == "before"].groupby("seed")[["by_gates", "by_gradient"]].first()
+    of_srn = gradients(srn.before, CrossEntropy, srn.sample(64))["hidden_state"]
+    measured = [of_lstm["by_gates"], of_lstm["by_gradient"], (of_srn[:, -1] / of_srn[:, 0]).numpy()]
+    text = (HOME / page).read_text(encoding="utf-8")
+    said = re.findall(r"10\^(-[\d.]+)\s+\[(-[\d.]+), (-[\d.]+)\]", text)
+    assert len(said) == 3
+    for numbers, of_seeds in zip(said, measured, strict=True):
+        expected = interval(np.log10(of_seeds).tolist(), bounds=(-np.inf, np.inf))
+        assert [float(number) for number in numbers] == pytest.approx(expected, abs=0.051)
