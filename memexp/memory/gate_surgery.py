@@ -333,7 +333,7 @@ def draw_patches(table: pd.DataFrame, ax: Axes, of_figure: pd.DataFrame) -> None
             line = {"color": look["color"], "linestyle": look["linestyle"]}
             ax.plot(by_step.index, means, linewidth=1.6, label=said, **line)
     curves.score_axis(ax, share=True).set_xlim(1, max(2, table["time_step"].max()))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def draw_units(table: pd.DataFrame, ax: Axes, of_figure: pd.DataFrame) -> AxesImage:
@@ -357,6 +357,6 @@ def draw_clamps(table: pd.DataFrame, ax: Axes, _: pd.DataFrame) -> AxesImage:
                         extent=(0.5, own.shape[1] + 0.5, len(own) - 0.5, -0.5))  # fmt: skip
     names = [part.split("=") for part in own.index]
     ax.set_yticks(range(len(own)), [f"{named(gate.replace('_', ' '))} {value}" for gate, value in names], fontsize=7.5)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.grid(False)
     return picture

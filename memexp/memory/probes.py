@@ -196,5 +196,5 @@ def readable(table: pd.DataFrame, ax: Axes) -> Axes:
             label = named(fact) if kind == "accuracy" else "_nolegend_"
             ax.plot(by_step.index, means, color=look["color"], linestyle=line, linewidth=1.6, label=label)
     ax.set_xlim(1, max(2, table["time_step"].max()))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return curves.score_axis(ax, share=True)
