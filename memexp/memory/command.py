@@ -159,10 +159,11 @@ def as_page(study: Study, found: Found) -> str:
     """
     parts = [f"# {in_markdown(str(study.rows['study'].iloc[0]))}"]
     for measure, _ in found.values():
+        question = tr(measure.question)
         shown = {column: score.share for column, score in measure.scores.items()}
         parts += [
             f"## {measure.name}",
-            tr(measure.question),
+            question[0].upper() + question[1:],
             tables.markdown(as_table(study, measure.scores), shown).strip(),
             "\n".join(
                 f"- *{tables.shown_name(column, score.share)}*: {tr(score.about)}"
