@@ -25,9 +25,10 @@ from torch import Tensor
 import memexp.memory
 from memexp.errors import ConfigError, MemexpError, nearest
 from memexp.experiment import Run, build_runner, choose_engine
+from memexp.memory.sequences import drawn
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study
-from memexp.tasks.task import Rows, Task, generator
+from memexp.tasks.task import Rows, Task
 from memexp.trained import TrainedRun, load
 from memexp.training.runner import Runner
 
@@ -78,10 +79,9 @@ class Subject:
         return {"before": self.before, "after": self.after, **({} if last is None else {"last": last})}
 
     def sample(self, rows: int) -> Rows:
-        """Draw so many rows of the task's distribution, with replacement: the same ones at every call."""
+        """Draw so many rows of the task's distribution: the same ones at every call."""
         there = self.task.distribution()
-        places = torch.multinomial(there.row_weights(), rows, True, generator=generator(0, "measures", 0))
-        return there.take(places)
+        return there.take(drawn(there.row_weights(), rows))
 
     @property
     def seeds(self) -> list[int]:

@@ -6,12 +6,21 @@ from torch import Tensor
 from memexp.tasks.task import Task, generator
 
 
+def drawn(weights: Tensor, most: int) -> Tensor:
+    """Draw places with these probabilities, [N] -> [most], the same ones at every call.
+
+    They are drawn in strata: the probabilities are laid side by side, and one place is drawn in each of so many parts
+    of the same size. (Of all inputs of digit sums, which are in the order of their pairs, every pair so has its share.)
+    """
+    within = torch.rand(most, dtype=torch.float64, generator=generator(0, "sequences", most))
+    places = torch.searchsorted(weights.cumsum(0), (torch.arange(most) + within) / most)
+    return places.clamp(max=len(weights) - 1)
+
+
 def some_sequences(task: Task, most: int) -> tuple[Tensor, Tensor]:
     """Return sequences of a task with weights that sum to 1: all inputs there are, or a fixed sample of them.
 
-    Of a running text they are its pieces, as long as those that were trained on. The sample is drawn in strata: the
-    probabilities are laid side by side, in the order of the task, and one place is drawn in each of so many parts of
-    the same size. (Of digit sums every pair of digits so has its share.)
+    Of a running text they are its pieces, as long as those that were trained on.
 
     Args:
         task: with its data.
@@ -29,6 +38,4 @@ def some_sequences(task: Task, most: int) -> tuple[Tensor, Tensor]:
         inputs, weights = rows.inputs, rows.row_weights()
     if len(inputs) <= most:
         return inputs, weights
-    within = torch.rand(most, dtype=torch.float64, generator=generator(0, "sequences", most))
-    places = torch.searchsorted(weights.cumsum(0), (torch.arange(most) + within) / most)
-    return inputs[places.clamp(max=len(inputs) - 1)], torch.full((most,), 1 / most, dtype=torch.float64)
+    return inputs[drawn(weights, most)], torch.full((most,), 1 / most, dtype=torch.float64)
