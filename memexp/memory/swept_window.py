@@ -124,7 +124,7 @@ class SweptWindow(Measure):
         rows = lines.merge(table[["run", "seed", "number", "accuracy", *self.scores]], on=["run", "seed"])
         looks, x_label, numbers = looks_of(rows), curves.axis_label(number), rows["number"].tolist()
         by_length = dict([*rows.groupby("length")])
-        figure, axes = curves.new_figure(2, len(by_length), width=3.6, height=2.9)
+        figure, axes = curves.new_figure(2, len(by_length), width=max(3.6, 6.6 / len(by_length)), height=2.9)
         for (above, below), (length, own) in zip(axes.T, by_length.items(), strict=True):
             share_against(own, above, looks, numbers)
             curves.score_against(own, "accuracy", below, looks, "number", bounds=(0, 1), numbers=numbers)
