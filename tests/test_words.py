@@ -28,6 +28,7 @@ TEXTS, NAMES = (words.catalogue("zh")[kind] for kind in ("texts", "names"))
 CONSTANTS = [
     *common.COMPARISON.values(), *digit_sum.COMPARISON.values(), *digit_sum.REPORTING.values(), *tables.SPLITS.values(),
     *HOW.values(), *(entry.title for entry in ENTRIES), *(entry.book for entry in ENTRIES),
+    *(measure.question for measure in all_measures().values()),
     *(score.about for measure in all_measures().values() for score in measure.scores.values()),
 ]  # fmt: skip
 
