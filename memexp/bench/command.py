@@ -177,7 +177,7 @@ def _bench_digit_sums(options: Options, output: Path, picture: Path) -> list[str
     _show(digit_sum.table(rows), rows, output)
     if options.growth:
         points = digit_sum.GROWTH_QUICK if few else digit_sum.GROWTH
-        growth, complaints = digit_sum.grow(points, *((1, 2) if few else (3, 10)), peak)
+        growth, complaints = digit_sum.grow(options.models, points, *((1, 2) if few else (3, 10)), peak)
         refused += complaints
         if growth:
             _draw(growth, picture)

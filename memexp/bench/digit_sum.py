@@ -267,10 +267,13 @@ def compare(
     return rows, refused
 
 
-def grow(points: Points, rounds: int, updates: int, peak: Peak) -> tuple[list[Record], list[str]]:
-    """Time memexp and torch's layer along each axis, the others held at `GROWTH_BASE`; returns what `compare` does."""
+def grow(names: Sequence[str], points: Points, rounds: int, updates: int, peak: Peak) -> tuple[list[Record], list[str]]:
+    """Time memexp and torch's layer along each axis, the others held at `GROWTH_BASE`; returns what `compare` does.
+
+    Of the models of these names those that torch has a layer for.
+    """
     rows, refused = [], []
-    for name in LAYER_MODELS:
+    for name in (name for name in LAYER_MODELS if name in names):
         make_cell = MODELS[name]
         for axis, values in points.items():
             contest.say(f"{name}, growth with {GROWTH_LABELS[axis]}")

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import python
+from helpers import Command
 
+from memexp.bench import command as bench
 from memexp.bench import digit_sum, parts
 from memexp.bench.contest import MODELS
 from memexp.compiled.engine import CompiledEngine
@@ -49,15 +50,15 @@ def test_all_parts_together_are_the_update(name: str):
 
 
 @pytest.mark.slow
-def test_quick_run(tmp_path: Path):
-    done = python("memexp.bench", "parts=true", "quick=true", "seeds=[1,2]", "models=[srn]", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_process: Command):
+    monkeypatch.chdir(tmp_path)
+    shown = in_process(bench.main, "parts=true", "quick=true", "seeds=[1,2]", "models=[srn]")
     with open(tmp_path / "images" / "bench_parts.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["seeds"], row["part"]) for row in rows] == [(S, part) for S in "12" for part in parts.PARTS]
     for S in "12":
         assert sum(float(row["share"]) for row in rows if row["seeds"] == S) == pytest.approx(1)
-    head, *lines, everything = done.stdout.splitlines()[2:-2]
+    head, *lines, everything = shown.splitlines()[2:-2]
     assert head.split("  ")[0] == "us per update and seed"
     assert [line.partition("  ")[0] for line in lines] == [*parts.PARTS]
     assert everything.split()[2::3] == ["100", "100"]
