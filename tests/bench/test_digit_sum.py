@@ -136,7 +136,7 @@ def test_a_cell_that_torch_has_no_layer_for_is_without_factors():
 def test_growth_along_each_axis(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(digit_sum, "LAYER_MODELS", ("gru",))
     points = {"length": (5, 6), "hidden_size": (3,), "seeds": (1, 2), "batch": (2,)}
-    rows, refused = digit_sum.grow(points, rounds=1, updates=1, peak=PEAK)
+    rows, refused = digit_sum.grow(LAYER_MODELS, points, rounds=1, updates=1, peak=PEAK)
     assert not refused
     assert len(rows) == 6 * 3
     own = [row for row in rows if row["contestant"] == "memexp engine=compiled"]

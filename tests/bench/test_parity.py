@@ -200,7 +200,7 @@ def test_who_computes_something_else_has_no_row_but_a_line(monkeypatch: pytest.M
         assert "\n" not in line
     monkeypatch.setattr(digit_sum, "LAYER_MODELS", ("srn",))
     points = {"length": (5,), "hidden_size": (3,), "seeds": (2,), "batch": (2,)}
-    rows, refused = digit_sum.grow(points, rounds=1, updates=1, peak=peak)
+    rows, refused = digit_sum.grow(LAYER_MODELS, points, rounds=1, updates=1, peak=peak)
     assert {row["contestant"] for row in rows} == {contest.LAYER, TORCH}
     assert len(refused) == 4
 
