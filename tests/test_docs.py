@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -478,3 +479,44 @@ def test_the_cell_of_the_readme_works_as_written(memexp: CommandLine, tmp_path: 
     assert (tmp_path / "images" / "leaky" / "accuracy.png").exists()
     alone = memexp("--config-dir", "conf", "model=leaky_srn", "length=4", "epochs=1", "seeds=1")
     assert alone.returncode == 0, alone.stdout + alone.stderr
+
+
+def spoken(name: str, values: Any, digits: int, times: float = 1.0) -> bool:
+    """Say whether a document has the mean over seeds and its interval, with so many decimals: ``1.0 [0.5, 1.5]``."""
+    mean, low, high = (times * x for x in interval(list(values), bounds=(-math.inf, math.inf)))
+    low, high = (f"{x:.{digits}f}" for x in (low, high))
+    found = re.findall(rf"(-?[\d.]+)[^\[\d]{{0,30}}\[{re.escape(low)}, {re.escape(high)}\]", read(name))
+    return f"{mean:.{digits}f}" in found
+
+
+def of_study(name: str) -> pd.DataFrame:
+    return load_study(HOME / "outputs/reference" / name, Complaints(quiet=True)).rows
+
+
+def test_what_more_updates_give_is_that_of_the_records():
+    rows = of_study("training_time")
+    for (_, *shown), length in zip(table("docs/memory.md", "| updates |"), (20, 35), strict=True):
+        for text, epochs in zip(shown, (500, 1000, 2000, 5000), strict=True):
+            own = rows[(rows["length"] == length) & (rows["epochs"] == epochs)]["exact_accuracy"]
+            assert numbers(text) == pytest.approx([100 * x for x in interval(own.tolist())], abs=0.0501)
+
+
+@pytest.mark.parametrize("name", ["docs/memory.md", chinese("docs/memory.md")])
+def test_the_gaps_and_windows_are_those_of_the_records(name: str):
+    """By another way than the measures': the mean of differences, and the area under the steps of a seed's curve."""
+    rows = of_study("memory_gap").set_index(["task.asked", "task.sampling", "model.name", "length", "seed"])
+    gap = (rows.loc["last"]["exact_accuracy"] - rows.loc["first"]["exact_accuracy"]).rename("gap").reset_index()
+    gaps = gap.groupby(["task.sampling", "model.name", "length"])["gap"]
+    for setting in (("fixed", "srn", 10), ("fixed", "lstm", 10), ("fixed", "srn", 35), ("fixed", "lstm", 35)):
+        assert spoken(name, gaps.get_group(setting), 1, 100), setting
+    assert spoken(name, gaps.get_group(("fresh", "srn", 35)), 1, 100)
+    rows = of_study("learning_rate").sort_values("lr")
+    for model, initialiser in (("lstm", "chrono"), ("srn", "xavier")):
+        own = rows[(rows["model.name"] == model) & (rows["model.initialiser"] == initialiser)]
+        widths = [
+            np.trapezoid((seed["exact_accuracy"] >= 0.95).astype(float), np.log10(seed["lr"]))
+            for _, seed in own.groupby("seed")
+        ]
+        assert spoken(name, widths, 2), model
+    xavier = rows[(rows["model.name"] == "lstm") & (rows["model.initialiser"] == "xavier")]["exact_accuracy"]
+    assert (len(xavier), round(100 * xavier.max(), 1)) == (90, 90.4)
