@@ -40,7 +40,8 @@ def old_config(config: dict[str, Any]) -> dict[str, Any]:
 def as_then(summary: dict[str, Any]) -> dict[str, Any]:
     """A summary without what memexp 0.1 did not say of a task."""
     added = ("train_rows", "dev_rows", "test_rows", "choosing_characters")
-    return {**summary, "about": {key: value for key, value in summary["about"].items() if key not in added}}
+    about = {key: value for key, value in summary["about"].items() if key not in added}
+    return {key: value for key, value in summary.items() if key != "later"} | {"about": about}
 
 
 def make_old(folder: Path, target: Path) -> None:

@@ -19,9 +19,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def chapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which experiment=chapter6 has been run, two seeds and one epoch each."""
+    """A folder in which experiment=chapter6 has been run, at two lengths, two seeds and one epoch each."""
     folder = tmp_path_factory.mktemp("chapter")
-    command = [sys.executable, "-m", "memexp", "experiment=chapter6", "epochs=1", "seeds=2", "hydra/launcher=basic"]
+    command = [sys.executable, "-m", "memexp", "experiment=chapter6", "length=10,35", "epochs=1", "seeds=2"]
+    command += ["hydra/launcher=basic"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "report: images/chapter6/report.md, report.html" in done.stdout

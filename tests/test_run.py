@@ -385,7 +385,7 @@ def test_two_processes_cannot_write_one_run(memexp: CommandLine, tmp_path: Path)
 
 
 def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tmp_path: Path):
-    """kill -9, twenty times: the result is that of an uninterrupted run.
+    """kill -9, twelve times: the result is that of an uninterrupted run.
 
     The process that is killed is forked from one that has loaded torch, so that starting it costs nothing.
     """
@@ -424,7 +424,7 @@ def test_killed_at_random_moments_it_goes_on_bit_for_bit(memexp: CommandLine, tm
     assert parent.stdin is not None
     assert parent.stdout is not None
     positions, kills, tries = [], 0, 0
-    while kills < 20:
+    while kills < 12:
         tries += 1
         assert tries < 60
         if (folder / "summary.json").exists():  # it got through: start over, there are kills left

@@ -4,20 +4,18 @@ import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from helpers import config_of, make_run, reseal, seed_row, write_history
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from memexp import CONF_DIR, config, sweep
 from memexp.errors import MemexpError
 from memexp.experiment import build_task, fingerprint
 from memexp.files import shown
 from memexp.results import record
-from memexp.results.identity import identity_of
 from memexp.sweep import Job, Outcome
 
 
@@ -255,8 +253,7 @@ def test_a_plan_checks_each_config_once(tmp_path: Path, monkeypatch: pytest.Monk
     done = config_of("length=4", "model=srn", f"datasets_dir={tmp_path}/datasets")
     folder = tmp_path / "outputs/book/length=4,model=srn"
     folder.mkdir(parents=True)
-    settings: Any = OmegaConf.to_container(done, resolve=True)
-    record.write_json(folder / record.CONFIG, identity_of(settings, fingerprint(done, build_task(done))))
+    record.write_json(folder / record.CONFIG, config.identity(done, fingerprint(done, build_task(done))))
     (folder / record.SUMMARY).touch()
     checked: list[tuple[int, str]] = []
 
