@@ -145,12 +145,12 @@ def test_a_seed_is_summed_up_by_its_longest_half_life_and_its_reach():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of a short run each of LSTM and SRN, with their last weights."""
+    """A study of short runs of LSTM and SRN, with their last weights."""
     folder = tmp_path_factory.mktemp("trained")
-    for model in ("lstm", "srn"):
-        given = [f"model={model}", "length=5", "epochs=2", "seeds=2", "model.hidden_size=5"]
+    for model, length in (("lstm", 4), ("lstm", 5), ("srn", 5)):
+        given = [f"model={model}", f"length={length}", "epochs=2", "seeds=2", "model.hidden_size=5"]
         config = config_of(*given, f"datasets_dir={folder}/datasets")
-        experiment.run(config, folder / "outputs" / "tiny" / f"length=5,model={model}")
+        experiment.run(config, folder / "outputs" / "tiny" / f"length={length},model={model}")
     return folder
 
 
@@ -163,7 +163,7 @@ def test_the_command_measures_gradients_jacobians_and_retention(
         f"images_dir={tmp_path}", "measures=gradient_reach,state_jacobian,retention",
     )  # fmt: skip
     folder = tmp_path / "tiny" / "memory"
-    assert "retention: not measured (1 of 2 runs): no gate of its SRN keeps the state (it has hidden_state)" in said
+    assert "retention: not measured (1 of 3 runs): no gate of its SRN keeps the state (it has hidden_state)" in said
     found = {path.stem for path in folder.glob("*.png")}
     assert found == {
         "gradient_reach", "gradient_reach_half_life", "state_jacobian", "state_jacobian_exponent",
@@ -172,7 +172,7 @@ def test_the_command_measures_gradients_jacobians_and_retention(
     table = pd.read_csv(folder / "gradient_reach.csv")
     sizes = table.groupby(["run", "when", "state"]).size()
     assert set(table["when"]) == {"before", "after", "last"}
-    assert sizes["length=5,model=lstm", "last", "cell_state"] == 2 * 5
+    assert sizes["length=4,model=lstm", "last", "cell_state"] == 2 * 4
     assert sizes["length=5,model=srn", "before", "hidden_state"] == 2 * 5
     assert "cell_state" not in sizes["length=5,model=srn", "before"]
     retention = pd.read_csv(folder / "retention.csv")
