@@ -101,7 +101,7 @@ def test_a_leak_is_stopped_by_an_open_forget_gate(tmp_path: Path, every_row: Row
 
 
 def test_a_run_is_summed_up_by_what_is_exchanged_midway():
-    """Of seven steps that is after the third; of those at which single units were exchanged, the one nearest to that."""
+    """After the third of six steps; of those at which single units were exchanged, the one nearest to that."""
     patches = [
         {"operation": "patch", "part": part, "time_step": step, "unit": math.nan, "wins": step / 10 + up}
         for part, up in (("state", 0.3), ("hidden_state", 0.0), ("cell_state", 0.1))
