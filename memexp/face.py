@@ -1,8 +1,8 @@
 """memexp from Python: a run, a sweep, their results, a trained model. The package has these four as its own.
 
 What a command does is done here by the same parts, so that the records are the same, bit for bit. The process is the
-user's: its arguments, folder, threads, logging, warnings and matplotlib stay as they are, Ctrl-C is a KeyboardInterrupt,
-and a mistake is a `memexp.errors.MemexpError` of one line.
+user's: its arguments, folder, threads, logging, warnings and matplotlib stay as they are, Ctrl-C is a
+KeyboardInterrupt, and a mistake is a `memexp.errors.MemexpError` of one line.
 """
 
 import contextlib
@@ -203,7 +203,7 @@ def load(
         weights: ``best``: of each seed on dev; ``last``: after the last update.
         outputs_dir: where the studies are.
         datasets_dir: where data are, or are made, when they are needed.
-        modules: of your own whose cells and tasks may be built; those in ``conf/`` here or in ``config_dir`` may anyway.
+        modules: of your own whose cells and tasks may be built; those in ``conf/`` or ``config_dir`` may anyway.
         config_dir: a folder with YAML files of your own.
 
     Raises:
@@ -219,7 +219,7 @@ def load(
             if len(path.parts) != 1:
                 raise ConfigError(f"{path}: there is no such folder; give a run folder, or the name of a study")
             path = trained.find_run(find_study(outputs, str(run)), model, length, modules=modules)
-        return trained.load(path, weights, modules, datasets_dir)
+        return trained.load(path, weights, modules, Path(datasets_dir))
 
 
 def _checked(given: list[str]) -> Any:

@@ -11,6 +11,8 @@ from hydra.errors import HydraException
 from memexp.arguments import as_meant
 from memexp.errors import ConfigError
 
+KEYWORDS = ("null", "true", "false", "nan", "inf")  # of Hydra's grammar
+
 LISTS = ("seeds",)  # of which a list is one value, also in a sweep: nobody sweeps over seeds
 
 
@@ -87,13 +89,7 @@ def _word(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_word, value))}]"
     if isinstance(value, str):
-        plain = re.fullmatch(r"[A-Za-z_][\w./-]*", value, re.A) and value.lower() not in (
-            "null",
-            "true",
-            "false",
-            "nan",
-            "inf",
-        )
+        plain = re.fullmatch(r"[A-Za-z_][\w./-]*", value, re.A) and value.lower() not in KEYWORDS
         return value if plain else _quoted(value)
     return repr(value)
 

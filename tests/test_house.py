@@ -15,9 +15,9 @@ LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
     ("face", "evaluate", "sweeps", "status", "report", "generate", "migrate", "verify", "same", "doctor"),
     ("bench", "explorer", "gates", "analysis", "memory"),
-    ("trained",),
+    ("inputs", "jobs", "scoring", "sheets", "trained"),
     ("experiment",),
-    ("options",),
+    ("grids", "options", "settings"),
     ("arguments",),
     ("explain",),
     ("compiled",),
@@ -29,7 +29,7 @@ LAYERS = (
     ("results",),
     ("fields",),
     ("fonts",),
-    ("files", "progress", "sources", "canvas"),
+    ("files", "progress", "sources", "canvas", "workers"),
     ("errors", "words"),
     ("escaping", "arithmetic"),
     ("memexp", "ending", "processes"),  # the version, and where conf/ is; how a command ends, from its first moment

@@ -200,7 +200,7 @@ def test_stacked_layers_and_both_directions_are_drawn(tmp_path: Path, monkeypatc
     figures: dict[str, Figure] = {}
     monkeypatch.setattr(gates, "save", lambda figure, path: figures.update({path.name: figure}))
     model = random_model("GRU reset after", widths=[2, 3], bidirectional=True)
-    gates.show_sequence(run_of(model), torch.tensor([6, 7, 0, 3]), "GRU", gates.Options(order="time"), tmp_path)
+    gates.show_sequence(run_of(model), torch.tensor([6, 7, 0, 3]), gates.Options(order="time"), tmp_path)
     whole = gates.as_arrays(model.trace(torch.tensor([[[6, 7, 0, 3]]])))
     orders = {
         name: heatmaps.units_by_time(
