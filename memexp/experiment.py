@@ -357,9 +357,10 @@ def _summary(this: Run, runner: Runner) -> dict[str, Any]:
     started = time.monotonic()
     config, task, model = this.config, this.task, this.model
     splits = task.splits()
-    found = _scores(runner, {f"last_{split}": splits[split] for split in task.last_splits}, (task.metrics[0].name,))
+    scores = _scores(runner, {f"last_{split}": splits[split] for split in task.last_splits}, (task.metrics[0].name,))
     runner.use_best()
-    found |= scores(runner, task)
+    scores |= _scores(runner, splits)
+    scores |= task.more_scores(scores)
     batch = task.batch(0)
     tokens = len(batch) * batch.inputs.shape[2]  # that a seed reads in an update
     return {
@@ -380,19 +381,13 @@ def _summary(this: Run, runner: Runner) -> dict[str, Any]:
         "panels": list(task.panels),
         "later": {f"task.{name}": value for name, value in task.later.items()},
         "config": this.settings,
-        "seeds": _by_seed(runner, list(config.seeds), found),
+        "seeds": _by_seed(runner, list(config.seeds), scores),
         "test_right": right_or_wrong(runner, task, list(config.seeds)),
     }
 
 
-def scores(runner: Runner, task: Task) -> dict[str, list[float]]:
-    """Score the weights that the runner has on all splits of a task: ``<split>_<metric>`` -> a value for each seed."""
-    found = _scores(runner, task.splits())
-    return found | task.more_scores(found)
-
-
 def _scores(runner: Runner, splits: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, list[float]]:
-    """Score the weights that the runner has on rows by name; ``but`` for some metrics all."""
+    """Score the weights that the runner has: ``<split>_<metric>`` -> a value for each seed."""
     return {
         f"{split}_{name}": values.tolist()
         for split, rows in splits.items()
