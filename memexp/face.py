@@ -7,7 +7,8 @@ KeyboardInterrupt, and a mistake is a `memexp.errors.MemexpError` of one line.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -185,9 +186,10 @@ def load(
     outputs_dir: Place = "outputs",
     datasets_dir: Place = "datasets",
     modules: Sequence[str] = (),
+    names: Mapping[str, Any] | None = None,
     config_dir: Place | None = None,
 ) -> TrainedRun:
-    """Load a trained model: of a run folder, or of a study's run.
+    """Load a trained model: of a run folder, of a study's run, or of a file of weights from outside.
 
         >>> import memexp
         >>> _ = memexp.run(model="srn", length=4, epochs=1, seeds=2)
@@ -197,23 +199,28 @@ def load(
         [0, 1]
 
     Args:
-        run: a run folder, or the name of a study.
-        model: of a study: the run's model; None for lstm, or the only run.
+        run: a run folder, the name of a study, or a file of weights.
+        model: of a study: the run's model; None for lstm, or the only run. Of a file: which model it is.
         length: and its length; None for 10, or the only run.
         weights: ``best``: of each seed on dev; ``last``: after the last update.
         outputs_dir: where the studies are.
         datasets_dir: where data are, or are made, when they are needed.
         modules: of your own whose cells and tasks may be built; those in ``conf/`` or ``config_dir`` may anyway.
+        names: of a file: what its tensors do not tell, see `memexp.weights.layouts.NAMES`.
         config_dir: a folder with YAML files of your own.
 
     Raises:
-        ConfigError: there is no such run or study.
+        ConfigError: there is no such run or study, or the file cannot be read as a model.
         RecordError: the run is not finished, or its record or weights are damaged or missing.
     """
     if weights not in ("best", "last"):
         raise ConfigError(f"weights={weights} is not possible; allowed: best, last")
     with _guest(config_dir):
         path = Path(run)
+        if path.is_file():
+            outside, settings = import_module("memexp.weights.outside"), [] if model is None else [f"model={model}"]
+            loaded: TrainedRun = outside.load_outside(path, names, length, datasets_dir, settings)
+            return loaded
         if not path.is_dir():
             outputs = Path(outputs_dir)
             if len(path.parts) != 1:

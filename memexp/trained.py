@@ -158,19 +158,13 @@ class TrainedRun:
         """Return what a model of one seed answers to one sequence, see `Loss.predictions`: [A, K]."""
         return self.kind.loss.predictions(model(sequence[None, None]))[0, 0]
 
-    def task(self, length: int | None = None) -> Task:
-        """Return its task, with the data that it was trained on, or the same task at another length.
-
-        Args:
-            length: None for its own.
+    def task(self) -> Task:
+        """Return its task, with the data that it was trained on.
 
         Raises:
-            ConfigError: the task has no such length.
             RecordError: the data that are there now are others.
             DataError: they cannot be read.
         """
-        if length is not None and length != self.config.length:
-            return self._task_at(length)
         task = build_task(self.config)
         # Only the hash of the data counts: not the order of batches, nor the files of initial weights, that follow it.
         if re.split(r"[/+]", self._data)[0] != re.split(r"[/+]", task.fingerprint())[0]:
@@ -180,7 +174,16 @@ class TrainedRun:
             )
         return task
 
-    def _task_at(self, length: int) -> Task:
+    def task_at(self, length: int) -> Task:
+        """Return the same task at a length; its data are read there, or made.
+
+        Raises:
+            ConfigError: the task has no such length.
+            RecordError: it is its own, and the data are others than it was trained on.
+            DataError: the data cannot be read.
+        """
+        if length == self.config.length:
+            return self.task()
         config: DictConfig = OmegaConf.merge(self.config, {"length": length})  # type: ignore[assignment]
         complaint = f"length={length} is too small; it must be at least 1" if length < 1 else self.kind.rule(config)
         if complaint:
@@ -228,7 +231,7 @@ class TrainedRun:
             RecordError: the data of its own length are others than it was trained on.
             DataError: data cannot be read or made.
         """
-        from memexp.scoring import evaluated
+        from memexp.evaluation import evaluated
 
         given = [self.config.length] if lengths is None else [lengths] if isinstance(lengths, int) else list(lengths)
         with machine.prepared():

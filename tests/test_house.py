@@ -15,7 +15,7 @@ LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
     ("face", "evaluate", "sweeps", "status", "report", "generate", "migrate", "verify", "same", "doctor"),
     ("bench", "explorer", "gates", "analysis", "memory"),
-    ("inputs", "jobs", "scoring", "sheets", "trained"),
+    ("evaluation", "inputs", "jobs", "sheets", "trained"),
     ("experiment",),
     ("grids", "options", "settings"),
     ("arguments",),

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from memexp.evaluation import scores_at
 from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.memory.measure import Measure, Score, Subject
 from memexp.results.study import Study
-from memexp.scoring import scores_at
 from memexp.words import labelled, tr
 
 LENGTHS = (3, 5, 10, 15, 20, 25, 30, 35, 50, 75, 100, 150, 200)

@@ -22,10 +22,10 @@ from torch import Tensor
 
 import memexp.memory
 from memexp.errors import ConfigError, MemexpError, nearest
+from memexp.evaluation import runner_of
 from memexp.memory.sequences import drawn
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study
-from memexp.scoring import runner_of
 from memexp.tasks.task import Rows, Task
 from memexp.trained import TrainedRun, load
 from memexp.training.runner import Runner

@@ -64,6 +64,8 @@ def run_of(model: SequenceModel) -> SimpleNamespace:
     """What drawing a sequence needs of a run, of a model of digit sums."""
     return SimpleNamespace(
         of=lambda seed: model,
+        study="book",
+        summary={"title": "GRU", "trained_on": "length 4"},
         reading=DigitReading(4),
         predictions=lambda own, sequence: DigitSum.loss.predictions(own(sequence[None, None]))[0, 0].detach(),
     )

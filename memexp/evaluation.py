@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from memexp.experiment import Run, build_runner, choose_engine, scores
+from memexp.experiment import Run, build_runner, choose_engine
 from memexp.tasks.task import Rows, Task
 from memexp.training.runner import Runner
+from memexp.training.scoring import scores_of
 
 if TYPE_CHECKING:
     from memexp.trained import TrainedRun
@@ -40,8 +41,8 @@ def evaluated(run: "TrainedRun", lengths: Iterable[int]) -> pd.DataFrame:
     """Score a run on all splits of its task, built at each length; see `memexp.trained.TrainedRun.evaluate`."""
     tables = []
     for length in lengths:
-        task = run.task(length)
-        own = pd.DataFrame({"length": length, "seed": run.seeds, **scores(runner_of(run, task), task)})
+        task = run.task_at(length)
+        own = pd.DataFrame({"length": length, "seed": run.seeds, **scores_of(runner_of(run, task), task)})
         stopped = [run.record_of(seed).get("diverged_at") is not None for seed in run.seeds]
         own.loc[stopped, own.columns[2:]] = np.nan  # as in the record
         over = task.about().get(OVER)
