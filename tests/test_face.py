@@ -3,6 +3,7 @@
 import doctest
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,10 +19,11 @@ import pytest
 import torch
 from helpers import CommandLine, stopping_after
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from tqdm import tqdm
 
 import memexp
-from memexp import face, status, trained
+from memexp import experiment, face, status, sweeps, trained
 from memexp.results import record
 from memexp.training import checkpoints
 
@@ -330,3 +332,37 @@ def test_a_cell_of_ones_own_is_found_by_config_dir(tmp_path: Path, monkeypatch: 
     with pytest.raises(memexp.RecordError, match="no conf/ here registers"):
         memexp.load(run.folder)
     assert memexp.load(run.folder, modules=["leaky_cells"]).seeds == memexp.load(run.folder, config_dir="mine").seeds
+
+
+# --- what the page says ---
+
+
+def code_of(page: str) -> list[str]:
+    """The Python of the page's first section."""
+    text = (Path(face.__file__).parent.parent / page).read_text(encoding="utf-8")
+    first = text[text.index("\n## ") :].split("\n## ")[1]
+    return re.findall(r"```python\n(.*?)```", first, re.S)
+
+
+def test_the_page_says_the_same_in_both_languages():
+    english, chinese = (
+        [re.sub(r"  #.*", "", code) for code in code_of(page)] for page in ("docs/python.md", "docs/zh-CN/python.md")
+    )
+    assert len(english) == 3
+    assert english == chinese
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_works_as_written(monkeypatch: pytest.MonkeyPatch):
+    do, folders = experiment.run, []
+
+    def briefly(config: Any, folder: Path, show_bar: bool = False) -> dict[str, Any]:
+        folders.append(folder)
+        return do(OmegaConf.merge(config, {"epochs": 1}), folder, show_bar)
+
+    monkeypatch.setattr(experiment, "run", briefly)
+    monkeypatch.setattr(face, "effective_n_jobs", lambda n_jobs: 1)  # what is patched is in this process alone
+    monkeypatch.setattr(sweeps, "draw", lambda *_, **__: True)
+    monkeypatch.setattr(sweeps, "check_identity", lambda *_: None)
+    exec("\n".join(code_of("docs/python.md")), {})
+    assert len(folders) == 4
