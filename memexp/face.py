@@ -279,7 +279,7 @@ def _job(overrides: list[str], config_dirs: Sequence[str]) -> Outcome:
             with composing():
                 composed = compose_run(overrides)
             folder = folder_of(composed)
-            with jobs.noted(composed, folder):
+            with jobs.noted(composed, folder, quiet=True):
                 _, summary = jobs.do(composed, folder, show_bar=False)
         return Outcome(stopped_in(summary))
     except Exception as error:

@@ -324,9 +324,13 @@ def test_a_run_that_cannot_be_does_not_harm_the_others_of_a_sweep():
     assert memexp.results("book")["length"].tolist() == [4, 4]
 
 
-def test_seeds_whose_loss_is_not_finite_are_in_the_table():
+def test_seeds_whose_loss_is_not_finite_are_in_the_table(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
     table = memexp.sweep(length=[4], model="srn", lr=1e38, n_jobs=1, images_dir=None, **TINY)
     assert table["diverged_at"].notna().all()
+    assert "the loss of seeds [0, 1] was not finite" in capsys.readouterr().out
+    assert not caplog.records  # the sweep has said it
 
 
 def test_a_damaged_run_is_named_and_left_out(caplog: pytest.LogCaptureFixture):
