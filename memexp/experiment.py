@@ -29,7 +29,7 @@ from memexp.results.history import History
 from memexp.results.identity import check_identity, engine_of, identity_text
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
-from memexp.training import credit, joining, machine, scoring
+from memexp.training import credit, extending, joining, machine, scoring
 from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
 
@@ -227,8 +227,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             return record.read_summary(folder)
         record.write_json(folder / record.CONFIG, this.identity)
         with _failure_noted(folder):
-            parts = _trained_elsewhere(this)
-            summary, written = _join(this, parts, held, show_bar) or _train_and_score(this, held, show_bar)
+            summary, written = _join(this, held, show_bar) or _train_and_score(this, held, show_bar)
             held.check()
             summary = record.write_summary(folder, summary, written=written)
     clean(folder)
@@ -245,20 +244,24 @@ def clean(folder: Path) -> None:
 
 
 def _trained_elsewhere(this: Run) -> list[joining.Part]:
-    """Find complete runs that have some of this run's seeds, unless it has begun itself."""
+    """Find complete runs that have some of this run's seeds, unless it has begun, or begins where a shorter run ended.
+
+    That one comes first, but where there is nothing left to train.
+    """
     if (this.folder / record.LAST).exists():
         return []
-    return joining.find(this.folder, this.identity, _made_by(this))
+    parts = joining.find(this.folder, this.identity, _made_by(this))
+    left = len(this.config.seeds) - sum(len(part.seeds) for part in parts)
+    return [] if left and extending.begin(this.folder, this.identity, _made_by(this)) else parts
 
 
 def _made_by(this: Run) -> dict[str, str]:
     return {"memexp": memexp.__version__, "torch": torch.__version__, "device_used": this.device}
 
 
-def _join(
-    this: Run, parts: list[joining.Part], held: claims.Hold, show_bar: bool
-) -> tuple[dict[str, Any], dict[str, Seal]] | None:
+def _join(this: Run, held: claims.Hold, show_bar: bool) -> tuple[dict[str, Any], dict[str, Seal]] | None:
     """Train the seeds that no other run has, put all together, and return as `joining.join`; None if that cannot be."""
+    parts = _trained_elsewhere(this)
     if not parts:
         return None
     for part in parts:
@@ -381,7 +384,7 @@ def _reporter(this: Run, runner: Runner, history: History, held: claims.Hold, ba
         note(iteration)
         this.task.after_update(this.model, iteration, updates, this.folder)
         if bar is not None:
-            bar.update(1)
+            bar.update(iteration - bar.n)
         due = due or iteration % tenth == 0
         if due and history.evaluated_at == iteration:
             due = False

@@ -108,6 +108,12 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
             f"{folder} was begun with engine={there[ENGINE]}, not {wanted[ENGINE]}: the last digits would differ; give "
             f"engine={there[ENGINE]} to go on with it, or another study=NAME"
         )
+    if {**there, "epochs": None} == {**wanted, "epochs": None}:
+        raise RecordError(
+            f"{folder} holds a run of epochs={there['epochs']}, not {wanted['epochs']}; give "
+            f"epochs={wanted['epochs']} on the command line: then it gets a folder of its own, and goes on from the "
+            "longest shorter run; or give another study=NAME"
+        )
     raise RecordError(f"{folder} {_said(difference, there, wanted)}; give another study=NAME, or move that folder away")
 
 
