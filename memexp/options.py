@@ -67,8 +67,12 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
             print(f"  {shown[name]:<{width}}  {f.metadata.get('about', '')}")
         sys.exit(0)
     given: dict[str, Any] = {}
+    bare = next((name for name, f in fields.items() if f.metadata.get("bare")), None)
     for argument in arguments:
         key, equals, text = argument.partition("=")
+        if bare and not argument.startswith("-") and (key == bare or key not in fields):
+            given.setdefault(bare, []).append(expanded(text if key == bare else argument))  # its name may have a "="
+            continue
         if not equals:
             raise ConfigError(
                 f"cannot read {argument!r}; options are given as key=value, in double quotes if there is a space; "

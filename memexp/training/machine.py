@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import platform
+from importlib import metadata
 
 import torch
 
@@ -36,3 +38,15 @@ def prepare() -> None:
         if mallopt is not None:
             mallopt(_M_TRIM_THRESHOLD, 1 << 30)
             mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+
+
+def described() -> dict[str, str]:
+    """Say what a run is computed on, for the record: Python, numba, the kind of processor, the system; no names."""
+    try:
+        from llvmlite import binding
+
+        numba, processor = metadata.version("numba"), str(binding.get_host_cpu_name())
+    except Exception:  # it is not installed, or does not work here; then nothing is compiled
+        numba, processor = "none", platform.processor() or "unknown"
+    system = f"{platform.system()} {platform.machine()}"
+    return {"python": platform.python_version(), "numba": numba, "processor": processor, "system": system}

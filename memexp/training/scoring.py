@@ -8,6 +8,7 @@ from typing import Any
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.tasks.task import Task
+from memexp.training import machine
 from memexp.training.runner import ORIGIN, Runner
 
 
@@ -35,6 +36,7 @@ def summarise(
     return {
         "format": record.FORMAT,
         **made_by,
+        "machine": machine.described(),
         **({ORIGIN: runner.origin} if runner.origin else {}),
         "title": model.cell.title or type(model.cell).__name__,
         "trained_on": task.trained_on,
