@@ -21,7 +21,7 @@ import memexp
 from memexp import contract, ending, progress
 from memexp.compiled import cache
 from memexp.compiled import engine as compiled
-from memexp.config import ModelConfig, class_of, identity
+from memexp.config import NO_LOGGER, ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
 from memexp.results import claims, record
@@ -29,6 +29,7 @@ from memexp.results.history import History
 from memexp.results.identity import check_identity, engine_of, identity_text
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
+from memexp.tracking import Tracker, tracking
 from memexp.training import credit, extending, joining, machine, scoring
 from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
@@ -226,10 +227,11 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             clean(folder)
             return record.read_summary(folder)
         record.write_json(folder / record.CONFIG, this.identity)
-        with _failure_noted(folder):
-            summary, written = _join(this, held, show_bar) or _train_and_score(this, held, show_bar)
+        with _failure_noted(folder), tracking(config.logger, folder, this.settings) as tracker:
+            summary, written = _join(this, held, show_bar) or _train_and_score(this, held, show_bar, tracker)
             held.check()
             summary = record.write_summary(folder, summary, written=written)
+            tracker.end(summary)
     clean(folder)
     _log_summary(summary)
     return summary
@@ -269,7 +271,10 @@ def _join(this: Run, held: claims.Hold, show_bar: bool) -> tuple[dict[str, Any],
     there = {seed for part in parts for seed in part.seeds}
     rest = [seed for seed in this.config.seeds if seed not in there]
     if rest:
-        folder, config = joining.rest_folder(this.folder, rest), OmegaConf.merge(this.config, {"seeds": rest})
+        folder, config = (
+            joining.rest_folder(this.folder, rest),
+            OmegaConf.merge(this.config, {"seeds": rest, "logger": NO_LOGGER}),
+        )
         parts = [*parts, joining.Part(folder, run(config, folder, show_bar), rest)]  # type: ignore[arg-type]
     held.check()
     try:
@@ -279,14 +284,16 @@ def _join(this: Run, held: claims.Hold, show_bar: bool) -> tuple[dict[str, Any],
         return None
 
 
-def _train_and_score(this: Run, held: claims.Hold, show_bar: bool) -> tuple[dict[str, Any], dict[str, Seal]]:
+def _train_and_score(
+    this: Run, held: claims.Hold, show_bar: bool, tracker: Tracker
+) -> tuple[dict[str, Any], dict[str, Seal]]:
     """Train, and return the summary and the seals of what was written."""
-    runner, written = _train(this, held, show_bar)
+    runner, written = _train(this, held, show_bar, tracker)
     summary = scoring.summarise(runner, this.task, this.model, this.settings, _made_by(this))
     return summary, written
 
 
-def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[str, Seal]]:
+def _train(this: Run, held: claims.Hold, show_bar: bool, tracker: Tracker) -> tuple[Runner, dict[str, Seal]]:
     """Train, from the last checkpoint if there is one, and save the best weights; return the runner, and seals."""
     config, folder, task = this.config, this.folder, this.task
     runner = build_runner(this)
@@ -294,7 +301,7 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[s
     if (folder / record.LAST).exists():
         sealed = runner.load_checkpoint(folder / record.LAST)
         log.info("going on after update %d of %d", runner.iteration, this.updates)
-    history = History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY))
+    history = History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY), tracker.hear)
     if not sealed or sealed[record.HISTORY][1]:  # a checkpoint of before memexp sealed does not know this file
         _cut_off(folder / record.WRITTEN, sealed.get(record.WRITTEN))
     log.info(

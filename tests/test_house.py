@@ -17,6 +17,7 @@ LAYERS = (
     ("bench", "explorer", "gates", "analysis", "memory"),
     ("trained",),
     ("experiment",),
+    ("tracking",),
     ("options",),
     ("arguments",),
     ("explain",),

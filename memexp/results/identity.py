@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 #: Settings that do not change what a run computes; two configs that differ only in these are the same run.
 NOT_IDENTITY = (
     "device", "study", "datasets_dir", "outputs_dir", "images_dir", "lang", "report", "checkpoint_seconds",
+    "logger",
 )  # fmt: skip
 #: And those that two runs of the same setting may differ in: they are no columns to group by.
 NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms")
