@@ -8,6 +8,7 @@ and how they are drawn. Axis letters as in `memexp.models.cells`.
 import copy
 import importlib
 import inspect
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,11 +44,19 @@ class Score(NamedTuple):
         about: in words, for the table's explanation.
         share: whether it is from 0 to 1, and shown in percent.
         signed: whether it can be below 0.
+        most: what it is at most, a share apart.
     """
 
     about: str
     share: bool = False
     signed: bool = False
+    most: float = math.inf
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What it can be; intervals are cut off there."""
+        most = 1.0 if self.share else self.most
+        return (-most if self.signed else 0.0), most
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,11 @@ class Subject:
         engine = choose_engine(config, self.task, model, None)  # type: ignore[arg-type]
         whole = OmegaConf.merge(config, {"engine": engine, "gradient_norms": False})
         return build_runner(Run(whole, self.run.folder, self.task, model, "cpu"))  # type: ignore[arg-type]
+
+    @property
+    def guessing(self) -> float:
+        """What the best of simple answers scores, by the first metric of the task; 0 where it names none."""
+        return max(self.task.floors().get(self.runner.metric.name, {}).values(), default=0.0)
 
     def answers(self, inputs: Tensor) -> Tensor:
         """Return what each seed answers: inputs [N, L] or [N, L, M] -> [S, N, A, K]."""

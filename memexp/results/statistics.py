@@ -3,7 +3,6 @@
 The tests are scipy's and statsmodels'.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,8 +10,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-
-from memexp.results.tables import interval
 
 REPLICATES = 4000  # of the bootstrap
 EXACT_PAIRS = 12  # of so many pairs, at most, all signs are tried
@@ -142,7 +139,7 @@ def agreement(rows: pd.DataFrame, columns: Sequence[str], fewest: int = 5) -> pd
     """Say how far numbers put seeds in the same order: Spearman's rank correlation of every two columns.
 
     Args:
-        rows: a row for each run and seed: ``run`` and the columns.
+        rows: a row for each run and seed: ``run``, ``seed`` and the columns.
         columns: numbers; NaN where a seed has none.
         fewest: seeds that both columns must have in a run.
 
@@ -150,13 +147,25 @@ def agreement(rows: pd.DataFrame, columns: Sequence[str], fewest: int = 5) -> pd
         A row for every two columns, ``one`` and ``other``: ``overall``, over the seeds of all runs, which says how far
         both tell settings apart; ``within``, the mean over runs of the correlation over a run's own seeds, with its
         95 % interval ``within_low`` and ``within_high``; ``runs``, how many have one. NaN where a column does not vary.
+        The interval is of seeds, not of runs, for a seed begins with much the same weights in all of them: the
+        jackknife, which leaves a seed out of all runs (Efron and Tibshirani 1993, chapter 11), with Student's t.
     """
-    table = []
-    by_run = [run[list(columns)] for _, run in rows.groupby("run", sort=False)]
-    overall, *each = (run.corr("spearman", min_periods=fewest).to_numpy() for run in (rows[list(columns)], *by_run))
-    for (i, one), (j, other) in itertools.combinations(enumerate(columns), 2):
-        own = [float(run[i, j]) for run in each if np.isfinite(run[i, j])]
-        mean, low, high = interval(own, bounds=(-1.0, 1.0))
-        table.append((one, other, float(overall[i, j]), mean, low, high, len(own)))
-    names = ["one", "other", "overall", "within", "within_low", "within_high", "runs"]
-    return pd.DataFrame(table, columns=names)
+    overall = rows[list(columns)].corr("spearman", min_periods=fewest).to_numpy()
+    within, runs = _within_runs(rows, columns, fewest)
+    seeds = rows["seed"].unique()
+    without = [_within_runs(rows[rows["seed"] != seed], columns, fewest - 1)[0] for seed in seeds]
+    n, factor = len(seeds), stats.t.ppf(0.975, max(1, len(seeds) - 1))
+    half = factor * (n - 1) ** 0.5 * np.std(without, axis=0)
+    ends = np.clip(within - half, -1, 1), np.clip(within + half, -1, 1)
+    numbers = {"overall": overall, "within": within, "within_low": ends[0], "within_high": ends[1], "runs": runs}
+    pairs = np.triu_indices(len(columns), 1)
+    names = {side: np.array(columns)[places] for side, places in zip(("one", "other"), pairs, strict=True)}
+    return pd.DataFrame({**names, **{name: values[pairs] for name, values in numbers.items()}})
+
+
+def _within_runs(rows: pd.DataFrame, columns: Sequence[str], fewest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over runs of the rank correlations within each, and how many have one: [columns, columns]."""
+    by_run = (run[list(columns)] for _, run in rows.groupby("run", sort=False))
+    each = np.stack([run.corr("spearman", min_periods=fewest).to_numpy() for run in by_run])
+    runs = np.isfinite(each).sum(0)
+    return np.divide(np.nansum(each, 0), runs, where=runs > 0, out=np.full(runs.shape, np.nan)), runs
