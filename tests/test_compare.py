@@ -134,7 +134,10 @@ def test_which_one_is_better(tmp_path: Path, in_process: Command, seeds: range):
     assert line.startswith("  exact: one 80.7 %, other 70.7 %: one is better by 10 points [")
     if seeds == range(8):
         assert "paired, for seeds and data are the same" in shown
-        mean, half = 100 * np.mean(apart), 100 * 2.3646 * np.std(apart, ddof=1) / np.sqrt(8)  # Student's t of 7 degrees of freedom
+        mean, half = (
+            100 * np.mean(apart),
+            100 * 2.3646 * np.std(apart, ddof=1) / np.sqrt(8),
+        )  # Student's t of 7 degrees of freedom
         assert f"[{mean - half:.3g}, {mean + half:.3g}], p = {3 * 2 / 2**8:.2g} (seeds: 8)" in line
     else:
         assert "the seeds are others" in shown

@@ -11,6 +11,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from memexp.results.tables import interval
+
 REPLICATES = 4000  # of the bootstrap
 EXACT_PAIRS = 12  # of so many pairs, at most, all signs are tried
 

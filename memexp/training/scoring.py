@@ -29,8 +29,7 @@ def summarise(
     splits = task.splits()
     scores = _scores(runner, {f"last_{split}": splits[split] for split in task.last_splits}, (task.metrics[0].name,))
     runner.use_best()
-    scores |= _scores(runner, splits)
-    scores |= task.more_scores(scores)
+    scores |= scores_of(runner, task)
     batch = task.batch(0)
     tokens = len(batch) * batch.inputs.shape[2]  # that a seed reads in an update
     return {
@@ -56,6 +55,12 @@ def summarise(
         "seeds": _by_seed(runner, seeds, scores),
         "test_right": _right_or_wrong(runner, task, seeds),
     }
+
+
+def scores_of(runner: Runner, task: Task) -> dict[str, list[float]]:
+    """Score the weights that the runner has on all that a task scores: name of the score -> a value for each seed."""
+    scores = _scores(runner, task.splits())
+    return scores | task.more_scores(scores)
 
 
 def _scores(runner: Runner, splits: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, list[float]]:
