@@ -243,7 +243,7 @@ def _zeros(config: DictConfig) -> str | None:
 def _logger(config: DictConfig) -> str | None:
     if config.logger == NO_LOGGER or importlib.util.find_spec(config.logger):
         return None
-    return f"logger={config.logger} needs what is not installed; give: pip install memexp[{config.logger}]"
+    return f'logger={config.logger} needs what is not installed; give: pip install "memexp[{config.logger}]"'
 
 
 RULES: tuple[Callable[[DictConfig], str | None], ...] = (

@@ -159,7 +159,7 @@ def test_the_logger_is_no_part_of_the_identity(tmp_path: Path, heard: list[Heard
 def test_a_library_that_is_missing_is_said_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        ConfigError, match=r"logger=trackio needs .* not installed; give: pip install memexp\[trackio\]"
+        ConfigError, match=r"logger=trackio needs .* not installed; give: pip install \"memexp\[trackio\]\""
     ):
         config_of(*SMALL, "logger=trackio")
     with pytest.raises(ConfigError, match="logger=wandb is unknown; allowed: none, tensorboard, trackio"):
