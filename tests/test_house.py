@@ -13,10 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 #: fits counts. A module may import from its own layer and from those below.
 LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
-    ("face", "evaluate", "sweeps", "status", "report", "generate", "migrate", "verify", "same", "doctor"),
+    ("face", "evaluate", "sweeps", "status", "report", "generate", "migrate", "verify", "compare", "same", "doctor"),
     ("bench", "explorer", "gates", "analysis", "memory"),
     ("evaluation", "inputs", "jobs", "sheets", "trained"),
     ("experiment",),
+    ("tracking",),
     ("grids", "options", "settings"),
     ("arguments",),
     ("explain",),

@@ -4,13 +4,17 @@ The tests are scipy's and statsmodels'.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from memexp.results.tables import interval
+
 REPLICATES = 4000  # of the bootstrap
+EXACT_PAIRS = 12  # of so many pairs, at most, all signs are tried
 
 
 def updates_until(history: pd.DataFrame, criterion: float) -> pd.DataFrame:
@@ -89,6 +93,43 @@ def compare(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """
     test = stats.mannwhitneyu(one, other)
     return float(test.statistic / (len(one) * len(other))), float(test.pvalue)
+
+
+class Difference(NamedTuple):
+    """How far apart the scores of two runs are: mean of one less mean of the other, its 95 % interval, two-sided p."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+def difference(one: Sequence[float], other: Sequence[float], paired: bool, level: float = 0.95) -> Difference:
+    """Compare two runs' scores over seeds.
+
+    Args:
+        one: a score for each seed, at least two.
+        other: the same of the other run.
+        paired: whether the same seed stands at the same place in both, so that what a seed has in common cancels. Then
+            the interval is Student's of the differences, and p is Wilcoxon's; else they are Welch's, and Mann and
+            Whitney's.
+        level: of the interval.
+    """
+    first, second = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    mean = float(first.mean() - second.mean())
+    if not paired:
+        spread = float(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
+        same = spread == 0  # Welch's degrees of freedom are 0 / 0
+        interval_of = None if same else stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
+        low, high = (mean, mean) if interval_of is None else (float(interval_of.low), float(interval_of.high))
+        return Difference(mean, low, high, compare(first, second)[1])
+    apart = first - second
+    _, low, high = interval(list(apart), level, (-np.inf, np.inf))
+    if not apart.any():
+        return Difference(mean, low, high, 1.0)
+    few = len(apart) <= EXACT_PAIRS
+    method = stats.PermutationMethod(n_resamples=2 ** len(apart)) if few else "auto"
+    return Difference(mean, low, high, float(stats.wilcoxon(apart, method=method).pvalue))
 
 
 def holm(p: Sequence[float]) -> list[float]:
