@@ -2,11 +2,12 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from helpers import Command, CommandLine
@@ -112,16 +113,4 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 @pytest.fixture
 def memexp(tmp_path: Path) -> CommandLine:
     """Run ``python -m memexp ARGUMENTS`` in the test's own folder."""
-
-    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "memexp", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONWARNINGS": "default"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **options,  # type: ignore[call-overload]
-        )
-
-    return run
+    return partial(forked.run, "memexp", folder=tmp_path, warned="default")

@@ -1,10 +1,9 @@
 """The report on the chapter, from a real, tiny run of all of it."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 from helpers import CommandLine
@@ -21,9 +20,8 @@ pytestmark = pytest.mark.slow
 def chapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which experiment=chapter6 has been run, at two lengths, two seeds and one epoch each."""
     folder = tmp_path_factory.mktemp("chapter")
-    command = [sys.executable, "-m", "memexp", "experiment=chapter6", "length=10,35", "epochs=1", "seeds=2"]
-    command += ["hydra/launcher=basic"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    given = ("experiment=chapter6", "length=10,35", "epochs=1", "seeds=2", "hydra/launcher=basic")
+    done = forked.run("memexp", *given, folder=folder, warned="default")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "report: images/chapter6/report.md, report.html" in done.stdout
     return folder

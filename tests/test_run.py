@@ -225,11 +225,11 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(memexp: CommandLine, tmp_path:
     name = "epochs=5,gradient_norms=true,length=4,log_steps=1,model=srn,model.hidden_size=4,seeds=2"
     # the history grows by 600 bytes an update and reaches the limit; a checkpoint has about 30 kB
     limit = 75_000
-    result = memexp(
-        *arguments,
-        "checkpoint_seconds=0",
+    result = subprocess.run(
+        [sys.executable, "-m", "memexp", *arguments, "checkpoint_seconds=0"],
+        cwd=tmp_path, capture_output=True, text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    )  # fmt: skip
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "File too large" in result.stderr
