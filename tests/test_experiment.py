@@ -248,7 +248,7 @@ def start(folder, out):
 
 
 def race(code: str, folder: Path, *settings: str) -> list[str]:
-    """Run code with `RACE`, whose processes are forked from one that has loaded torch and the cells; return what it says."""
+    """Run code with `RACE`, whose processes are forked from one that has loaded all; return what it says."""
     command = [sys.executable, "-c", RACE + code, str(folder), *settings, f"datasets_dir={folder}/data"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr

@@ -458,7 +458,7 @@ def test_the_console_script_runs_from_anywhere(tmp_path: Path):
 
 
 def test_a_wheel_brings_all_its_modules_and_its_conf(tmp_path: Path):
-    """Built and unpacked elsewhere, without the checkout in sight; torch trains, for the cells would be compiled anew."""
+    """Built and unpacked elsewhere, without the checkout in sight. torch trains: the cells would be compiled anew."""
     checkout, site = Path(__file__).resolve().parent.parent, tmp_path / "site"
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
     subprocess.run(build, cwd=checkout, check=True, capture_output=True)
