@@ -56,7 +56,7 @@ class Config:
     task: Any
     model: Any
     seeds: Any
-    init_from: str | None = None  # a record of before it was there names none
+    init_from: str | None
     epochs: int = ranged(1)
     lr: float = ranged(above=0)
     batch_size: int = ranged(1)
@@ -119,6 +119,8 @@ def typed(config: DictConfig) -> DictConfig:
     """
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     config.seeds = read_seeds(config.seeds)
+    if INIT not in config:  # a record that began with no weights does not name it
+        config = OmegaConf.merge(config, {INIT: None})  # type: ignore[assignment]
     return OmegaConf.merge(OmegaConf.structured(schema(config)), config)  # type: ignore[return-value]
 
 
