@@ -12,13 +12,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from memexp import CONF_DIR, __version__, ending, progress, sweep
+from memexp import CONF_DIR, __version__, ending, jobs, progress, sweeps
 from memexp.arguments import as_meant, check_arguments, compose_run, composing
-from memexp.config import check
 from memexp.errors import MemexpError, refusals_in_a_line
 from memexp.explain import explained
 from memexp.files import shown
-from memexp.sweep import Outcome, show_table, stopped_in, study_folder
+from memexp.sweeps import Outcome, show_table, stopped_in, study_folder
 from memexp.words import language
 
 log = logging.getLogger(__name__)
@@ -43,12 +42,8 @@ def job(config: DictConfig) -> Outcome:
     by_us = settings.runtime.choices["hydra/sweeper"] == "memexp"
     with progress.silence(in_sweep and by_us):
         try:
-            with refusals_in_a_line():
-                with ending.at_once():
-                    from memexp import experiment
-                with explained():
-                    checked = check(config)  # once more: Hydra's own sweeper does not
-                stopped = stopped_in(experiment.run(checked, folder, show_bar=not in_sweep))
+            checked, summary = jobs.do(config, folder, show_bar=not in_sweep)
+            stopped = stopped_in(summary)
             if in_sweep and not by_us and stopped:
                 raise MemexpError(stopped)
         except MemexpError as error:
@@ -106,8 +101,8 @@ def _main() -> None:
         return
     if flags.dry and not flags.sweep:
         with composing():
-            jobs = sweep.plan([flags.overrides], lambda run: compose_run(run, flags.config_name), dry=True)
-        if sweep.show_plan(jobs):
+            planned = sweeps.plan([flags.overrides], lambda run: compose_run(run, flags.config_name), dry=True)
+        if sweeps.show_plan(planned):
             sys.exit(1)
         return
     if flags.dry:

@@ -79,7 +79,7 @@ def check_arguments(arguments: list[str]) -> argparse.Namespace:
         if flags.dry and config.hydra.runtime.choices["hydra/sweeper"] != "memexp":
             raise ConfigError("--dry asks memexp's sweeper, which hydra/sweeper=... replaces; leave one of them out")
         if flags.sweep:
-            return flags  # the values are checked run by run, see memexp.sweep
+            return flags  # the values are checked run by run, see memexp.sweeps
         for override in overrides:
             if override.is_sweep_override():
                 raise ConfigError(f"{override.input_line}: several values make a sweep; add -m to run it")

@@ -6,6 +6,7 @@ it draws with by the file's format. Whoever imports memexp keeps the backend and
 """
 
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -26,7 +27,7 @@ if _first and _backend:
 from matplotlib import font_manager  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-__all__ = ["Figure", "font_manager", "own_style", "second_font"]
+__all__ = ["Figure", "Picture", "font_manager", "own_style", "second_font"]
 
 _one_at_a_time = threading.RLock()  # matplotlib's settings are those of the whole process
 _second = ContextVar[str | None]("second font", default=None)
@@ -41,6 +42,16 @@ def own_style() -> Iterator[None]:
         if family := _second.get():
             matplotlib.rcParams["font.family"] = ["sans-serif", family]
         yield
+
+
+class Picture(Figure):
+    """A figure that a notebook shows where it is the result of a cell, whatever its backend."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        with own_style():
+            self.savefig(picture, format="png")
+        return picture.getvalue()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ What a task or a cell has beside it, it declares itself (`memexp.fields.settings
 files in conf/, and so are the comments for users. Hydra composes them; `check` then sees to types, ranges and rules.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -11,7 +12,8 @@ import pkgutil
 import re
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -292,8 +294,24 @@ def folder_name(parts: dict[str, str]) -> str:
     return name if kept == name else f"{kept},{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+_added = ContextVar[list[Path] | None]("folders that a caller adds to conf/", default=None)
+
+
+@contextlib.contextmanager
+def adding(folders: Sequence[str | Path]) -> Iterator[None]:
+    """Let `config_dirs` be these, within a ``with``: a user's own process has arguments that are not memexp's."""
+    before = _added.set([Path(folder).absolute() for folder in folders])
+    try:
+        yield
+    finally:
+        _added.reset(before)
+
+
 def config_dirs() -> list[Path]:
-    """List the folders that ``--config-dir`` adds to conf/."""
+    """List the folders that ``--config-dir`` adds to conf/, or a caller, see `adding`."""
+    added = _added.get()
+    if added is not None:
+        return added
     given = [argument.partition("=")[2] for argument in sys.argv if argument.startswith("--config-dir=")]
     given += [after for before, after in itertools.pairwise(sys.argv) if before in ("--config-dir", "-cd")]
     return [Path(folder).absolute() for folder in given]

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ CODE = 130  # what shells report of a command that Ctrl-C ended
 LOOK_EVERY = 0.5  # seconds between two looks of a worker for its parent
 GRACE = 2.0  # and that it then has for a last checkpoint
 _WATCH = "memexp's watch of the parent"
+
+_theirs = ContextVar("Ctrl-C is answered by whoever called", default=False)
 
 
 def begin() -> None:
@@ -27,11 +30,25 @@ def begin() -> None:
 
 
 @contextlib.contextmanager
+def left_alone() -> Iterator[None]:
+    """Leave the answer to Ctrl-C to whoever called, within a ``with``: the process is a user's, not a command."""
+    before = _theirs.set(True)
+    try:
+        yield
+    finally:
+        _theirs.reset(before)
+
+
+@contextlib.contextmanager
 def at_once() -> Iterator[None]:
     """Let Ctrl-C end this process at once: where modules are imported, and there is nothing to be finished.
 
-    There a KeyboardInterrupt may get lost, come out as another error, or end in a crash: torch's imports are C++.
+    There a KeyboardInterrupt may get lost, come out as another error, or end in a crash: torch's imports are C++. In a
+    user's own process, see `left_alone`, nothing is changed.
     """
+    if _theirs.get():
+        yield
+        return
     before = _answer(_leave)
     try:
         yield

@@ -6,8 +6,7 @@ import logging
 import shutil
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,7 @@ from memexp.results.history import History
 from memexp.results.identity import INIT, check_identity, engine_of, identity_text
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
-from memexp.training import credit, joining, machine
+from memexp.training import credit, joining, machine, scoring
 from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
 from memexp.weights import start
@@ -283,7 +282,8 @@ def _join(
 def _train_and_score(this: Run, held: claims.Hold, show_bar: bool) -> tuple[dict[str, Any], dict[str, Seal]]:
     """Train, and return the summary and the seals of what was written."""
     runner, written = _train(this, held, show_bar)
-    return _summary(this, runner), written
+    summary = scoring.summarise(runner, this.task, this.model, this.settings, _made_by(this))
+    return summary, written
 
 
 def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[str, Seal]]:
@@ -353,75 +353,6 @@ def _cut_off(path: Path, seal: Seal | None) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise RecordError(f"cannot remove {path}: {error.strerror}; mend that, and give the same command") from error
-
-
-def _summary(this: Run, runner: Runner) -> dict[str, Any]:
-    """Score each seed's last weights where the task asks for it, then its best ones: on test once."""
-    started = time.monotonic()
-    config, task, model = this.config, this.task, this.model
-    splits = task.splits()
-    scores = _scores(runner, {f"last_{split}": splits[split] for split in task.last_splits}, (task.metrics[0].name,))
-    runner.use_best()
-    scores |= _scores(runner, splits)
-    scores |= task.more_scores(scores)
-    batch = task.batch(0)
-    tokens = len(batch) * batch.inputs.shape[2]  # that a seed reads in an update
-    return {
-        "format": record.FORMAT,
-        **_made_by(this),
-        "title": model.cell.title or type(model.cell).__name__,
-        "trained_on": task.trained_on,
-        "parameters": model.parameter_count,
-        "state_size": model.state_size,
-        "hidden_sizes": model.widths,
-        "updates": runner.iteration,
-        "seconds": runner.seconds + time.monotonic() - started,
-        "tokens_per_second": runner.iteration * len(config.seeds) * tokens / max(runner.seconds, 1e-9),
-        "interface": dataclasses.asdict(task.interface),
-        "about": task.about(),
-        "floors": task.floors(),
-        "shown": task.shown(),
-        "panels": list(task.panels),
-        "later": {f"task.{name}": value for name, value in task.later.items()},
-        "config": this.settings,
-        "seeds": _by_seed(runner, list(config.seeds), scores),
-        "test_right": right_or_wrong(runner, task, list(config.seeds)),
-    }
-
-
-def _scores(runner: Runner, splits: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, list[float]]:
-    """Score the weights that the runner has: ``<split>_<metric>`` -> a value for each seed."""
-    return {
-        f"{split}_{name}": values.tolist()
-        for split, rows in splits.items()
-        for name, values in runner.evaluate(rows).items()
-        if not but or name in but
-    }
-
-
-def _by_seed(runner: Runner, seeds: list[int], scores: Mapping[str, list[float]]) -> list[dict[str, Any]]:
-    """Turn scores around: a dict for each seed; one that stopped has none."""
-    diverged, best = runner.diverged_at.tolist(), runner.best_iteration.tolist()
-    by_seed = []
-    for k, seed in enumerate(seeds):
-        stopped = diverged[k] >= 0
-        own = {name: None if stopped else values[k] for name, values in scores.items()}
-        by_seed.append(
-            {"seed": seed, "best_iteration": best[k], "diverged_at": diverged[k] if stopped else None, **own}
-        )
-    return by_seed
-
-
-def right_or_wrong(runner: Runner, task: Task, seeds: list[int]) -> dict[str, str]:
-    """Return for each seed which test rows it gets right, as a string of 0 and 1: for statistics over seeds and rows.
-
-    Nothing where no metric of the task says of an answer whether it is right.
-    """
-    share = next((metric for metric in task.metrics if metric.share), None)
-    if share is None:
-        return {}
-    right = runner.right(share, task.rows("test")).int().tolist()
-    return {str(seed): "".join(map(str, own)) for seed, own in zip(seeds, right, strict=True)}
 
 
 def _log_summary(summary: dict[str, Any]) -> None:

@@ -7,11 +7,12 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from tqdm import TqdmWarning, tqdm
 
 from memexp.escaping import plain
 
@@ -78,10 +79,25 @@ def silence(on: bool) -> Iterator[None]:
 
 
 def bar(total: float, description: str, bar_format: str | None = None) -> Any:
-    """Open a bar on standard error; on anything but a terminal, and in a sweep's runs, it shows nothing."""
-    tqdm.monitor_interval = 0  # no thread that sees to it that a bar moves: ours do
-    hidden = True if _quiet else None  # None: on anything but a terminal
-    return tqdm(total=total, desc=description, bar_format=bar_format, disable=hidden, leave=False, dynamic_ncols=True)
+    """Open a bar, in a notebook or on standard error; on no terminal, and in a sweep's runs, it shows nothing."""
+    hidden = True if _quiet else False if in_notebook() else None  # None: on anything but a terminal
+    kind = _bar_of_a_notebook() if in_notebook() else tqdm
+    own = type("Bar", (kind,), {"monitor_interval": 0})  # no thread that sees to it that a bar moves: ours do
+    return own(total=total, desc=description, bar_format=bar_format, disable=hidden, leave=False, dynamic_ncols=True)
+
+
+def in_notebook() -> bool:
+    """Say whether this is the kernel of a notebook, whose standard error is no terminal but shows a bar."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def _bar_of_a_notebook() -> type[Any]:
+    """Return tqdm's own choice: a widget where ipywidgets is there, else a line of text, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TqdmWarning)
+        from tqdm.auto import tqdm as chosen
+    return chosen
 
 
 def progress_file(folder: Path, updates: int, every: float = 1.0) -> Callable[[int], None]:

@@ -186,8 +186,7 @@ def gate_sheet(material: Material) -> Path:
     options = command.Options(length=10, seed=run.seeds[0], images_dir=str(material.images))
     sequence = run.reading.example()
     assert sequence is not None
-    about = command.about(run, options.seed)
-    return command.show_sequence(run, sequence, about, options, material.images / "gates") / "sheet.png"
+    return command.show_sequence(run, sequence, options, material.images / "gates") / "sheet.png"
 
 
 def gate_statistics(material: Material) -> str:

@@ -1,11 +1,13 @@
 """From a record back to a trained model: find the run, load it, take one seed. Any task, and without its data."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,14 +19,22 @@ from memexp.errors import ConfigError, RecordError, some
 from memexp.experiment import build_model, build_task, first_weights
 from memexp.fields import check_ranges
 from memexp.files import last_name
+from memexp.inputs import inputs_of
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.results.collect import collect
 from memexp.results.identity import CLASSES, INIT, check_sources
 from memexp.results.study import find_study, once, study_or_usual
+from memexp.tasks.metrics import Loss
 from memexp.tasks.task import Interface, Reading, Task
-from memexp.training import checkpoints
+from memexp.training import checkpoints, machine
+from memexp.training.runner import ROWS_AT_ONCE
 from memexp.weights import start
+from memexp.words import LANGUAGES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 COLUMNS = {"model": "model.name", "length": "length"}
 #: Which run is meant where several are there: that of the book's figure 6.13.
@@ -34,7 +44,7 @@ USUAL: dict[str, str | int | None] = {"model": "lstm", "length": 10}
 MODULES = "modules of your own whose cells and tasks may be built, as mycells; those in a conf/ may anyway"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedRun:
     """A finished run.
 
@@ -175,6 +185,190 @@ class TrainedRun:
                 "on; bring those back, or train anew"
             )
         return task
+
+    def task_at(self, length: int) -> Task:
+        """Return the same task at a length; its data are read there, or made.
+
+        Raises:
+            ConfigError: the task has no such length.
+            RecordError: it is its own, and the data are others than it was trained on.
+            DataError: the data cannot be read.
+        """
+        if length == self.config.length:
+            return self.task()
+        config: DictConfig = OmegaConf.merge(self.config, {"length": length})  # type: ignore[assignment]
+        complaint = f"length={length} is too small; it must be at least 1" if length < 1 else self.kind.rule(config)
+        if complaint:
+            raise ConfigError(f"{self.name}: {complaint}")
+        task, own = build_task(config), Interface(**self.summary["interface"])
+        if replace(task.interface, longest=own.longest) != own:
+            raise RecordError(f"{self.folder}: at length {length} its task asks for another model than was trained")
+        return task
+
+    # For Python and notebooks -------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        seeds = [seed for seed in self.summary["seeds"] if seed.get("diverged_at") is None]
+        said = "".join(f", {score}" for score in record.shown_scores(seeds, self.summary.get("shown", {})))
+        return f"<{self.summary['title']}, seeds {', '.join(map(str, self.seeds))}{said}; {self.folder}>"
+
+    def evaluate(self, lengths: Iterable[int] | int | None = None) -> "pd.DataFrame":
+        """Score each seed on dev, on test and, where the task can, exactly: at other lengths too.
+
+        The task is built at each length with the settings that it was trained with: a digit sum has as many distractors
+        as then. Exact scores are over all inputs, or over a sample where these are too many.
+
+            >>> import memexp
+            >>> run = memexp.run(model="srn", length=4, epochs=1, seeds=2)
+            >>> table = run.evaluate([4, 6])
+            >>> table[["length", "seed", "exact_over"]]
+               length  seed       exact_over
+            0       4     0  all 1900 inputs
+            1       4     1  all 1900 inputs
+            2       6     0  all 3700 inputs
+            3       6     1  all 3700 inputs
+            >>> bool(table["exact_accuracy"][1] == run.record_of(1)["exact_accuracy"])
+            True
+
+        Args:
+            lengths: of the sequences, or one; None for the one that was trained on.
+
+        Returns:
+            A row for each length and seed: ``length``, ``seed``, the scores by the names that they have in records,
+            ``dev_accuracy``, ``test_accuracy``, ``exact_accuracy``, ... and ``exact_over``: all inputs, or how many
+            sampled rows. Of a seed whose loss was not finite there are none.
+
+        Raises:
+            ConfigError: the task has no such length.
+            RecordError: the data of its own length are others than it was trained on.
+            DataError: data cannot be read or made.
+        """
+        from memexp.evaluation import evaluated
+
+        given = [self.config.length] if lengths is None else [lengths] if isinstance(lengths, int) else list(lengths)
+        with machine.prepared():
+            return evaluated(self, given)
+
+    @torch.no_grad()
+    def predict(self, sequences: Any, probabilities: bool = False) -> np.ndarray:
+        """Return what each seed answers.
+
+            >>> import memexp
+            >>> run = memexp.run(model="srn", length=4, epochs=1, seeds=2)
+            >>> run.predict("6700").shape
+            (2, 1)
+            >>> run.predict([[6, 7, 0, 0], [1, 2, 0, 3], [9, 9, 0, 0]], probabilities=True).shape
+            (2, 3, 1, 19)
+
+        Args:
+            sequences: one as it is typed, ``"6700100000"``, or as a list; several in a list; an array or tensor,
+                [N, L] or, of numbers, [N, L, M].
+            probabilities: of all classes, instead of the likeliest one.
+
+        Returns:
+            [S, N], and [S, N, L] where every time step is an answer; with ``probabilities`` [S, N, A, K]. S is in the
+            order of `seeds`. A class is its place in ``reading.outputs``.
+
+        Raises:
+            ConfigError: they are no sequences of this task.
+        """
+        inputs = self._inputs(sequences)
+        with machine.prepared():
+            parts = [self.kind.loss.predictions(self.model(part[None])) for part in torch.split(inputs, ROWS_AT_ONCE)]
+        found: np.ndarray = torch.cat(parts, 1).numpy()  # [S, N, A, K]
+        if probabilities:
+            return found
+        classes = self.kind.loss.predictions is not Loss.predictions
+        answers: np.ndarray = found.argmax(-1) if classes else found.squeeze(-1)
+        return answers if self.summary["interface"]["every_step"] else answers[:, :, 0]
+
+    def trace(self, sequences: Any, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Return what the cells compute at every time step, of all seeds.
+
+            >>> import memexp
+            >>> run = memexp.run(model="lstm", length=4, epochs=1, seeds=2)
+            >>> parts = run.trace("6700", ["forget_gate", "cell_state"])
+            >>> {name: part.shape for name, part in parts.items()}
+            {'forget_gate': (2, 1, 4, 32), 'cell_state': (2, 1, 4, 32)}
+
+        Args:
+            sequences: as for `predict`.
+            names: which parts; None for all that the model has.
+
+        Returns:
+            Name -> [S, B, L, D]; see `memexp.models.networks.SequenceModel.trace` for the names.
+
+        Raises:
+            ConfigError: they are no sequences of this task, or the cell has no such part.
+        """
+        inputs = self._inputs(sequences)
+        with machine.prepared():
+            return {name: part.numpy() for name, part in self.model.trace(inputs[None], names).items()}
+
+    def heatmaps(
+        self,
+        sequence: Any = None,
+        seed: int | None = None,
+        names: Sequence[str] | None = None,
+        order: str = "units",
+        lang: str = "en",
+    ) -> "Figure":
+        """Draw all gates and states over one sequence: the sheet of ``python -m memexp.gates``.
+
+            >>> import memexp
+            >>> run = memexp.run(model="lstm", length=4, epochs=1, seeds=2)
+            >>> figure = run.heatmaps("6701", names=["forget_gate"])
+            >>> figure.axes[0].get_title()
+            'Forget gate'
+
+        Args:
+            sequence: as it is typed, or as a list or tensor; None for an example of the task.
+            seed: one of the run's; None for the first.
+            names: which parts; None for all.
+            order: ``units``: as they are; ``time``: by when they act.
+            lang: language of the figure, ``en`` or ``zh``.
+
+        Raises:
+            ConfigError: it is no sequence of this task, or the run has no such seed or part.
+        """
+        from memexp.fonts import speaking
+        from memexp.sheets import look_at
+
+        for name, given, allowed in (("order", order, ("units", "time")), ("lang", lang, LANGUAGES)):
+            if given not in allowed:
+                raise ConfigError(f"{name}={given} is not possible; allowed: {', '.join(allowed)}")
+        shown = self._one(sequence)
+        with speaking(lang), machine.prepared():
+            return look_at(self, shown, self.seeds[0] if seed is None else seed, names, order == "time").figure()
+
+    def state_dict(self, to: str = "torch", seed: int | None = None) -> dict[str, Tensor]:
+        """Return the weights of one seed as torch's own layers have them; see `memexp.weights.torch_layers`.
+
+        Args:
+            to: ``torch``: of nn.Embedding, nn.RNN, nn.LSTM or nn.GRU, and nn.Linear.
+            seed: one of the run's; None for the first.
+
+        Raises:
+            ConfigError: the run has no such seed, or torch no such layer.
+        """
+        if to != "torch":
+            raise ConfigError(f"to={to} is not possible; allowed: torch")
+        place = self.place(self.seeds[0] if seed is None else seed)
+        found: dict[str, Tensor] = import_module("memexp.weights.torch_layers").to_torch(self.model, place)
+        return found
+
+    def _inputs(self, sequences: Any) -> Tensor:
+        return inputs_of(sequences, self.reading, Interface(**self.summary["interface"]))
+
+    def _one(self, sequence: Any) -> Tensor:
+        """Return one sequence, [L] or [L, M]: what was given, or else an example."""
+        if sequence is None:
+            example = self.reading.example()
+            return self.task().example() if example is None else example
+        inputs = self._inputs(sequence)
+        if len(inputs) != 1:
+            raise ConfigError(f"{len(inputs)} sequences are given; a sheet shows one")
+        return inputs[0]
 
 
 def load(

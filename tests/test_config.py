@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from memexp import CONF_DIR, sweep
+from memexp import CONF_DIR, sweeps
 from memexp.config import INITIALISERS, Config, ModelConfig, check, choices, class_of
 from memexp.errors import ConfigError
 from memexp.experiment import build_model, build_optimizer, build_task
@@ -164,8 +164,8 @@ def test_every_run_of_an_experiment_can_be(experiment: str, tmp_path: Path, monk
             models.append(build_model(config, build_task(config).interface))
         return []
 
-    monkeypatch.setattr(sweep, "plan", plan)
-    monkeypatch.setattr(sweep, "run", lambda jobs, launch: 0)
+    monkeypatch.setattr(sweeps, "plan", plan)
+    monkeypatch.setattr(sweeps, "run", lambda jobs, launch: 0)
     here = CONF_DIR.parent / "memexp/tasks/text/corpora/harbour.txt"  # instead of a text that would be downloaded
     monkeypatch.setattr(corpus, "fetch", lambda text, folder: here)
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):

@@ -14,7 +14,7 @@ import torch
 from helpers import config_of, stopping_after
 from omegaconf import OmegaConf
 
-from memexp import experiment, status, sweep
+from memexp import experiment, status, sweeps
 from memexp.arguments import compose_run, composing
 from memexp.compiled import cache
 from memexp.compiled.engine import WIDEST
@@ -208,17 +208,17 @@ def test_a_dry_run_and_the_status_know_engines(
     folder = tmp_path / "outputs" / "book" / "run"
     with stopping_after(20), pytest.raises(KeyboardInterrupt):
         run(tmp_path, "engine=compiled", name="outputs/book/run")
-    monkeypatch.setattr(sweep, "folder_of", lambda config: folder)
+    monkeypatch.setattr(sweeps, "folder_of", lambda config: folder)
 
-    def planned(*settings: str) -> sweep.Job:
+    def planned(*settings: str) -> sweeps.Job:
         base = ["length=4", "model=srn", "epochs=2", "seeds=2", f"datasets_dir={tmp_path}", "eval_steps=10"]
         with composing():
-            (job,) = sweep.plan([[*base, *settings]], compose_run, dry=True)
+            (job,) = sweeps.plan([[*base, *settings]], compose_run, dry=True)
         return job
 
-    assert sweep._state(planned())[0].startswith("unfinished")
-    assert sweep._state(planned("engine=compiled"))[0].startswith("unfinished")
-    state, reason = sweep._state(planned("engine=torch"))
+    assert sweeps._state(planned())[0].startswith("unfinished")
+    assert sweeps._state(planned("engine=compiled"))[0].startswith("unfinished")
+    state, reason = sweeps._state(planned("engine=torch"))
     assert state == "impossible"
     assert "was begun with engine=compiled, not torch" in reason
     assert status.show(status.Options(outputs_dir=str(tmp_path / "outputs"))) == 1

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from memexp import files, fonts, report, sweep, words
+from memexp import files, fonts, report, sweeps, words
 from memexp.analysis import command as analysis
 from memexp.errors import Complaints, ConfigError
 from memexp.gates import command as gates
@@ -78,9 +78,9 @@ def test_without_a_font_nothing_is_drawn_or_trained(
         assert in_process(main, "lang=zh") == f"memexp.{name}: {fonts.NO_FONT}"
         assert in_process(main, "lang=fr") == f"memexp.{name}: lang=fr is unknown; allowed: en, zh"
     assert not (tmp_path / "images").exists()
-    job = sweep.Job([], "run", tmp_path / "outputs/book/new", images=tmp_path / "images", lang="zh")
+    job = sweeps.Job([], "run", tmp_path / "outputs/book/new", images=tmp_path / "images", lang="zh")
     with pytest.raises(ConfigError, match="no font here has the Chinese characters"):
-        sweep.run([job], lambda _: pytest.fail("a run was started"))
+        sweeps.run([job], lambda _: pytest.fail("a run was started"))
     assert "\n" not in fonts.NO_FONT
 
 

@@ -13,12 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 #: fits counts. A module may import from its own layer and from those below.
 LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
-    ("sweep", "status", "report", "generate", "migrate", "verify", "same", "doctor"),
+    ("face", "evaluate", "sweeps", "status", "report", "generate", "migrate", "verify", "same", "doctor"),
     ("bench", "explorer", "gates", "analysis", "memory"),
     ("weights.outside",),
-    ("trained",),
+    ("evaluation", "inputs", "jobs", "sheets", "trained"),
     ("experiment",),
-    ("options",),
+    ("grids", "options", "settings"),
     ("arguments",),
     ("explain",),
     ("compiled",),
@@ -31,7 +31,7 @@ LAYERS = (
     ("results",),
     ("fields",),
     ("fonts",),
-    ("files", "progress", "sources", "canvas"),
+    ("files", "progress", "sources", "canvas", "workers"),
     ("errors", "words"),
     ("escaping", "arithmetic"),
     ("memexp", "ending", "processes"),  # the version, and where conf/ is; how a command ends, from its first moment
@@ -102,7 +102,7 @@ class A:
     assert sorted(imports(source, within_functions=False)) == at_once
     assert sorted(imports(source, within_functions=True)) == [*at_once, (15, "memexp.results.record")]
     assert layer("memexp.gates.__main__") < layer("memexp.gates.units") < layer("memexp.tasks.text.corpus")
-    assert layer("hydra_plugins.memexp_slurm") < layer("memexp.sweep") < layer("memexp")
+    assert layer("hydra_plugins.memexp_slurm") < layer("memexp.sweeps") < layer("memexp")
 
 
 def test_no_circle_of_modules_that_import_each_other():

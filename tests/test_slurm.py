@@ -20,7 +20,7 @@ from hydra_plugins.memexp_sweeper import _outcome
 from memexp import CONF_DIR
 from memexp.errors import MemexpError
 from memexp.explain import explain
-from memexp.sweep import Outcome
+from memexp.sweeps import Outcome
 
 
 def memexp(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:

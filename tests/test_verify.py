@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import Command, config_of, make_run, stopping_after
@@ -195,14 +196,14 @@ def test_a_summary_whose_seal_was_cut_off_is_not_believed(run: Path):
 
 
 def test_a_history_that_was_damaged_while_its_run_went_on_is_not_sealed(run: Path, monkeypatch: pytest.MonkeyPatch):
-    whole, part = experiment._summary, run.with_name("part")
+    whole, part = experiment.scoring.summarise, run.with_name("part")
 
-    def damaged(this: experiment.Run, *rest: object) -> object:
-        path = this.folder / record.HISTORY
+    def damaged(*arguments: Any) -> object:
+        path = part / record.HISTORY
         path.write_text(path.read_text().replace("dev,loss,", "dev,loss,1", 1)[:-1])
-        return whole(this, *rest)
+        return whole(*arguments)
 
-    monkeypatch.setattr(experiment, "_summary", damaged)
+    monkeypatch.setattr(experiment.scoring, "summarise", damaged)
     with pytest.raises(RecordError, match="history.csv is damaged \\(it is not what was written\\)"):
         experiment.run(config_of(*SIZES), part)
     assert not (part / record.SUMMARY).exists()

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from memexp.canvas import own_style
+from memexp.canvas import Figure, Picture, own_style
 from memexp.figures.lettering import FAINT, FONT, font_for, legible, titled
 from memexp.words import named, tr
 
@@ -158,7 +157,7 @@ def sheet(
     panels = len(trace) + (bits is not None)
     columns = min(panels, max(1, min(3, int(WIDEST // width))))
     rows = math.ceil(panels / columns)
-    figure = Figure(figsize=(max(4.8, width * columns), max(4.0, 2.7 * rows) + 0.6), layout="constrained")
+    figure = Picture(figsize=(max(4.8, width * columns), max(4.0, 2.7 * rows) + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for place, (name, values) in enumerate(trace.items()):
         heatmap(values, name, tokens, axes.flat[place], (orders or {}).get(name), token=token)
@@ -185,7 +184,7 @@ def single(
 ) -> Figure:
     """Draw one part, [L, D], on a figure of its own, large enough to name every unit up to 48."""
     L, D = values.shape
-    figure = Figure(figsize=(max(4.8, _heatmap_width(L)), 1.4 + 0.12 * min(48, max(16, D))), layout="constrained")
+    figure = Picture(figsize=(max(4.8, _heatmap_width(L)), 1.4 + 0.12 * min(48, max(16, D))), layout="constrained")
     heatmap(values, name, tokens, figure.subplots(), order, 48, token)
     return titled(figure, title)
 

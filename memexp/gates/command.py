@@ -8,7 +8,7 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from memexp.errors import MemexpError
 from memexp.escaping import plain
 from memexp.fields import ranged
 from memexp.figures import averages as average_figures
-from memexp.figures import heatmaps
 from memexp.figures import units as unit_figures
 from memexp.files import save, write, write_table
 from memexp.fonts import speaking
@@ -29,6 +28,7 @@ from memexp.gates import averages, units
 from memexp.models.networks import SequenceModel
 from memexp.options import run_command
 from memexp.progress import say
+from memexp.sheets import about, as_arrays, look_at
 from memexp.tasks.task import Task
 from memexp.trained import MODULES, TrainedRun
 from memexp.training import machine
@@ -68,11 +68,6 @@ class Options:
     images_dir: str = ranged(default="images", path=True, about="where the figures go")
 
 
-def as_arrays(trace: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Take the first row of the first seed out of a trace: name -> [S, B, L, D] becomes name -> [L, D]."""
-    return {name: part[0, 0].numpy() for name, part in trace.items()}
-
-
 def before_and_after_training(run: TrainedRun, seed: int) -> dict[str, SequenceModel]:
     """Return the model of one seed before and after training, by these names."""
     return {"before": run.untrained(seed), "after": run.of(seed)}
@@ -90,37 +85,20 @@ def folder_name(labels: Sequence[object]) -> str:
     return f"{name[:80]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
-def show_sequence(run: TrainedRun, sequence: Tensor, about: str, options: Options, folder: Path) -> Path:
+def show_sequence(run: TrainedRun, sequence: Tensor, options: Options, folder: Path) -> Path:
     """Write the trace of one sequence, [L] or [L, M], as arrays and heatmaps, into a folder of its own; return that."""
-    model, reading = run.of(options.seed), run.reading
-    inputs = sequence[None, None]
-    predictions = run.predictions(model, sequence).numpy()  # [A, K]
-    trace = as_arrays(model.trace(inputs, options.names or None))
-    orders: dict[str, np.ndarray] = {}
-    note = ""
-    if options.order == "time":
-        whole = as_arrays(model.trace(inputs))
-        states = {name: whole[f"{name[: name.rfind('.') + 1]}hidden_state"] for name in trace}  # of the part's own cell
-        orders = {  # a cell that reads backwards acts in the other order
-            name: heatmaps.units_by_time(state[::-1] if "backwards." in name else state)
-            for name, state in states.items()
-        }
-        note = "\n" + tr("units sorted by when their hidden state changes most")
-    verdict = reading.describe(sequence, predictions)
-    say(f"{about}: {verdict}")
-    title = f"{about}\n{reading.write(sequence)}\n{verdict}{note}"
-    labels = reading.labels(sequence)
-    own = folder / folder_name(labels)
-    bits = reading.costs(sequence, predictions)
-    save(heatmaps.sheet(trace, labels, title, orders, reading.token, bits), own / "sheet")
+    sheet = look_at(run, sequence, options.seed, options.names or None, options.order == "time")
+    say(f"{about(run, options.seed)}: {sheet.verdict}")
+    own = folder / folder_name(sheet.labels)
+    save(sheet.figure(), own / "sheet")
     say(f"written: {own}/sheet.png, .pdf")
-    for name, values in trace.items():
-        save(heatmaps.single(values, name, labels, title, orders.get(name), reading.token), own / name)
+    for name in sheet.trace:
+        save(sheet.single(name), own / name)
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {**trace, "sequence": sequence.numpy(), "predictions": predictions}
+    arrays: dict[str, Any] = {**sheet.trace, "sequence": sequence.numpy(), "predictions": sheet.predictions}
     np.savez(buffer, **arrays)
     write(own / "trace.npz", buffer.getvalue())
-    say(f"written: {own}/{', '.join(trace)} (.png, .pdf), trace.npz")
+    say(f"written: {own}/{', '.join(sheet.trace)} (.png, .pdf), trace.npz")
     return own
 
 
@@ -193,11 +171,6 @@ def _start_of_line(labels: Sequence[str]) -> int:
     return next((half.index(mark) + 1 for mark in ("↵", "␣") if mark in half), 0)
 
 
-def about(run: TrainedRun, seed: int) -> str:
-    """Say which model a figure is of."""
-    return plain(tr(f"{run.summary['title']} trained on {named(run.summary['trained_on'])}, seed {seed} ({run.study})"))
-
-
 def load_task(run: TrainedRun, hint: str = "") -> Task:
     """Return the task of a run with its data.
 
@@ -246,7 +219,7 @@ def _show(options: Options) -> int:
         )
     title = about(run, options.seed)
     folder = Path(options.images_dir) / run.study / "gates" / f"{run.name},seed={options.seed}"
-    show_sequence(run, sequence, title, options, folder)
+    show_sequence(run, sequence, options, folder)
     has_text = run.kind.running_text is not Task.running_text
     more = [name for name, asked in (("averages", options.averages), ("units", options.units and has_text)) if asked]
     if more and task is None:

@@ -5,28 +5,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from memexp.evaluation import scores_at
 from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.memory.measure import Measure, Score, Subject
 from memexp.results.study import Study
-from memexp.tasks.task import Rows
-from memexp.training.runner import Runner
 from memexp.words import labelled, tr
 
 LENGTHS = (3, 5, 10, 15, 20, 25, 30, 35, 50, 75, 100, 150, 200)
 TOKENS = 200_000  # that are read of one length at most, but of the one that was trained on: more are sampled
 CRITERION = 0.9  # an accuracy, or a share of that at the length that was trained on
-
-
-def scores_at(runner: Runner, by_length: Mapping[int, Rows]) -> dict[int, np.ndarray]:
-    """Score each seed on rows of each length: length -> [S]. The score is the first metric of the task."""
-    name = runner.metric.name
-    return {length: runner.evaluate(rows)[name].numpy() for length, rows in by_length.items()}
 
 
 def reach(trained_at: int, lengths: Sequence[int], scores: Sequence[float], criterion: float) -> float:

@@ -5,7 +5,6 @@ model and rows that returns numbers, for all seeds at once; the class says where
 and how they are drawn. Axis letters as in `memexp.models.cells`.
 """
 
-import copy
 import importlib
 import inspect
 import pkgutil
@@ -19,12 +18,11 @@ from typing import Any, ClassVar, NamedTuple
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 from torch import Tensor
 
 import memexp.memory
 from memexp.errors import ConfigError, MemexpError, nearest
-from memexp.experiment import Run, build_runner, choose_engine
+from memexp.evaluation import runner_of
 from memexp.memory.sequences import drawn
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study
@@ -91,10 +89,7 @@ class Subject:
     @cached_property
     def runner(self) -> Runner:
         """What answers and scores rows as the run did: `Runner.evaluate`, `Runner.predict`, `answers`."""
-        model, config = copy.deepcopy(self.after), OmegaConf.merge(self.run.config, {"engine": "auto", "device": "cpu"})
-        engine = choose_engine(config, self.task, model, None)  # type: ignore[arg-type]
-        whole = OmegaConf.merge(config, {"engine": engine, "gradient_norms": False})
-        return build_runner(Run(whole, self.run.folder, self.task, model, "cpu"))  # type: ignore[arg-type]
+        return runner_of(self.run, self.task)
 
     def answers(self, inputs: Tensor) -> Tensor:
         """Return what each seed answers: inputs [N, L] or [N, L, M] -> [S, N, A, K]."""

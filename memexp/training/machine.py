@@ -1,7 +1,9 @@
 """What a run asks of the machine it is on: device, threads, memory."""
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 
 import torch
 
@@ -36,3 +38,14 @@ def prepare() -> None:
         if mallopt is not None:
             mallopt(_M_TRIM_THRESHOLD, 1 << 30)
             mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """Be prepared within a ``with``, and give torch its threads back: the process is a user's own."""
+    before = torch.get_num_threads()
+    prepare()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

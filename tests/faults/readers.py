@@ -9,7 +9,7 @@ import pytest
 from faults.damage import Aloud, Reader
 from helpers import config_of
 
-from memexp import experiment, progress, sweep, trained, verify
+from memexp import experiment, progress, sweeps, trained, verify
 from memexp.errors import MemexpError
 from memexp.explorer.export import export_study
 from memexp.files import Collection
@@ -240,8 +240,8 @@ def why_failed(study: str) -> Reader:
     """Read why a run failed: a text for people, of one line."""
 
     def read(root: Path) -> Any:
-        (job,) = [sweep.Job([], "run", folder(root, study))]
-        state, reason = sweep._state(job)
+        (job,) = [sweeps.Job([], "run", folder(root, study))]
+        state, reason = sweeps._state(job)
         return state == "unfinished" and len(reason.splitlines()) <= 1
 
     return read
@@ -262,6 +262,6 @@ def rows_written(study: str) -> Reader:
     """Write the table of a study again: what was in it does not count."""
 
     def read(root: Path) -> Any:
-        return sweep.write_results(root / study).read_bytes()
+        return sweeps.write_results(root / study).read_bytes()
 
     return read

@@ -64,6 +64,8 @@ def run_of(model: SequenceModel) -> SimpleNamespace:
     """What drawing a sequence needs of a run, of a model of digit sums."""
     return SimpleNamespace(
         of=lambda seed: model,
+        study="book",
+        summary={"title": "GRU", "trained_on": "length 4"},
         reading=DigitReading(4),
         predictions=lambda own, sequence: DigitSum.loss.predictions(own(sequence[None, None]))[0, 0].detach(),
     )
@@ -200,7 +202,7 @@ def test_stacked_layers_and_both_directions_are_drawn(tmp_path: Path, monkeypatc
     figures: dict[str, Figure] = {}
     monkeypatch.setattr(gates, "save", lambda figure, path: figures.update({path.name: figure}))
     model = random_model("GRU reset after", widths=[2, 3], bidirectional=True)
-    gates.show_sequence(run_of(model), torch.tensor([6, 7, 0, 3]), "GRU", gates.Options(order="time"), tmp_path)
+    gates.show_sequence(run_of(model), torch.tensor([6, 7, 0, 3]), gates.Options(order="time"), tmp_path)
     whole = gates.as_arrays(model.trace(torch.tensor([[[6, 7, 0, 3]]])))
     orders = {
         name: heatmaps.units_by_time(

@@ -50,6 +50,13 @@ class Outcome:
 
     error: str = ""
 
+    @classmethod
+    def of(cls, error: BaseException) -> "Outcome":
+        """Return how a job ended that raised an error."""
+        if isinstance(error, MemexpError):
+            return cls(str(error))
+        return cls(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+
 
 def plan(batch: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], *, dry: bool = False) -> list[Job]:
     """Check each run of a sweep and find its folder. A run with a mistake stays in the list, with the error.

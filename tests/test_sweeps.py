@@ -11,12 +11,12 @@ from helpers import config_of, make_run, reseal, seed_row, write_history
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from memexp import CONF_DIR, config, sweep
+from memexp import CONF_DIR, config, sweeps
 from memexp.errors import MemexpError
 from memexp.experiment import build_task, fingerprint
 from memexp.files import shown
 from memexp.results import record
-from memexp.sweep import Job, Outcome
+from memexp.sweeps import Job, Outcome
 
 
 def job(folder: Path, length: int, **options: object) -> Job:
@@ -50,7 +50,7 @@ def test_the_longest_are_started_first_and_the_complete_not_at_all(tmp_path: Pat
     make_run(tmp_path, 20)
     launcher = Launcher(tmp_path)
     jobs = [job(tmp_path, 5), job(tmp_path, 20, complete=True), job(tmp_path, 10)]
-    assert sweep.run(jobs, launcher) == 0
+    assert sweeps.run(jobs, launcher) == 0
     assert launcher.order == [10, 5]
     shown = capsys.readouterr().out
     assert "skipped, complete already: length=20" in shown
@@ -62,7 +62,7 @@ def test_a_folder_that_is_no_studys_gets_no_table(tmp_path: Path, capsys: pytest
     """As with ``hydra.run.dir=.``: the folder above may have a file of the user's of that name."""
     run = make_run(tmp_path / "mine", 5)
     (tmp_path / "mine" / "results.csv").write_text("of the user's own")
-    sweep.show_table([run], {tmp_path / "outputs" / "book"})
+    sweeps.show_table([run], {tmp_path / "outputs" / "book"})
     assert (tmp_path / "mine" / "results.csv").read_text() == "of the user's own"
     assert f"no table of {shown(tmp_path / 'mine')} is kept" in capsys.readouterr().out
 
@@ -70,7 +70,7 @@ def test_a_folder_that_is_no_studys_gets_no_table(tmp_path: Path, capsys: pytest
 def test_the_table_of_a_study_has_each_seed_once(tmp_path: Path):
     for name, seeds in (("two", [seed_row(0), seed_row(1)]), ("three", [seed_row(0), seed_row(1), seed_row(2)])):
         make_run(tmp_path, 5, seeds=seeds).rename(tmp_path / name)
-    table = pd.read_csv(sweep.write_results(tmp_path))
+    table = pd.read_csv(sweeps.write_results(tmp_path))
     assert list(zip(table["run"], table["seed"], strict=True)) == [("three", 0), ("three", 1), ("three", 2)]
 
 
@@ -80,16 +80,16 @@ def test_records_that_cannot_be_read_are_named_and_a_table_without_any_is_not_wr
     """The disk may fail between a run and the table."""
     folder = make_run(tmp_path, 5)
     (folder / record.SUMMARY).write_text("{")
-    assert not sweep.show_table([folder], {tmp_path})
+    assert not sweeps.show_table([folder], {tmp_path})
     assert f"{folder.name}: " in capsys.readouterr().out
     with pytest.raises(MemexpError, match="no complete run that can be read; no table was written"):
-        sweep.write_results(tmp_path)
+        sweeps.write_results(tmp_path)
     assert not (tmp_path / "results.csv").exists()
 
 
 def test_failures_are_listed_by_name_and_the_exit_code_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     jobs = [job(tmp_path, 5), job(tmp_path, 10), job(tmp_path, 2, error="length=2 is too small")]
-    assert sweep.run(jobs, Launcher(tmp_path, {10: "the disk is full"})) == 1
+    assert sweeps.run(jobs, Launcher(tmp_path, {10: "the disk is full"})) == 1
     shown = capsys.readouterr().out
     assert "1 of 3 cannot be run" in shown
     assert "  length=2: length=2 is too small" in shown
@@ -101,7 +101,7 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path, capsys: pytest.CaptureFi
     def launch(batch: list[list[str]]) -> Sequence[Outcome]:
         raise RuntimeError("terminated\nunexpectedly")
 
-    assert sweep.run([job(tmp_path, 5)], launch) == 1
+    assert sweeps.run([job(tmp_path, 5)], launch) == 1
     shown = capsys.readouterr().out
     assert "the runs were ended by RuntimeError: terminated" in shown
     assert "length=5: not finished" in shown
@@ -111,7 +111,7 @@ def test_interrupted_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFix
     def launch(batch: list[list[str]]) -> Sequence[Outcome]:
         raise KeyboardInterrupt
 
-    assert sweep.run([job(tmp_path, 5)], launch) == 130
+    assert sweeps.run([job(tmp_path, 5)], launch) == 130
     assert "interrupted; 1 of 1 runs are left: the same command goes on" in capsys.readouterr().out
 
 
@@ -124,7 +124,7 @@ def test_an_old_failure_is_not_reported_again(tmp_path: Path, capsys: pytest.Cap
         assert not (folder / record.FAILURE).exists()
         raise MemexpError("cannot submit")
 
-    assert sweep.run([job(tmp_path, 5)], launch) == 1
+    assert sweeps.run([job(tmp_path, 5)], launch) == 1
     assert "long ago" not in capsys.readouterr().out
 
 
@@ -135,9 +135,9 @@ def test_seeds_that_stopped_are_shown_in_the_table_and_fail_the_sweep(
         make_run(tmp_path, 5, seeds=[seed_row(0), seed_row(3, None, diverged_at=12)])
         return [Outcome()]
 
-    assert sweep.run([job(tmp_path, 5)], launch) == 1
+    assert sweeps.run([job(tmp_path, 5)], launch) == 1
     shown = capsys.readouterr().out
-    assert sweep.run([job(tmp_path, 5, complete=True)], launch) == 1  # skipped, it is what it was
+    assert sweeps.run([job(tmp_path, 5, complete=True)], launch) == 1  # skipped, it is what it was
     assert "the loss of seeds [3] was not finite" in capsys.readouterr().out
     assert "the loss of seeds [3] was not finite (the other seeds are complete)" in shown
     assert " lstm      5" in shown
@@ -169,7 +169,7 @@ def test_figures_are_drawn_again_when_one_is_missing_or_damaged_or_of_other_reco
     images, line = tmp_path / "images" / "book", "figures and tables: "
 
     def draws(code: int = 0) -> bool:
-        assert sweep.run(complete, nothing) == code
+        assert sweeps.run(complete, nothing) == code
         return line in capsys.readouterr().out
 
     assert draws()
@@ -211,7 +211,7 @@ def killed_while_drawing(jobs: list[Job], done: int) -> None:
         replace(old, new)
 
     os.replace = count
-    sweep.run(jobs, nothing)
+    sweeps.run(jobs, nothing)
     os._exit(0)
 
 
@@ -221,14 +221,14 @@ def test_what_a_sweep_killed_while_it_draws_leaves_is_completed_by_the_same_comm
     complete: list[Job], tmp_path: Path
 ):
     images, table = tmp_path / "images" / "book", tmp_path / "book" / "results.csv"
-    assert sweep.run(complete, nothing) == 0
+    assert sweeps.run(complete, nothing) == 0
     whole, rows = drawn(images), table.read_bytes()
     writes = 1 + 2 * len(whole) - 1  # the table; each file and the list before it; and the list at the end
     for done in (0, 1, 2, writes // 2, writes - 1):
         shutil.rmtree(images)
         table.unlink()
         killed_while_drawing(complete, done)
-        assert sweep.run(complete, nothing) == 0
+        assert sweeps.run(complete, nothing) == 0
         assert drawn(images) == whole
         assert table.read_bytes() == rows
         assert not list((tmp_path / "book").glob(".*"))
@@ -245,7 +245,7 @@ def plan(folder: Path, *batch: Sequence[str]) -> list[Job]:
             return compose("config", list(overrides), return_hydra_config=True)
 
         places = [f"outputs_dir={folder}/outputs", f"datasets_dir={folder}/datasets"]
-        return sweep.plan([[*overrides, *places] for overrides in batch], load)
+        return sweeps.plan([[*overrides, *places] for overrides in batch], load)
 
 
 def test_a_plan_checks_each_config_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
