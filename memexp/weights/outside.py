@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 import memexp
+from memexp import trained
 from memexp.arguments import compose_run, composing
 from memexp.config import check, class_of
 from memexp.errors import ConfigError, DataError, RecordError
@@ -20,18 +21,21 @@ from memexp.explain import explained
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.tasks.task import Task
-from memexp.trained import TrainedRun, load
+from memexp.trained import TrainedRun
 from memexp.weights.files import Content, read
-from memexp.weights.layouts import Found, recognise
+from memexp.weights.layouts import NAMES, Found, recognise
 from memexp.weights.start import fit
 
 log = logging.getLogger(__name__)
 
 STUDY = "outside"  # what the folder of figures is called, where a run's is called after its study
+#: What the options are, in every command that takes such files.
+WEIGHTS = "a file of weights from outside, instead of a run: a state_dict, as .pt, .pdparams or .safetensors"
+CALLED = "what its tensors do not tell, as linear=fc.weight.T,reset=after"
 LENGTH = 10  # of a sequence, where nobody says otherwise: the book's
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OutsideRun(TrainedRun):
     """Weights from outside, as a run: how they were trained is not known.
 
@@ -69,6 +73,47 @@ class OutsideRun(TrainedRun):
         raise RecordError(f"{self.folder} has weights from outside: nothing is known of the model before training")
 
 
+class Chosen(trained.Chosen, Protocol):
+    """The options by which a command chooses a run, or a file of weights."""
+
+    weights: str | None
+    called: list[str] | None
+    length: int | None
+    modules: list[str]
+    datasets_dir: str
+
+
+def choose(options: Chosen, usual_study: str) -> TrainedRun:
+    """Load what options name: a file of weights from outside, or a run as `memexp.trained.choose`.
+
+    Raises:
+        ConfigError: both are named, or there is no such study; see `load_outside`.
+        RecordError: there is no such run, or more than one, or it is damaged.
+    """
+    if options.weights is None:
+        folder = trained.choose(options, options.length, usual_study)
+        return trained.load(folder, modules=options.modules, datasets=options.datasets_dir)
+    for key in ("run", "study", "model"):
+        if getattr(options, key) is not None:
+            raise ConfigError(f"weights= and {key}= do not go together; give one of them")
+    return load_outside(options.weights, names_of(options.called), options.length, options.datasets_dir)
+
+
+def names_of(called: Sequence[str] | None) -> dict[str, Any]:
+    """Read what was given as ``called=key=value,...``; the layers of a stack are joined by +, as cell=lower+upper.
+
+    Raises:
+        ConfigError: it cannot be read so.
+    """
+    names: dict[str, Any] = {}
+    for item in called or ():
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"called={item}: give key=value, of {', '.join(NAMES)}")
+        names[key] = value.split("+") if key == "cell" else value
+    return names
+
+
 def load_outside(
     path: str | Path | Sequence[str | Path],
     names: Mapping[str, Any] | None = None,
@@ -94,7 +139,7 @@ def load_outside(
     paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
     first = paths[0]
     if len(paths) == 1 and first.name in (record.BEST, record.LAST) and record.is_complete(first.parent):
-        return load(first.parent, first.stem, datasets=datasets)
+        return trained.load(first.parent, first.stem, datasets=datasets)
     contents = [read(one) for one in paths]
     found = [_recognised(one, content, names) for one, content in zip(paths, contents, strict=True)]
     parameters = _side_by_side(paths, found)
@@ -197,7 +242,7 @@ def _summary(config: DictConfig, task: Task, model: SequenceModel) -> dict[str, 
         "memexp": memexp.__version__,
         "torch": torch.__version__,
         "title": model.cell.title or type(model.cell).__name__,
-        "trained_on": "what its file does not say",
+        "trained_on": "",
         "parameters": model.parameter_count,
         "state_size": model.state_size,
         "hidden_sizes": model.widths,
