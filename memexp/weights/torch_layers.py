@@ -21,7 +21,7 @@ _NAME = re.compile(
 )
 #: G -> the model, and where each of torch's gates is in memexp's order: torch has i, f, g, o, and r, z, n.
 GATES: dict[int, tuple[str, list[int]]] = {1: ("srn", [0]), 4: ("lstm", [0, 1, 3, 2]), 3: ("gru", [0, 1, 2])}
-KINDS = {"srn": "nn.RNN", "lstm": "nn.LSTM", "gru": "nn.GRU"}
+KINDS: dict[type[Cell], str] = {SRN: "nn.RNN", LSTM: "nn.LSTM", GRU: "nn.GRU"}
 BOTH_DIRECTIONS = (
     "of both directions the last states are read, each after the whole sequence; a model that took the outputs at the "
     "last time step had read one token backwards there, and answers otherwise"
@@ -51,7 +51,7 @@ def read(tensors: Mapping[str, Tensor], prefixes: Sequence[str]) -> Recurrent | 
     model = next(iter(cells.values())).model
     remarks: tuple[str, ...] = (SAME_AS_SRN,) if model == "srn" else ()
     remarks += (BOTH_DIRECTIONS,) if any(place.backwards for place in cells) else ()
-    return together(cells, f"{model}, as {KINDS[model]} has it", list(prefixes), remarks)
+    return together(cells, f"{model}, named as torch does", list(prefixes), remarks)
 
 
 def _weights(names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> CellWeights:
@@ -92,7 +92,7 @@ def _weights(names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> CellWei
 def why_not(model: SequenceModel) -> str | None:
     """Say in a few words why torch has no layers that compute what a model does; None if it has."""
     cell = model.cell
-    if type(cell) not in (SRN, LSTM, GRU):
+    if type(cell) not in KINDS:
         return f"torch has no {cell.title or type(cell).__name__}"
     if isinstance(cell, LSTM) and cell.variant != "none":
         return f"torch's nn.LSTM has no variant {cell.variant}"
