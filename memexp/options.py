@@ -20,7 +20,7 @@ from memexp.files import expanded
 T = TypeVar("T")
 
 #: Another name of a key, where a command has that key.
-OTHER_NAMES = {"studies": "study"}
+OTHER_NAMES = {"studies": "study", "data": "datasets_dir"}
 
 
 def run_command(name: str, schema: type[T], do: Callable[[T], int | None]) -> None:

@@ -1,0 +1,345 @@
+"""memexp from Python: the same runs as the command's, in a process that stays the user's."""
+
+import doctest
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+import pytest
+import torch
+from helpers import CommandLine, stopping_after
+from hydra.core.global_hydra import GlobalHydra
+from tqdm import tqdm
+
+import memexp
+from memexp import face, trained
+from memexp.results import record
+from memexp.training import checkpoints
+
+TINY: dict[str, Any] = {"epochs": 1, "seeds": 2}
+CELL = """
+import torch
+from memexp.models import Cell
+
+class Leaky(Cell):
+    title = "leaky SRN"
+    gates = ("candidate",)
+
+    def step(self, x, state):
+        candidate = torch.tanh(x + self.recurrent(state[0])).squeeze(1)
+        h = 0.9 * state[0] + 0.1 * candidate
+        return (h,), {"candidate": candidate, "hidden_state": h}
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def of_process() -> dict[str, Any]:
+    """What a process has that belongs to its user."""
+    loggers = [logging.getLogger(), logging.getLogger("memexp"), logging.getLogger("memexp.experiment")]
+    return {
+        "arguments": list(sys.argv),
+        "path": list(sys.path),
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "signals": {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
+        "threads": torch.get_num_threads(),
+        "default type": torch.get_default_dtype(),
+        "random": torch.get_rng_state().tolist(),
+        "matplotlib": dict(matplotlib.rcParams.copy()),
+        "logging": [(one.level, list(one.handlers), one.propagate, one.disabled) for one in loggers],
+        "raises": logging.raiseExceptions,
+        "warnings": list(warnings.filters),
+        "hooks": (sys.excepthook, sys.unraisablehook, sys.stdout, sys.stderr),
+        "hydra": GlobalHydra.instance().is_initialized(),
+        "tqdm": tqdm.monitor_interval,
+        "running": {thread.name for thread in threading.enumerate()},
+    }
+
+
+# --- the surface ---
+
+
+def test_the_surface_is_small_and_all_there():
+    assert set(memexp.__all__) <= set(dir(memexp))
+    assert {name for name in memexp.__all__ if name.islower()} == {"load", "results", "run", "sweep"}
+    for name in ("load", "results", "run", "sweep"):
+        assert getattr(memexp, name) is getattr(face, name)
+    assert memexp.TrainedRun is trained.TrainedRun
+    assert issubclass(memexp.ConfigError, memexp.MemexpError)
+    with pytest.raises(AttributeError, match="no attribute 'runs'"):
+        memexp.runs  # noqa: B018
+
+
+def test_importing_takes_no_time_and_results_is_the_function_whatever_was_imported():
+    code = "import memexp, sys; heavy = {'torch', 'pandas', 'hydra', 'matplotlib'} & set(sys.modules)\n"
+    code += "import memexp.results.record; print(heavy, memexp.results.__name__, callable(memexp.results))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set() results True\n"
+
+
+def examples() -> list[doctest.DocTest]:
+    found = [doctest.DocTestFinder().find(module, module.__name__) for module in (face, trained)]
+    return [test for tests in found for test in tests if test.examples]
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda test: test.name)
+def test_the_examples_are_true(example: doctest.DocTest):
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(example, said.append)
+    assert not said, "".join(said)
+
+
+def test_all_that_is_public_has_an_example():
+    with_example = {test.name for test in examples()}
+    methods = ("evaluate", "predict", "trace", "heatmaps")
+    assert {f"memexp.face.{name}" for name in ("load", "results", "run", "sweep")} <= with_example
+    assert {f"memexp.trained.TrainedRun.{name}" for name in methods} <= with_example
+
+
+# --- the process is the user's ---
+
+
+def test_nothing_of_the_process_is_changed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MPLBACKEND", "module://of.a.notebook")
+    monkeypatch.setattr(sys, "argv", ["kernel", "-f", "connection.json", "--config-dir=nowhere"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        before = of_process()
+        run = memexp.run("model=srn", length=4, **TINY)
+        memexp.sweep(length=[4, 5], model=["srn", "lstm"], n_jobs=1, images_dir=None, **TINY)
+        memexp.results("book")
+        memexp.load(run.folder)
+        run.evaluate([4, 5])
+        run.predict("6700")
+        run.trace("6700")
+        run.heatmaps("6700")
+        with pytest.raises(memexp.ConfigError):
+            memexp.run(length=2)
+        with stopping_after(5), pytest.raises(KeyboardInterrupt):
+            memexp.run("model=srn", length=6, **TINY)
+        assert of_process() == before
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_run_may_be_in_any_thread():
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(memexp.run("model=srn", length=4, **TINY).seeds))
+    thread.start()
+    thread.join()
+    assert found == [[0, 1]]
+
+
+def test_the_log_is_in_the_folder_and_the_users_logging_gets_what_it_asked_for(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
+    run = memexp.run("model=srn", length=4, lr=1e30, optimizer="sgd", **TINY)  # its loss is not finite
+    log = (run.folder / "memexp.log").read_text()
+    assert "INFO srn trains on length 4" in log
+    assert "WARNING seed 0 stopped" in log
+    assert [entry.levelname for entry in caplog.records] == ["WARNING", "WARNING"]
+    assert capsys.readouterr().out == ""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "memexp"):
+        memexp.run("model=srn", length=5, **TINY)
+    assert any(entry.getMessage().startswith("srn: 2 seeds, 38 updates") for entry in caplog.records)
+
+
+# --- the same as the command ---
+
+
+def same_record(one: Path, other: Path) -> None:
+    """Two folders hold the same, but for times and, in the logs, moments."""
+    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
+    assert (one / record.HISTORY).read_bytes() == (other / record.HISTORY).read_bytes()
+    assert (one / record.CONFIG).read_bytes() == (other / record.CONFIG).read_bytes()
+    ours, theirs = (checkpoints.load(folder / record.BEST, "weights")["weights"] for folder in (one, other))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    summaries = [record.read_summary(folder) for folder in (one, other)]
+    for summary in summaries:
+        for times in ("seconds", "tokens_per_second", record.SEALED):
+            del summary[times]
+    assert summaries[0] == summaries[1]
+
+
+@pytest.mark.slow
+def test_a_run_is_that_of_the_command_bit_for_bit(memexp: CommandLine, tmp_path: Path):
+    given = ["model=lstm", "length=5", "epochs=2", "seeds=[3,1]", "model.hidden_size=8", "clip=1.5"]
+    done = memexp(*given, "outputs_dir=typed")
+    assert done.returncode == 0, done.stderr
+    run = face.run("model=lstm", length=5, epochs=2, seeds=[3, 1], model__hidden_size=8, clip=1.5)
+    (typed,) = Path("typed/book").iterdir()
+    assert run.folder.name == typed.name.replace("outputs_dir=typed,", "")
+    same_record_but_for_the_place(typed, run.folder)
+    assert sorted(path.name for path in (run.folder / ".hydra").iterdir()) == sorted(
+        path.name for path in (typed / ".hydra").iterdir()
+    )
+
+
+def same_record_but_for_the_place(one: Path, other: Path) -> None:
+    summary = record.read_summary(one)
+    summary["config"]["outputs_dir"] = "outputs"
+    record.write_summary(one, {key: value for key, value in summary.items() if key != record.SEALED})
+    same_record(one, other)
+
+
+@pytest.mark.slow
+def test_a_sweep_is_that_of_the_command(memexp: CommandLine, tmp_path: Path):
+    done = memexp("-m", "length=4,5", "epochs=1", "seeds=2", "images_dir=null", "outputs_dir=typed")
+    assert done.returncode == 0, done.stderr
+    table = face.sweep(length=[4, 5], epochs=1, seeds=2, images_dir=None, n_jobs=2)
+    for study in ("typed/book", "outputs/book"):
+        assert (Path(study) / "results.csv").exists()
+    ours, theirs = (pd.read_csv(Path(study, "results.csv")) for study in ("outputs/book", "typed/book"))
+    times = ["seconds", "tokens_per_second", "outputs_dir"]
+    pd.testing.assert_frame_equal(ours.drop(columns=times), theirs.drop(columns=times))
+    assert (
+        table["run"].tolist()
+        == [
+            f"epochs=1,length={n},model={m},seeds=2"
+            for n, m in zip([4] * 4 + [5] * 4, (["lstm"] * 2 + ["srn"] * 2) * 2, strict=True)
+        ]
+        or len(table) == 8
+    )
+    columns = ["run", "seed", "exact_accuracy", "dev_loss"]
+    by = ["run", "seed"]
+    pd.testing.assert_frame_equal(
+        table[columns].sort_values(by).reset_index(drop=True), theirs[columns].sort_values(by).reset_index(drop=True)
+    )
+    assert memexp_status() == "done"
+
+
+def memexp_status() -> str:
+    from memexp import status
+
+    return "done" if all(run.state == status.DONE for run in status.standing(Path("outputs/book")).runs) else "not"
+
+
+def test_results_are_what_results_csv_has():
+    table = memexp.sweep(length=[4, 5], model="srn", n_jobs=1, images_dir=None, **TINY)
+    assert len(table) == 4
+    pd.testing.assert_frame_equal(memexp.results("book"), table)
+    assert (Path("outputs/book/results.csv").read_text()) == table.to_csv(index=False, lineterminator="\n")
+    assert memexp.results()["length"].tolist() == [4, 4, 5, 5]
+
+
+def test_what_is_complete_is_loaded_and_what_was_interrupted_goes_on():
+    whole = memexp.run("model=lstm", length=4, outputs_dir="whole", **TINY)
+    with stopping_after(7), pytest.raises(KeyboardInterrupt):
+        memexp.run("model=lstm", length=4, **TINY)
+    folder = Path("outputs/book/epochs=1,length=4,model=lstm,seeds=2")
+    assert not record.is_complete(folder)
+    assert "INFO interrupted; the same call goes on" in (folder / "memexp.log").read_text()
+    run = memexp.run("model=lstm", length=4, **TINY)
+    assert "going on after update 7 of 38" in (folder / "memexp.log").read_text()
+    assert (folder / record.HISTORY).read_bytes() == (whole.folder / record.HISTORY).read_bytes()
+    assert run.summary["seeds"] == whole.summary["seeds"]
+    before = (folder / record.SUMMARY).stat().st_mtime_ns
+    again = memexp.run("model=lstm", length=4, **TINY)
+    assert (folder / record.SUMMARY).stat().st_mtime_ns == before
+    assert again.summary == run.summary
+
+
+def test_a_sweep_that_was_interrupted_goes_on():
+    settings = {"length": [4, 5], "model": "srn", "n_jobs": 1, "images_dir": None, **TINY}
+    with stopping_after(7), pytest.raises(KeyboardInterrupt):
+        memexp.sweep(**settings)
+    assert list(Path("outputs/book").glob(".sweep-*"))  # memexp.status says what is left, and the command
+    assert len(memexp.sweep(**settings)) == 4
+    assert not list(Path("outputs/book").glob(".sweep-*"))
+
+
+# --- what cannot be ---
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda: memexp.run(lenght=4), "unknown key 'lenght' (did you mean length?)"),
+        (lambda: memexp.run(model="lsmt"), "model=lsmt is unknown (did you mean lstm?)"),
+        (lambda: memexp.run(length=2), "length=2 is too small; it must be at least 3"),
+        (lambda: memexp.run(lr=-1), "lr=-1"),
+        (lambda: memexp.run(lr="fast"), "lr=fast is not a number"),
+        (lambda: memexp.run("length=4,5"), "length=4,5: several values make a sweep; give them to memexp.sweep"),
+        (lambda: memexp.run("experiment=book"), "experiment=book is a sweep; give it to memexp.sweep"),
+        (lambda: memexp.run("-m", length=4), "cannot read '-m'"),
+        (lambda: memexp.run(length=4, config_dir="nowhere"), "config_dir=nowhere is no folder"),
+        (lambda: memexp.sweep(lenght=[4]), "unknown key 'lenght'"),
+        (lambda: memexp.sweep(length=[2, 4], images_dir=None, n_jobs=0), "n_jobs=0 is not possible"),
+        (lambda: memexp.sweep("hydra/launcher=slurm"), "hydra/launcher=slurm"),
+        (lambda: memexp.results("bok"), "study 'bok' does not exist"),
+        (lambda: memexp.load("outputs/book/nothing"), "there is no such folder"),
+        (lambda: memexp.load("bok"), "study 'bok' does not exist"),
+        (lambda: memexp.load(".", weights="worst"), "weights=worst is not possible; allowed: best, last"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(call: Callable[[], Any], complaint: str, tmp_path: Path):
+    with pytest.raises(memexp.MemexpError) as error:
+        call()
+    assert complaint in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_cannot_be_does_not_harm_the_others_of_a_sweep():
+    with pytest.raises(memexp.MemexpError, match="1 of 2 runs are not complete: .*length=2 is too small"):
+        memexp.sweep(length=[2, 4], model="srn", n_jobs=1, images_dir=None, **TINY)
+    assert memexp.results("book")["length"].tolist() == [4, 4]
+
+
+def test_seeds_whose_loss_is_not_finite_are_in_the_table():
+    table = memexp.sweep(length=[4], model="srn", lr=1e30, optimizer="sgd", n_jobs=1, images_dir=None, **TINY)
+    assert table["diverged_at"].notna().all()
+
+
+def test_a_damaged_run_is_named_and_left_out(caplog: pytest.LogCaptureFixture):
+    memexp.sweep(length=[4, 5], model="srn", n_jobs=1, images_dir=None, **TINY)
+    (path,) = Path("outputs/book").glob("*length=5*/summary.json")
+    path.write_text("{")
+    assert memexp.results("book")["length"].tolist() == [4, 4]
+    assert "left out: epochs=1,length=5,model=srn,seeds=2" in caplog.text
+
+
+# --- what is loaded, and classes of one's own ---
+
+
+def test_a_run_is_loaded_by_its_folder_or_by_study_model_and_length():
+    for length in (4, 5):
+        memexp.run("model=srn", length=length, **TINY)
+    run = memexp.load("book", model="srn", length=5)
+    assert run.config.length == 5
+    assert memexp.load(run.folder, weights="last").name == run.name
+    with pytest.raises(memexp.RecordError, match="2 finished runs"):
+        memexp.load("book")
+
+
+def test_a_cell_of_ones_own_is_found_by_config_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "leaky_cells.py").write_text(CELL)
+    yaml = "defaults: [/common/model@_here_, _self_]\n_target_: leaky_cells.Leaky\nname: leaky\n"
+    (tmp_path / "mine" / "model" / "leaky.yaml").write_text(yaml)
+    monkeypatch.syspath_prepend(tmp_path)
+    run = memexp.run(model="leaky", length=4, config_dir="mine", **TINY)
+    assert run.summary["title"] == "leaky SRN"
+    table = memexp.sweep(
+        model=["leaky", "srn"], length=4, config_dir=tmp_path / "mine", n_jobs=1, images_dir=None, **TINY
+    )
+    assert table["model.name"].tolist() == ["leaky", "leaky", "srn", "srn"]
+    with pytest.raises(memexp.RecordError, match="no conf/ here registers"):
+        memexp.load(run.folder)
+    assert memexp.load(run.folder, modules=["leaky_cells"]).seeds == memexp.load(run.folder, config_dir="mine").seeds
