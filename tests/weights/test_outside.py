@@ -4,7 +4,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from weights.lookalikes import BOOK, MODELS, OTHERS, BookLSTM, BookSRN, D, DiveGRU, Embedding, K, M, Torch, V, Whole, saved
+from weights.lookalikes import (
+    BOOK,
+    MODELS,
+    OTHERS,
+    BookLSTM,
+    BookSRN,
+    D,
+    DiveGRU,
+    Embedding,
+    K,
+    M,
+    Torch,
+    V,
+    Whole,
+    saved,
+)
 from torch import nn
 
 from memexp.errors import ConfigError, MemexpError, RecordError
@@ -62,7 +77,11 @@ def test_where_outputs_are_as_many_as_units_the_user_says_which_way_the_linear_l
     with pytest.raises(ConfigError, match=r"c.weight is \[19, 19\], which may be .*names=\{'linear': 'c.weight'\}"):
         load_outside("theirs.pt")
     hidden = layer(state["e.weight"][DIGITS])[1][0][0].detach()
-    for name, weight in (("c.weight", state["c.weight"]), ("c.weight.T", state["c.weight"].T), ("c", state["c.weight"])):
+    for name, weight in (
+        ("c.weight", state["c.weight"]),
+        ("c.weight.T", state["c.weight"].T),
+        ("c", state["c.weight"]),
+    ):
         expected = hidden @ weight.T + state["c.bias"]
         torch.testing.assert_close(answers(Path("theirs.pt"), {"linear": name}), expected, rtol=0, atol=5e-6)
 

@@ -114,7 +114,10 @@ def test_a_cell_of_a_user_s_own_is_not_taken_for_its_base():
     [
         ({"rnn.weight_hr_l0": torch.ones(3, D)}, "projection of the hidden state"),
         ({"rnn.weight_hh_l0": torch.ones(2 * D, D)}, r"rnn.weight_hh_l0 is \[12, 6\], where \[G x units, units\]"),
-        ({"rnn.weight_ih_l0": torch.ones(3 * D, M)}, r"rnn.weight_ih_l0 is \[18, 4\], where \[24, inputs\] is expected"),
+        (
+            {"rnn.weight_ih_l0": torch.ones(3 * D, M)},
+            r"rnn.weight_ih_l0 is \[18, 4\], where \[24, inputs\] is expected",
+        ),
         ({"rnn.bias_hh_l0": torch.ones(D)}, r"rnn.bias_hh_l0 is \[6\], where \[24\] is expected"),
         ({"rnn.weight_ih_l1": torch.ones(4 * D, D)}, "without input or without recurrent weights"),
         ({"rnn.weight_ih_l1": torch.ones(4 * D, D + 1), "rnn.weight_hh_l1": torch.ones(4 * D, D)}, r"\[7, 6\].* there"),
