@@ -136,7 +136,7 @@ def evaluated(
 def joined(runs: Runs, scores: pd.DataFrame) -> pd.DataFrame:
     """Put the scores at each length beside the settings of the runs, in the place of the scores of the records."""
     kept = [column for column in runs.rows if column not in scores or column in ("run", "seed")]
-    return runs.rows[kept].merge(scores, on=["run", "seed"])
+    return scores.merge(runs.rows[kept], on=["run", "seed"])
 
 
 def as_text(rows: pd.DataFrame, settings: Sequence[str], shown: dict[str, bool]) -> str:
