@@ -11,6 +11,7 @@ from torch import nn
 from weights.lookalikes import BOOK, BookLSTM, D, Embedding, Torch, Whole, saved
 
 from memexp import experiment, trained
+from memexp.arguments import as_meant
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.results import record
 from memexp.training import checkpoints
@@ -219,3 +220,10 @@ def test_a_sweep_begins_with_weights(memexp: CommandLine):
     gone = memexp("-m", *small, "length=5", "study=c", "init_from=gone.pt")
     assert gone.returncode == 1
     assert "init_from=gone.pt: cannot read gone.pt" in gone.stdout + gone.stderr
+
+
+def test_a_run_folder_s_name_is_typed_as_it_is(tmp_path: Path):
+    Path("outputs/book/length=10,model=lstm").mkdir(parents=True)
+    assert as_meant("init_from=outputs/book/length=10,model=lstm") == 'init_from="outputs/book/length=10,model=lstm"'
+    for argument in ("init_from=a.pt,b.pt", "study=outputs", "init_from=gone"):
+        assert as_meant(argument) == argument
