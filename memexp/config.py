@@ -24,7 +24,8 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from memexp import CONF_DIR
 from memexp.errors import ConfigError
 from memexp.fields import NOTHING, Named, check_ranges, ranged, refuse_nothing
-from memexp.results.identity import CLASSES, NOT_IDENTITY, identity_of
+from memexp.results.identity import CLASSES, INIT, NOT_IDENTITY, identity_of
+from memexp.results.record import BEST
 from memexp.sources import code_of
 from memexp.words import LANGUAGES
 
@@ -61,6 +62,7 @@ class Config:
     task: Any
     model: Any
     seeds: Any
+    init_from: str | None
     epochs: int = ranged(1)
     lr: float = ranged(above=0)
     batch_size: int = ranged(1)
@@ -124,6 +126,8 @@ def typed(config: DictConfig) -> DictConfig:
     """
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     config.seeds = read_seeds(config.seeds)
+    if INIT not in config:  # a record that began with no weights does not name it
+        config = OmegaConf.merge(config, {INIT: None})  # type: ignore[assignment]
     return OmegaConf.merge(OmegaConf.structured(schema(config)), config)  # type: ignore[return-value]
 
 
@@ -137,12 +141,35 @@ def identity(config: DictConfig, fingerprint: str | None = None) -> dict[str, An
     """Return what makes a run of a checked config this run, see `memexp.results.identity.identity_of`.
 
     Settings that a task has got later (`memexp.tasks.task.Task.later`) are left out, so that older records are still
-    those of the same run: the fingerprint says what they change.
+    those of the same run: the fingerprint says what they change. Weights to begin with count by their hash, wherever
+    they are.
     """
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     later = class_of(config.task, "task").later
     settings["task"] = {key: value for key, value in settings["task"].items() if key not in later}
+    if settings.get(INIT) is not None:
+        settings[INIT] = first_hash(settings[INIT])
     return identity_of(settings, fingerprint, sources(config))
+
+
+def first_file(given: str | Path) -> Path:
+    """Return the file of the weights that ``init_from`` names, which may be a run folder: of that, its best weights."""
+    path = Path(given)
+    return path / BEST if path.is_dir() else path
+
+
+def first_hash(given: str) -> str:
+    """Return the SHA-256 of the weights that ``init_from`` names.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    path = first_file(given)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        reason = f"cannot read {path} ({error.strerror}); give a finished run's folder, or a file of weights"
+        raise ConfigError(f"init_from={given}: {reason}") from error
 
 
 def check(config: DictConfig) -> DictConfig:

@@ -19,6 +19,7 @@ from memexp.explain import explained
 from memexp.options import run_main
 from memexp.progress import say
 from memexp.training import credit, machine
+from memexp.weights import start
 
 NAME = "python -m memexp.doctor"
 HELP = f"""{NAME} [key=value ...]
@@ -66,6 +67,7 @@ def findings(config: DictConfig) -> Iterator[str]:
         task = build_task(config)
     contract.check(config, task, build_task, build_model)
     model = build_model(config, task.interface)
+    start.begin(model, config, task.extras.get("vocabulary"))
     title = model.cell.title or type(model.cell).__name__
     yield f"{title}, {config.task.name}, {task.trained_on}, {len(config.seeds)} seeds"
     yield f"parameters  {model.parameter_count:,}; a state of {model.state_size:,} numbers"

@@ -26,13 +26,14 @@ from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
 from memexp.results import claims, record
 from memexp.results.history import History
-from memexp.results.identity import check_identity, engine_of, identity_text
+from memexp.results.identity import INIT, check_identity, engine_of, identity_text
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
 from memexp.tracking import Tracker, tracking
 from memexp.training import credit, extending, joining, machine, scoring
 from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
+from memexp.weights import start
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The config as plain data."""
-        return OmegaConf.to_container(self.config, resolve=True)  # type: ignore[return-value]
+        """The config as plain data; weights to begin with stand in it only where there are some."""
+        settings: dict[str, Any] = OmegaConf.to_container(self.config, resolve=True)  # type: ignore[assignment]
+        return {key: value for key, value in settings.items() if key != INIT or value is not None}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -216,6 +218,7 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
                 task = build_task(config)
             contract.check(config, task, build_task, build_model)
             model, begun = build_model(config, task.interface), engine_of(folder)
+            start.begin(model, config, task.extras.get("vocabulary"))
             over = begun is not None and record.is_complete(folder)  # then nothing is trained, by no engine
             engine = begun if over else choose_engine(config, task, model, begun)
             device = "cpu" if engine == "compiled" else device

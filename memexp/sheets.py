@@ -51,6 +51,8 @@ class Sheet:
 
 def about(run: "TrainedRun", seed: int) -> str:
     """Say which model a figure is of."""
+    if not run.summary["trained_on"]:  # weights from outside
+        return plain(tr(f"{run.summary['title']} of {run.name}, seed {seed}"))
     return plain(tr(f"{run.summary['title']} trained on {named(run.summary['trained_on'])}, seed {seed} ({run.study})"))
 
 

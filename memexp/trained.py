@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from memexp import registered
-from memexp.config import class_of, sources, typed
+from memexp.config import class_of, first_hash, sources, typed
 from memexp.errors import ConfigError, RecordError, some
 from memexp.experiment import build_model, build_task, first_weights
 from memexp.fields import check_ranges
@@ -24,12 +24,13 @@ from memexp.inputs import inputs_of
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.results.collect import collect
-from memexp.results.identity import CLASSES, check_sources
+from memexp.results.identity import CLASSES, INIT, check_sources
 from memexp.results.study import find_study, once, study_or_usual
 from memexp.tasks.metrics import Loss
 from memexp.tasks.task import Interface, Reading, Task
 from memexp.training import checkpoints, machine
 from memexp.training.runner import ROWS_AT_ONCE
+from memexp.weights import start
 from memexp.words import LANGUAGES
 
 if TYPE_CHECKING:
@@ -143,7 +144,18 @@ class TrainedRun:
         if self._data.split("+")[1:] != first_weights(self.config):
             files = ", ".join(self.config.model.files)
             raise RecordError(f"{self.folder} began with other weights than those in {files}; bring those back")
+        if self.config.init_from is not None:
+            self._begin(model, seeds)
         return model
+
+    def _begin(self, model: SequenceModel, seeds: list[int]) -> None:
+        """Give a model the weights of ``init_from``, which are read only if they are those of then."""
+        given, then = self.config.init_from, record.read_json(self.folder / record.CONFIG).get(INIT)
+        if given.startswith((r"\\", "//")) or first_hash(given) != then:  # nothing is fetched from other machines
+            raise RecordError(f"{self.folder} began with other weights than those in {given}; bring those back")
+        symbols = self.reading.symbols
+        vocabulary = None if symbols is None else torch.tensor([*map(ord, symbols)])
+        start.begin(model, OmegaConf.merge(self.config, {"seeds": seeds}), vocabulary)  # type: ignore[arg-type]
 
     def _of_seeds(self, seeds: list[int], initialise: bool) -> SequenceModel:
         config = OmegaConf.merge(self.config, {"seeds": seeds})

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from memexp import trained
 from memexp.config import ModelConfig, read_seeds
-from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.experiment import own_settings
 from memexp.fields import ranged
-from memexp.files import write
+from memexp.files import expanded, write
 from memexp.models import cells
 from memexp.models.networks import Direction, SequenceModel
 from memexp.options import run_command
@@ -32,6 +32,7 @@ from memexp.results.collect import Collected, collect
 from memexp.results.study import find_study, label, label_settings, study_or_usual
 from memexp.tasks.metrics import CrossEntropy
 from memexp.trained import MODULES, TrainedRun
+from memexp.weights.outside import CALLED, STUDY, WEIGHTS, load_outside, names_of
 
 PAGE = Path(__file__).with_name("page.html")
 #: The cells that the page has a function for, as it names them.
@@ -49,11 +50,15 @@ class Options:
     """Write one HTML file in which the gates of a study's models can be explored, without a server or a network."""
 
     study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
+    weights: list[str] | None = ranged(default=None, about=WEIGHTS.replace("a file", "files"))
+    called: list[str] | None = ranged(default=None, about=CALLED)
+    length: int | None = ranged(1, default=None, about="of weights from outside: digits that are shown; null: 10")
     seeds: Any = ranged(
         default=None,
         about=f"3 for 0 to 2, or a list; null: the first {SEEDS_SHOWN} of each run, to keep the file small",
     )
     modules: list[str] = ranged(default=[], about=MODULES)
+    datasets_dir: str = ranged(default="datasets", path=True, about="of weights from outside: where the data are")
     outputs_dir: str = ranged(default="outputs", path=True, about="where the run folders are")
     output: str | None = ranged(default=None, path=True, about="the file to write; null: images/<study>/explorer.html")
 
@@ -80,6 +85,21 @@ def export_study(
             complaints.add(f"left out: {folder.name}/{name}: {error}")
     if runs:
         _label(runs, found)
+    return runs
+
+
+def export_outside(options: "Options", seeds: list[int] | None, complaints: Complaints) -> list[dict[str, Any]]:
+    """Collect files of weights from outside as the page reads them, each a model; see `export_study`."""
+    if options.study is not None:
+        raise ConfigError("weights= and study= do not go together; give one of them")
+    runs = []
+    for file in options.weights or ():
+        try:
+            run = load_outside(expanded(file), names_of(options.called), options.length, options.datasets_dir)
+            title = run.summary["title"]
+            runs.append(export_run(run, seeds, complaints) | {"label": f"{title} ({run.name})"})
+        except MemexpError as error:
+            complaints.add(f"left out: {error}")
     return runs
 
 
@@ -184,7 +204,7 @@ def _export_seed(own: dict[str, Any], weights: Tensor, shown: dict[str, bool]) -
     ]
     return {
         "seed": own["seed"],
-        "update": int(own["best_iteration"]),
+        "update": own["best_iteration"],
         "scores": scores,
         "weights": base64.b64encode(weights.to(torch.float32).numpy().astype("<f4").tobytes()).decode(),
     }
@@ -227,12 +247,15 @@ def export(options: Options) -> int:
         MemexpError: there is nothing to show, or the page cannot be written.
     """
     outputs, complaints = Path(options.outputs_dir), Complaints()
-    study = study_or_usual(outputs, options.study, "book")
-    folder = find_study(outputs, study)
     wanted = None if options.seeds is None else read_seeds(options.seeds)
-    runs = export_study(folder, wanted, complaints, options.modules)
+    if options.weights is not None:
+        study, runs = STUDY, export_outside(options, wanted, complaints)
+    else:
+        study = study_or_usual(outputs, options.study, "book")
+        runs = export_study(find_study(outputs, study), wanted, complaints, options.modules)
     if not runs:
-        raise RecordError(f"{folder} has no run to show; the reasons are above")
+        where = f"{outputs / study} has" if options.weights is None else "the files of weights have"
+        raise RecordError(f"{where} no run to show; the reasons are above")
     path = Path(options.output or Path("images", study, "explorer.html"))
     write(path, page(study, runs).encode(), "output=FILE")
     seeds = sum(len(run["seeds"]) for run in runs)

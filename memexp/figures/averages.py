@@ -33,6 +33,8 @@ def means_by_place(
     """
     for training, look in LOOK.items():
         own = means[means["training"] == training]
+        if own.empty:  # nothing is known of before training
+            continue
         by_unit = weighted_mean(own[own[place] > 0], [place, "unit"]).unstack("unit")
         low, high = np.quantile(by_unit.to_numpy(), [0.1, 0.9], axis=1)
         ax.fill_between(by_unit.index, low, high, color=look["color"], alpha=0.15, linewidth=0)
@@ -70,6 +72,8 @@ def means_by_kind(means: pd.DataFrame, ax: Axes, kinds: Sequence[str] | None = N
     kinds = occur if kinds is None else [kind for kind in kinds if kind in occur]
     for shift, (training, look) in zip((-0.18, 0.18), LOOK.items(), strict=True):
         own = means[means["training"] == training]
+        if own.empty:
+            continue
         by_unit = weighted_mean(own, ["kind", "unit"]).unstack("unit").loc[kinds].to_numpy()  # [kinds, D]
         spread = np.linspace(-0.12, 0.12, by_unit.shape[1])  # in the order of the units, so that points do not hide
         places = shift + np.arange(len(kinds))[:, None] + spread
@@ -112,6 +116,8 @@ def saturation_by_unit(saturation: pd.DataFrame, ax: Axes) -> Axes:
     means = {}
     for training, look in LOOK.items():
         own = saturation[saturation["training"] == training].sort_values("unit")
+        if own.empty:
+            continue
         over, under = own["share_over_0.9"].to_numpy(), own["share_under_0.1"].to_numpy()
         means[training] = over.mean(), under.mean()
         if training == "after":
@@ -124,7 +130,10 @@ def saturation_by_unit(saturation: pd.DataFrame, ax: Axes) -> Axes:
     gate = is_gate(str(saturation["part"].iloc[0]))
     above, below = (tr("over 0.9"), tr("under 0.1")) if gate else (tr("size over 0.9"), tr("size under 0.1"))
     for height, text, place in ((1.15, above, 0), (-1.15, below, 1)):
-        share = tr(f"{text}: {means['before'][place]:.0%} of all values before, {means['after'][place]:.0%} after")
+        after = means["after"][place]
+        share = tr(f"{text}: {after:.0%} of all values")
+        if "before" in means:
+            share = tr(f"{text}: {means['before'][place]:.0%} of all values before, {after:.0%} after")
         ax.text(0.5, height, share, transform=ax.get_yaxis_transform(), ha="center",
                 va="bottom" if height > 0 else "top", fontsize=FONT)  # fmt: skip
     ax.axhline(0, color="0.35", linewidth=0.8)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from memexp import trained
 from memexp.errors import MemexpError
 from memexp.escaping import plain
 from memexp.fields import ranged
@@ -32,6 +31,7 @@ from memexp.sheets import about, as_arrays, look_at
 from memexp.tasks.task import Task
 from memexp.trained import MODULES, TrainedRun
 from memexp.training import machine
+from memexp.weights.outside import CALLED, WEIGHTS, OutsideRun, choose
 from memexp.words import LANGUAGES, named, tr
 
 MOST_UNITS = 6  # that are shown over a passage of the text
@@ -49,6 +49,8 @@ class Options:
     model: str | None = ranged(default=None, about="which of the study's runs: its model; null: lstm, or the only run")
     length: int | None = ranged(1, default=None, about="and its length; null: 10, or the only run")
     run: str | None = ranged(default=None, path=True, about="a run folder, instead of study, model and length")
+    weights: str | None = ranged(default=None, path=True, about=WEIGHTS)
+    called: list[str] | None = ranged(default=None, about=CALLED)
     seed: int = ranged(0, default=0, about="which of the run's seeds")
     sequence: str = ranged(
         default="", about="what the model reads: digits, as 6700100000, or a text; nothing: an example of its task"
@@ -69,7 +71,9 @@ class Options:
 
 
 def before_and_after_training(run: TrainedRun, seed: int) -> dict[str, SequenceModel]:
-    """Return the model of one seed before and after training, by these names."""
+    """Return the model of one seed before and after training, by these names; of weights from outside only after."""
+    if isinstance(run, OutsideRun):
+        return {"after": run.of(seed)}
     return {"before": run.untrained(seed), "after": run.of(seed)}
 
 
@@ -105,11 +109,14 @@ def show_sequence(run: TrainedRun, sequence: Tensor, options: Options, folder: P
 def show_averages(run: TrainedRun, task: Task, about: str, options: Options, folder: Path) -> None:
     """Write the averages over the whole input distribution, as tables and as a figure."""
     rows, reading = task.distribution(), run.reading
-    say(f"averaging over {rows.source}, before and after training ...")
     models = before_and_after_training(run, options.seed)
+    both = ", before and after training" if len(models) == 2 else ""
+    say(f"averaging over {rows.source}{both} ...")
     means, saturation = averages.before_and_after(models, rows, options.names or None, reading)
-    title = tr(f"{about}: average over {named(rows.source)}, before and after training") + "\n"
-    title += tr("lines and bars: mean over units; bands: 80 % of the units; points and columns: single units")
+    title = tr(f"{about}: average over {named(rows.source)}")
+    if both:
+        title = tr(f"{about}: average over {named(rows.source)}, before and after training")
+    title += "\n" + tr("lines and bars: mean over units; bands: 80 % of the units; points and columns: single units")
     figure = average_figures.averages(means, saturation, title, reading.place, reading.singled_out, reading.kinds)
     save(figure, folder / "averages")
     write_table(folder / "averages.csv", means, "%.6g")
@@ -198,8 +205,7 @@ def show(options: Options) -> int:
 
 def _show(options: Options) -> int:
     machine.prepare()
-    folder = trained.choose(options, options.length, "book")
-    run = trained.load(folder, modules=options.modules, datasets=options.datasets_dir)
+    run = choose(options, "book")
     best = run.record_of(options.seed)["best_iteration"]
     given = options.sequence not in ("", "null")
     sequence = run.reading.read(options.sequence) if given else run.reading.example()
@@ -211,7 +217,7 @@ def _show(options: Options) -> int:
     remark = run.reading.remark(sequence)
     if remark:
         print(plain(f"memexp.gates: warning: {remark}"), file=sys.stderr)
-    if best < 1:
+    if best is not None and best < 1:
         print(
             f"memexp.gates: warning: the best weights of seed {options.seed} are those before training; "
             "before and after are the same",
@@ -220,7 +226,7 @@ def _show(options: Options) -> int:
     title = about(run, options.seed)
     folder = Path(options.images_dir) / run.study / "gates" / f"{run.name},seed={options.seed}"
     show_sequence(run, sequence, options, folder)
-    has_text = run.kind.running_text is not Task.running_text
+    has_text = run.kind.running_text is not Task.running_text and not isinstance(run, OutsideRun)
     more = [name for name, asked in (("averages", options.averages), ("units", options.units and has_text)) if asked]
     if more and task is None:
         try:
