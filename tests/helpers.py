@@ -49,6 +49,21 @@ KINDS: dict[str, MakeCell] = {
 TORCH_KINDS = ("SRN", "GRU reset after", "LSTM")
 """Those that torch has too."""
 
+#: A module with a cell of a user's own, as in the README.
+LEAKY_SRN = """
+import torch
+from memexp.models import Cell
+
+class LeakySRN(Cell):
+    title = "leaky SRN"
+    gates = ("candidate",)
+
+    def step(self, x, state):
+        candidate = torch.tanh(x + self.recurrent(state[0])).squeeze(1)
+        h = 0.9 * state[0] + 0.1 * candidate
+        return (h,), {"candidate": candidate, "hidden_state": h}
+"""
+
 
 def randomise(module: nn.Module, generator: torch.Generator, scale: float = 0.5) -> None:
     """Turn a module to float64 with parameters from N(0, scale^2)."""
