@@ -74,8 +74,8 @@ def of_process() -> dict[str, Any]:
 
 def test_the_surface_is_small_and_all_there():
     assert set(memexp.__all__) <= set(dir(memexp))
-    assert {name for name in memexp.__all__ if name.islower()} == {"load", "results", "run", "sweep"}
-    for name in ("load", "results", "run", "sweep"):
+    assert {name for name in memexp.__all__ if name.islower()} == {"draw", "load", "results", "run", "sweep"}
+    for name in ("draw", "load", "results", "run", "sweep"):
         assert getattr(memexp, name) is getattr(face, name)
     assert memexp.TrainedRun is trained.TrainedRun
     assert issubclass(memexp.ConfigError, memexp.MemexpError)
@@ -105,7 +105,7 @@ def test_the_examples_are_true(example: doctest.DocTest):
 def test_all_that_is_public_has_an_example():
     with_example = {test.name for test in examples()}
     methods = ("evaluate", "predict", "trace", "heatmaps")
-    assert {f"memexp.face.{name}" for name in ("load", "results", "run", "sweep")} <= with_example
+    assert {f"memexp.face.{name}" for name in ("draw", "load", "results", "run", "sweep")} <= with_example
     assert {f"memexp.trained.TrainedRun.{name}" for name in methods} <= with_example
 
 

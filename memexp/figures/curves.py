@@ -13,6 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 from scipy.optimize import isotonic_regression
 
+from memexp.canvas import Picture
 from memexp.figures.lettering import fitted, font_for, inches_wide, legible, made_legible, titled
 from memexp.figures.looks import Looks, looks_of, shades
 from memexp.results.statistics import share_reached
@@ -39,7 +40,7 @@ def new_figure(
     rows: int, columns: int, width: float = 3.4, height: float = 3.0, share_x: bool = True, share_y: bool = True
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure with a grid of Axes that share their scales; sizes are of one Axes, in inches."""
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure = Picture(figsize=(width * columns, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y)
     for ax in axes.flat:
         ax.grid(axis="y", color="0.9", linewidth=0.8)
