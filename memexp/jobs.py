@@ -1,12 +1,13 @@
 """One run, done as the command and the function of Python do it: checked, trained, and logged into its folder."""
 
 import contextlib
+import copy
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from memexp import ending
 from memexp.config import check
@@ -70,7 +71,7 @@ def noted(config: DictConfig, folder: Path) -> Iterator[None]:
         (folder / NOTES).mkdir(parents=True, exist_ok=True)
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         OmegaConf.save(own, folder / NOTES / "config.yaml")
-        OmegaConf.save(OmegaConf.masked_copy(config, "hydra"), folder / NOTES / "hydra.yaml")
+        OmegaConf.save(_as_given(config), folder / NOTES / "hydra.yaml")
         OmegaConf.save(config.hydra.overrides.task, folder / NOTES / "overrides.yaml")
         file = logging.FileHandler(folder / f"{config.hydra.job.name}.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -90,3 +91,13 @@ def noted(config: DictConfig, folder: Path) -> Iterator[None]:
         level, logger.propagate, logger.handlers = before
         logger.setLevel(level)
         file.close()
+
+
+def _as_given(config: DictConfig) -> DictConfig:
+    """Return Hydra's part of a config; its folders of YAML files as if ``--config-dir`` had given them."""
+    hydra: DictConfig = copy.deepcopy(OmegaConf.masked_copy(config, "hydra"))
+    with flag_override(hydra, ["struct", "readonly"], False):
+        for source in hydra.hydra.runtime.config_sources:
+            if source.provider.startswith("hydra.searchpath"):
+                source.provider = "command-line"
+    return hydra
