@@ -198,11 +198,9 @@ def draw(
     """Draw a figure of a study from its records: one of those that ``python -m memexp.analysis`` writes.
 
         >>> import memexp
-        >>> _ = memexp.sweep(length=[4, 5], model="srn", epochs=1, seeds=2, images_dir=None, n_jobs=1)
-        2 of 2 runs to do, in outputs/book
-        ...
-        >>> [ax.get_title() for ax in memexp.draw("book", "loss-srn-fixed").axes]
-        ['length 4', 'length 5']
+        >>> _ = memexp.run("model=srn", length=4, epochs=1, seeds=2)
+        >>> [ax.get_title() for ax in memexp.draw("book", "loss_srn_fixed").axes]
+        ['length 4']
         >>> memexp.draw("book", "loss")
         Traceback (most recent call last):
         memexp.errors.ConfigError: figure=loss is unknown; allowed: accuracy | overview | ...

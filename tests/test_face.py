@@ -100,13 +100,13 @@ def examples() -> list[doctest.DocTest]:
 @pytest.mark.parametrize("example", examples(), ids=lambda test: test.name)
 def test_the_examples_are_true(example: doctest.DocTest):
     said: list[str] = []
-    doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(example, said.append)
+    doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(example, out=said.append)
     assert not said, "".join(said)
 
 
 def test_all_that_is_public_has_an_example():
     with_example = {test.name for test in examples()}
-    methods = ("evaluate", "predict", "trace", "heatmaps")
+    methods = ("evaluate", "predict", "trace", "heatmaps", "history", "curves")
     assert {f"memexp.face.{name}" for name in ("draw", "load", "results", "run", "sweep")} <= with_example
     assert {f"memexp.trained.TrainedRun.{name}" for name in methods} <= with_example
 
