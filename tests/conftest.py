@@ -23,6 +23,7 @@ pytest_plugins = ["faults.tally"]  # the option that writes the table of the fau
 
 #: The files that take longest go first, so that no core waits for one of them at the end; the others follow as found.
 LONGEST = (
+    "test_notebooks.py",
     "test_slurm_real.py",
     "test_run.py",
     "analysis/test_command.py",
