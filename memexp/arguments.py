@@ -23,7 +23,7 @@ from memexp.config import check, choices, config_dirs, identity
 from memexp.errors import ConfigError, nearest
 from memexp.explain import GROUPS, HELP, OPEN, explained, first_line, unknown_choice
 from memexp.files import expanded
-from memexp.results.identity import check_identity
+from memexp.results.identity import INIT, check_identity
 from memexp.results.record import flatten
 
 RENAMED = {"task.num_steps": "length"}  # since memexp 0.1; goes with the next release
@@ -127,13 +127,15 @@ def as_meant(argument: str) -> str:
     """Return an argument as Hydra can read it.
 
     A number in full-width characters, as Chinese keyboards give it, becomes the number. In place of a ``~`` in front of
-    a value comes the user's own folder: not every shell puts it there.
+    a value comes the user's own folder: not every shell puts it there. A run folder's name has commas, which Hydra
+    would read as several values.
     """
     key, equals, value = argument.partition("=")
     number = unicodedata.normalize("NFKC", value).replace("\u3001", ",")
     if number != value and re.fullmatch(r"[\d.,\[\]+-]+(e-?\d+)?", number):
         return f"{key}={number}"
-    if not equals or not re.match(r"~($|[/\\])", value):
+    is_folder = key == INIT and Path(expanded(value)).exists()
+    if not equals or not (is_folder or re.match(r"~($|[/\\])", value)):
         return argument
     path = expanded(value)
     return f"{key}={path}" if key.startswith("-") else '{}="{}"'.format(key, path.replace("\\", "/"))

@@ -1,22 +1,23 @@
 """What trained models score at any length, not only at their own: ``python -m memexp.evaluate``. Nothing is trained."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from memexp import trained
-from memexp.errors import Complaints, MemexpError, RecordError
+from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.evaluation import OVER
 from memexp.fields import ranged
-from memexp.files import as_name, write_table
+from memexp.files import as_name, expanded, write_table
 from memexp.options import run_command
 from memexp.progress import bar, say
 from memexp.results import tables
-from memexp.results.collect import collect
+from memexp.results.collect import collect, rows_of
 from memexp.results.study import find_study, load_study, study_or_usual
-from memexp.trained import MODULES
+from memexp.trained import MODULES, TrainedRun
+from memexp.weights.outside import CALLED, STUDY, WEIGHTS, load_outside, names_of
 from memexp.words import LANGUAGES, language, named, tr
 
 TESTED = "test_length"  # the column of the length that is scored; ``length`` is that of training
@@ -32,6 +33,8 @@ class Options:
 
     study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
     run: str | None = ranged(default=None, path=True, about="a run folder, instead of a study")
+    weights: list[str] | None = ranged(default=None, about=WEIGHTS.replace("a file", "files"))
+    called: list[str] | None = ranged(default=None, about=CALLED)
     lengths: list[int] | None = ranged(default=None, about="of the sequences, as 10,15,50; null: as each was trained")
     modules: list[str] = ranged(default=[], about=MODULES)
     datasets_dir: str = ranged(default="datasets", path=True, about="where the data are, or are made; also: data=")
@@ -50,6 +53,7 @@ class Runs:
         settings: the columns that are settings.
         shown: the scores that tables show, and whether each is a share.
         table: where the table of their scores goes, below the folder of images.
+        loaded: those that are loaded already, by ``run``.
     """
 
     folder: Path
@@ -57,6 +61,7 @@ class Runs:
     settings: list[str]
     shown: dict[str, bool]
     table: Path
+    loaded: Mapping[str, TrainedRun] = field(default_factory=dict)
 
 
 def asked(options: Options, complaints: Complaints) -> Runs:
@@ -66,6 +71,8 @@ def asked(options: Options, complaints: Complaints) -> Runs:
         MemexpError: there are none.
     """
     outputs = Path(options.outputs_dir)
+    if options.weights is not None:
+        return from_outside(options, complaints)
     if options.run is None:
         folder = find_study(outputs, study_or_usual(outputs, options.study, "book"))
         study = load_study(folder, complaints)
@@ -74,6 +81,30 @@ def asked(options: Options, complaints: Complaints) -> Runs:
     found = collect([run])
     table = Path(run.parent.name, "evaluate", f"{as_name(run.name)}.csv")
     return Runs(run.parent, found.rows, found.settings, found.shown, table)
+
+
+def from_outside(options: Options, complaints: Complaints) -> Runs:
+    """Load files of weights from outside, each a run.
+
+    Raises:
+        MemexpError: runs of memexp are named too, or none of the files can be read.
+    """
+    for key in ("run", "study"):
+        if getattr(options, key) is not None:
+            raise ConfigError(f"weights= and {key}= do not go together; give one of them")
+    loaded = {}
+    for file in options.weights or ():
+        try:
+            length = options.lengths[0] if options.lengths else None
+            loaded[file] = load_outside(expanded(file), names_of(options.called), length, options.datasets_dir)
+        except MemexpError as error:
+            complaints.add(f"left out: {error}")
+    if not loaded:
+        raise RecordError("none of the files of weights can be read; the reasons are above")
+    rows = pd.DataFrame([row for file, run in loaded.items() for row in rows_of(file, run.summary)])
+    rows["length"] = "?"  # their files do not say at which they were trained
+    shown = {name: share for run in loaded.values() for name, share in run.summary["shown"].items()}
+    return Runs(Path(STUDY), rows, ["model.name"], shown, Path(STUDY, "evaluate.csv"), loaded)
 
 
 def evaluated(
@@ -88,7 +119,7 @@ def evaluated(
     with bar(len(names), "evaluate") as shown:
         for name in names:
             try:
-                run = trained.load(runs.folder / name, modules=modules, datasets=datasets)
+                run = runs.loaded.get(name) or trained.load(runs.folder / name, modules=modules, datasets=datasets)
                 for length in dict.fromkeys(lengths or [run.config.length]):
                     try:
                         found.append(run.evaluate(length).rename(columns={"length": TESTED}).assign(run=name))
@@ -105,7 +136,7 @@ def evaluated(
 def joined(runs: Runs, scores: pd.DataFrame) -> pd.DataFrame:
     """Put the scores at each length beside the settings of the runs, in the place of the scores of the records."""
     kept = [column for column in runs.rows if column not in scores or column in ("run", "seed")]
-    return runs.rows[kept].merge(scores, on=["run", "seed"])
+    return scores.merge(runs.rows[kept], on=["run", "seed"])
 
 
 def as_text(rows: pd.DataFrame, settings: Sequence[str], shown: dict[str, bool]) -> str:

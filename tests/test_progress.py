@@ -3,8 +3,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import tqdm.notebook
 
 from memexp import progress
 
@@ -58,3 +60,35 @@ def test_log_lines_go_to_standard_output_and_errors_to_standard_error(capsys: py
     with progress.silence(True):
         handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "nothing", None, None))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("widgets", [False, True])
+def test_in_a_notebook_the_bar_is_shown_without_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], widgets: bool
+):
+    """A kernel's standard error is no terminal. Without ipywidgets tqdm warns when it is imported, and writes text."""
+    shell = SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", SimpleNamespace())
+    for name in ("tqdm.auto", "tqdm.autonotebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr("tqdm.notebook.IProgress", object if widgets else None)
+    assert progress.in_notebook()
+    kind = progress._bar_of_a_notebook()
+    assert (tqdm.notebook.tqdm in kind.__mro__) is widgets
+    if not widgets:
+        with progress.bar(2, "lstm 10") as bar:
+            bar.update(1)
+            bar.refresh()
+        assert "lstm 10:  50%" in capsys.readouterr().err
+        with progress.silence(True), progress.bar(2, "lstm 10") as bar:
+            bar.update(1)
+        assert capsys.readouterr().err == ""
+    assert tqdm.std.tqdm.monitor_interval == 10  # of the user's own bars
+
+
+def test_elsewhere_than_on_a_terminal_the_bar_shows_nothing(capsys: pytest.CaptureFixture[str]):
+    assert not progress.in_notebook()
+    with progress.bar(2, "lstm 10") as bar:
+        bar.update(1)
+    assert capsys.readouterr().err == ""

@@ -8,12 +8,16 @@ from functools import reduce
 from operator import getitem
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from helpers import config_of, make_run, reseal, train_own_task
+from helpers import Command, config_of, make_run, reseal, train_own_task
+from matplotlib.figure import Figure
 
 from memexp import experiment, trained
 from memexp.errors import ConfigError, RecordError
+from memexp.files import as_files
+from memexp.gates import command as gates
 from memexp.results import record
 from memexp.training import checkpoints
 
@@ -416,3 +420,102 @@ def test_only_runs_of_the_tasks_that_are_accepted_count(tmp_path: Path):
         trained.find_run(study, None, None, usual={}, **writer)
     shown = f"{study} has 2 finished runs of a language model; give one as run=...: {own} | {other}"
     assert str(stopped.value) == shown
+
+
+# --- what it can do from Python ---
+
+
+def test_it_says_in_a_line_what_it_is(run_folder: Path):
+    shown = repr(trained.load(run_folder))
+    assert shown.startswith(("<LSTM, seeds 0, 1, dev ", "<GRU, seeds 3, 1, "))
+    assert shown.endswith(f"; {run_folder}>")
+
+
+def some_rows(run: trained.TrainedRun, count: int) -> torch.Tensor:
+    """Rows of length 4 from the test data, which of a text are one long row."""
+    return run.task().rows("test").inputs.flatten()[: 4 * count].view(count, 4).long()
+
+
+def test_all_seeds_answer_in_the_order_of_their_axis(run_folder: Path):
+    run = trained.load(run_folder)
+    rows = some_rows(run, 3)
+    found, answers = run.predict(rows, probabilities=True), run.predict(rows)
+    every_step = run.config.task.name == "char_lm"
+    assert found.shape[:3] == (2, 3, rows.shape[1] if every_step else 1)
+    assert answers.shape == ((2, 3, rows.shape[1]) if every_step else (2, 3))
+    for place, seed in enumerate(run.seeds):
+        for row in range(3):
+            own = run.predictions(run.of(seed), rows[row]).numpy()
+            np.testing.assert_allclose(found[place, row], own, rtol=1e-5, atol=1e-7)
+            assert np.array_equal(answers[place, row], own.argmax(-1) if every_step else own[0].argmax())
+
+
+def test_many_sequences_are_answered_as_few_are(run_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    run = trained.load(run_folder)
+    rows = some_rows(run, 5)
+    whole = run.predict(rows, probabilities=True)
+    monkeypatch.setattr(trained, "ROWS_AT_ONCE", 2)
+    np.testing.assert_allclose(run.predict(rows, probabilities=True), whole, rtol=1e-5, atol=1e-7)
+
+
+def test_a_number_is_its_own_prediction(tmp_path: Path):
+    config = config_of("task=adding", "length=6", "model=srn", "model.hidden_size=3", "epochs=1", "seeds=2",
+                       "task.train_rows=8")  # fmt: skip
+    experiment.run(config, tmp_path / "run")
+    run = trained.load(tmp_path / "run")
+    found = run.predict(".3 .71* .02 .9* 0 0")
+    assert found.shape == (2, 1)
+    assert np.array_equal(found[..., None, None], run.predict(".3 .71* .02 .9* 0 0", probabilities=True))
+    assert run.trace(".3 .71* .02 .9* 0 0")["hidden_state"].shape == (2, 1, 6, 3)
+
+
+def test_a_trace_has_all_seeds_and_the_parts_that_are_named(run_folder: Path):
+    run = trained.load(run_folder)
+    rows = some_rows(run, 3)
+    trace = run.trace(rows)
+    assert {part.shape for part in trace.values()} == {(2, 3, rows.shape[1], 5)}
+    for place, seed in enumerate(run.seeds):
+        for name, part in run.of(seed).trace(rows[None]).items():
+            np.testing.assert_allclose(trace[name][place], part[0].numpy(), rtol=1e-5, atol=1e-7)
+    assert list(run.trace(rows, ["hidden_state"])) == ["hidden_state"]
+    with pytest.raises(ConfigError, match="has no forgot_gate; it has"):
+        run.trace(rows, ["forgot_gate"])
+
+
+def test_the_sheet_is_that_of_the_gates(run_folder: Path, monkeypatch: pytest.MonkeyPatch, in_process: Command):
+    """Not a pixel differs from what the command saves."""
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(gates, "save", lambda figure, path: drawn.update({path.name: figure}))
+    run = trained.load(run_folder)
+    seed, written = run.seeds[1], {"digit_sum": "6701", "char_lm": "the time"}[run.config.task.name]
+    in_process(gates.main, f"run={run_folder}", f"seed={seed}", f"sequence={written}", "averages=false", "units=false")
+    figure = run.heatmaps(written, seed=seed)
+    assert pixels(figure) == pixels(drawn["sheet"])
+    assert pixels(run.heatmaps(written)) != pixels(figure)  # of the first seed
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(ConfigError, match="2 sequences are given; a sheet shows one"):
+        run.heatmaps([written, written])
+    for wrong in ({"order": "size"}, {"lang": "fr"}, {"seed": 9}):
+        with pytest.raises(ConfigError, match="|".join(map(str, wrong))):
+            run.heatmaps(written, **wrong)
+
+
+def pixels(figure: Figure) -> bytes:
+    return as_files(figure, "x")["x.png"]
+
+
+def test_weights_go_to_torch_and_nowhere_else(run_folder: Path):
+    with pytest.raises(ConfigError, match="to=jax is not possible; allowed: torch"):
+        trained.load(run_folder).state_dict("jax")
+    with pytest.raises(ConfigError, match="seed=9"):
+        trained.load(run_folder).state_dict(seed=9)
+
+
+def test_a_length_that_the_task_cannot_have_is_one_line(tmp_path: Path):
+    experiment.run(config_of("length=4", "epochs=1", "seeds=1", "task.distractors=2"), tmp_path / "run")
+    run = trained.load(tmp_path / "run")
+    assert run.task_at(4).length == 4
+    assert run.task_at(5).rows("test").inputs.shape == (100, 5)
+    for length, reason in ((3, "task.distractors=2 is not possible at length=3"), (0, "length=0 is too small")):
+        with pytest.raises(ConfigError, match=f"run: {reason}"):
+            run.evaluate(length)

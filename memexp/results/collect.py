@@ -51,12 +51,8 @@ def collect(folders: list[Path]) -> Collected:
             summary = record.read_summary(folder)
             if record.SEALED not in summary:
                 record.say_unsealed(folder.parent)
-            config = {key: value for key, value in record.flatten(summary["config"]).items() if key != "seeds"}
-            about = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
-            about["hidden_sizes"] = "+".join(map(str, summary["hidden_sizes"]))
-            said = {**about, **summary["about"], **config}
-            run = {"run": folder.name}  # whatever the record calls itself: files are read by this name
-            own = [run | said | seed | run for seed in summary["seeds"]]
+            config = _settings_of(summary)
+            own = rows_of(folder.name, summary)
             own_floors = [
                 {"run": folder.name, "metric": metric, "name": name, "value": value}
                 for metric, by_name in summary["floors"].items()
@@ -85,6 +81,23 @@ def collect(folders: list[Path]) -> Collected:
             del settings[ENGINE]
     of_floors = pd.DataFrame(floors, columns=["run", "metric", "name", "value"])
     return Collected(table, list(settings), shown, of_floors, panels, missing)
+
+
+def _settings_of(summary: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.flatten(summary["config"]).items() if key != "seeds"}
+
+
+def rows_of(name: str, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each seed of a run: what `Collected.rows` has.
+
+    Args:
+        name: of its folder, whatever the record calls itself: files are read by this name.
+        summary: its record.
+    """
+    about = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
+    about["hidden_sizes"] = "+".join(map(str, summary["hidden_sizes"]))
+    said, run = {**about, **summary["about"], **_settings_of(summary)}, {"run": name}
+    return [run | said | seed | run for seed in summary["seeds"]]
 
 
 def _engines_are_compared(table: pd.DataFrame, settings: list[str]) -> bool:

@@ -102,8 +102,8 @@ def _torch(path: Path, stored: bytes) -> Any:
         raise ConfigError(f"{path} is damaged ({error}); bring it back from where it came from") from error
     except pickle.UnpicklingError as error:
         raise ConfigError(
-            f"{path} holds more than tensors, as a whole model does, or Paddle's own .pdparams; it could hold code, so "
-            f"it is not opened: save the state_dict as torch tensors, with torch.save or as {SAFE}"
+            f"{path} holds more than tensors, as a whole model does, or Paddle's own .pdparams (or is damaged); it "
+            f"could hold code and is not opened: save the state_dict as torch tensors, with torch.save or as {SAFE}"
         ) from error
     except Exception as error:  # torch raises many kinds for damaged files, none of them documented
         raise ConfigError(f"{path} is no file of torch.save, or damaged ({type(error).__name__})") from error

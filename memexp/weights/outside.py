@@ -1,6 +1,7 @@
 """Weights from outside as a run that is loaded: `memexp.trained.TrainedRun`, of which only the weights are known."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -246,6 +247,7 @@ def _summary(config: DictConfig, task: Task, model: SequenceModel) -> dict[str, 
         "parameters": model.parameter_count,
         "state_size": model.state_size,
         "hidden_sizes": model.widths,
+        "seconds": math.nan,
         "interface": asdict(task.interface),
         "about": task.about(),
         "floors": task.floors(),
