@@ -7,6 +7,7 @@ files in conf/, and so are the comments for users. Hydra composes them; `check` 
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import itertools
 import pkgutil
 import re
@@ -32,6 +33,9 @@ INITIALISERS = (
     "xavier", "xavier_zero_bias", "zeros", "orthogonal", "torch", "chrono", "truncated_normal", "xavier_4",
     "fan_in_uniform", "he_normal", "glorot_uniform", "file",
 )  # fmt: skip
+
+NO_LOGGER = "none"
+LOGGERS = ("tensorboard", "trackio")  # each is the name of its library, and of an extra of memexp
 
 MOST_SEEDS = 10_000  # of a number or a range: more is a slip, and its list alone would fill the memory
 
@@ -78,6 +82,7 @@ class Config:
     images_dir: str | None
     lang: str = ranged(one_of=LANGUAGES)
     report: bool
+    logger: str = ranged(one_of=(NO_LOGGER, *LOGGERS))
 
 
 def class_of(node: DictConfig, key: str) -> Any:
@@ -262,12 +267,19 @@ def _zeros(config: DictConfig) -> str | None:
     )
 
 
+def _logger(config: DictConfig) -> str | None:
+    if config.logger == NO_LOGGER or importlib.util.find_spec(config.logger):
+        return None
+    return f'logger={config.logger} needs what is not installed; give: pip install "memexp[{config.logger}]"'
+
+
 RULES: tuple[Callable[[DictConfig], str | None], ...] = (
     _study,
     _hidden_size,
     _files,
     _zeros,
     _does_nothing,
+    _logger,
 )
 
 

@@ -21,7 +21,7 @@ import memexp
 from memexp import contract, ending, progress
 from memexp.compiled import cache
 from memexp.compiled import engine as compiled
-from memexp.config import ModelConfig, class_of, identity
+from memexp.config import NO_LOGGER, ModelConfig, class_of, identity
 from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
 from memexp.results import claims, record
@@ -29,7 +29,8 @@ from memexp.results.history import History
 from memexp.results.identity import INIT, check_identity, engine_of, identity_text
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
-from memexp.training import credit, joining, machine, scoring
+from memexp.tracking import Tracker, tracking
+from memexp.training import credit, extending, joining, machine, scoring
 from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
 from memexp.weights import start
@@ -229,11 +230,11 @@ def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, A
             clean(folder)
             return record.read_summary(folder)
         record.write_json(folder / record.CONFIG, this.identity)
-        with _failure_noted(folder):
-            parts = _trained_elsewhere(this)
-            summary, written = _join(this, parts, held, show_bar) or _train_and_score(this, held, show_bar)
+        with _failure_noted(folder), tracking(config.logger, folder, this.settings) as tracker:
+            summary, written = _join(this, held, show_bar) or _train_and_score(this, held, show_bar, tracker)
             held.check()
             summary = record.write_summary(folder, summary, written=written)
+            tracker.end(summary)
     clean(folder)
     _log_summary(summary)
     return summary
@@ -248,20 +249,24 @@ def clean(folder: Path) -> None:
 
 
 def _trained_elsewhere(this: Run) -> list[joining.Part]:
-    """Find complete runs that have some of this run's seeds, unless it has begun itself."""
+    """Find complete runs that have some of this run's seeds, unless it has begun, or begins where a shorter run ended.
+
+    That one comes first, but where there is nothing left to train.
+    """
     if (this.folder / record.LAST).exists():
         return []
-    return joining.find(this.folder, this.identity, _made_by(this))
+    parts = joining.find(this.folder, this.identity, _made_by(this))
+    left = len(this.config.seeds) - sum(len(part.seeds) for part in parts)
+    return [] if left and extending.begin(this.folder, this.identity, _made_by(this)) else parts
 
 
 def _made_by(this: Run) -> dict[str, str]:
     return {"memexp": memexp.__version__, "torch": torch.__version__, "device_used": this.device}
 
 
-def _join(
-    this: Run, parts: list[joining.Part], held: claims.Hold, show_bar: bool
-) -> tuple[dict[str, Any], dict[str, Seal]] | None:
+def _join(this: Run, held: claims.Hold, show_bar: bool) -> tuple[dict[str, Any], dict[str, Seal]] | None:
     """Train the seeds that no other run has, put all together, and return as `joining.join`; None if that cannot be."""
+    parts = _trained_elsewhere(this)
     if not parts:
         return None
     for part in parts:
@@ -269,7 +274,10 @@ def _join(
     there = {seed for part in parts for seed in part.seeds}
     rest = [seed for seed in this.config.seeds if seed not in there]
     if rest:
-        folder, config = joining.rest_folder(this.folder, rest), OmegaConf.merge(this.config, {"seeds": rest})
+        folder, config = (
+            joining.rest_folder(this.folder, rest),
+            OmegaConf.merge(this.config, {"seeds": rest, "logger": NO_LOGGER}),
+        )
         parts = [*parts, joining.Part(folder, run(config, folder, show_bar), rest)]  # type: ignore[arg-type]
     held.check()
     try:
@@ -279,14 +287,16 @@ def _join(
         return None
 
 
-def _train_and_score(this: Run, held: claims.Hold, show_bar: bool) -> tuple[dict[str, Any], dict[str, Seal]]:
+def _train_and_score(
+    this: Run, held: claims.Hold, show_bar: bool, tracker: Tracker
+) -> tuple[dict[str, Any], dict[str, Seal]]:
     """Train, and return the summary and the seals of what was written."""
-    runner, written = _train(this, held, show_bar)
+    runner, written = _train(this, held, show_bar, tracker)
     summary = scoring.summarise(runner, this.task, this.model, this.settings, _made_by(this))
     return summary, written
 
 
-def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[str, Seal]]:
+def _train(this: Run, held: claims.Hold, show_bar: bool, tracker: Tracker) -> tuple[Runner, dict[str, Seal]]:
     """Train, from the last checkpoint if there is one, and save the best weights; return the runner, and seals."""
     config, folder, task = this.config, this.folder, this.task
     runner = build_runner(this)
@@ -294,7 +304,7 @@ def _train(this: Run, held: claims.Hold, show_bar: bool) -> tuple[Runner, dict[s
     if (folder / record.LAST).exists():
         sealed = runner.load_checkpoint(folder / record.LAST)
         log.info("going on after update %d of %d", runner.iteration, this.updates)
-    history = History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY))
+    history = History(folder / record.HISTORY, list(config.seeds), sealed.get(record.HISTORY), tracker.hear)
     if not sealed or sealed[record.HISTORY][1]:  # a checkpoint of before memexp sealed does not know this file
         _cut_off(folder / record.WRITTEN, sealed.get(record.WRITTEN))
     log.info(
@@ -384,7 +394,7 @@ def _reporter(this: Run, runner: Runner, history: History, held: claims.Hold, ba
         note(iteration)
         this.task.after_update(this.model, iteration, updates, this.folder)
         if bar is not None:
-            bar.update(1)
+            bar.update(iteration - bar.n)
         due = due or iteration % tenth == 0
         if due and history.evaluated_at == iteration:
             due = False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky import reusable_executor
@@ -135,7 +136,7 @@ def sweep(*overrides: str, config_dir: Place | None = None, n_jobs: int | None =
         own = [override for override in given if override not in hydras]
         hydras = [override for override in hydras if not override.startswith("hydra.mode=")] + [MULTIRUN]
         with composing(), explained():
-            config = compose_run([*(o for o in own if o.startswith("experiment=")), *hydras])
+            config = compose_run([*(o for o in own if _is_one_experiment(o)), *hydras])
             at_once = _at_once(config, n_jobs)
             sweeper, loader = config.hydra.sweeper, GlobalHydra.instance().config_loader()
             batch = grids.expand(own, sweeper.params or {}, [dict(grid) for grid in sweeper.grids] or [{}], loader)
@@ -294,6 +295,12 @@ def _checked(given: list[str]) -> Any:
         raise ConfigError(str(error).replace("add -m to run it", "give them to memexp.sweep")) from error
 
 
+def _is_one_experiment(override: str) -> bool:
+    """Say whether an override names the experiment whose runs a sweep has; of several each is as the others' runs."""
+    read = OverridesParser.create().parse_override(override)
+    return read.key_or_group == "experiment" and not read.is_sweep_override()
+
+
 def _at_once(config: DictConfig, n_jobs: int | None) -> int:
     """Return how many runs may go on at a time."""
     launcher = config.hydra.runtime.choices["hydra/launcher"]
@@ -329,7 +336,7 @@ def _job(overrides: list[str], config_dirs: Sequence[str]) -> Outcome:
             with composing():
                 composed = compose_run(overrides)
             folder = folder_of(composed)
-            with jobs.noted(composed, folder):
+            with jobs.noted(composed, folder, quiet=True):
                 _, summary = jobs.do(composed, folder, show_bar=False)
         return Outcome(stopped_in(summary))
     except Exception as error:

@@ -37,6 +37,7 @@ def ranged(
     default: Any = dataclasses.MISSING,
     about: str = "",
     path: bool = False,
+    bare: bool = False,
     **others: Any,
 ) -> Any:
     """Declare a field of a dataclass with the values that it may have, and a line about it for ``--help``.
@@ -46,9 +47,10 @@ def ranged(
         default: of the options of a command; the settings of a run have theirs in their YAML file.
         about: what it is.
         path: whether it names a file or a folder, so that a ``~`` in front is the user's own folder.
+        bare: whether arguments of a command that have no key are the items of this list.
         others: see `limits`.
     """
-    metadata = {**limits(minimum, **others), "about": about, "path": path}
+    metadata = {**limits(minimum, **others), "about": about, "path": path, "bare": bare}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

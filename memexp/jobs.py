@@ -58,7 +58,7 @@ class _Onward(logging.Handler):
 
 
 @contextlib.contextmanager
-def noted(config: DictConfig, folder: Path) -> Iterator[None]:
+def noted(config: DictConfig, folder: Path, quiet: bool = False) -> Iterator[None]:
     """Leave in a run folder what Hydra leaves there: ``memexp.log``, and the settings; for runs that it does not start.
 
     The log is that of memexp alone. Whatever the process logs, and whereto, is as it was before.
@@ -66,6 +66,7 @@ def noted(config: DictConfig, folder: Path) -> Iterator[None]:
     Args:
         config: as Hydra composed it.
         folder: the run folder.
+        quiet: hand nothing on to the process's own logging: a sweep says itself how its runs go.
     """
     with refusals_in_a_line():
         (folder / NOTES).mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,7 @@ def noted(config: DictConfig, folder: Path) -> Iterator[None]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("memexp")
     before = logger.level, logger.propagate, logger.handlers
-    logger.handlers, logger.propagate = [file, _Onward(logger)], False
+    logger.handlers, logger.propagate = [file] if quiet else [file, _Onward(logger)], False
     logger.setLevel(min(logging.INFO, logger.getEffectiveLevel()))
     try:
         yield

@@ -57,8 +57,9 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
         ConfigError: an unknown key, a wrong type, a value out of range.
     """
     fields = {f.name: f for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
+    bare = next((name for name, f in fields.items() if f.metadata.get("bare")), None)
     if "--help" in arguments or "-h" in arguments:
-        print(f"{command} [key=value ...]\n\n{inspect.getdoc(schema)}\n")
+        print(f"{command} {f'{bare.upper()} ' if bare else ''}[key=value ...]\n\n{inspect.getdoc(schema)}\n")
         defaults = OmegaConf.to_container(OmegaConf.structured(schema))
         assert isinstance(defaults, dict)
         shown = {str(name): f"{name!s}={_as_written(value)}" for name, value in defaults.items()}
@@ -69,6 +70,9 @@ def read_options(schema: type[T], arguments: list[str], command: str) -> T:
     given: dict[str, Any] = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
+        if bare and not argument.startswith("-") and (key == bare or key not in fields):
+            given.setdefault(bare, []).append(expanded(text if key == bare else argument))  # its name may have a "="
+            continue
         if not equals:
             raise ConfigError(
                 f"cannot read {argument!r}; options are given as key=value, in double quotes if there is a space; "

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from memexp import ending, progress
 from memexp.arguments import compose_job, folder_of
-from memexp.config import identity
+from memexp.config import NO_LOGGER, identity
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError
 from memexp.files import shown
 from memexp.progress import say
@@ -39,6 +39,7 @@ class Job:
     lang: str = "en"  # and their language
     report: bool = False  # write the report on its study too
     engine: str = "auto"
+    logger: str = NO_LOGGER
     datasets: Path = Path("datasets")  # where its data are
     complete: bool = False
     error: str = ""  # why it cannot be run, or did not get through
@@ -96,7 +97,7 @@ def _place(job: Job, config: DictConfig, owner: list[str]) -> None:
     if config.images_dir is not None and job.folder.resolve().parent == job.study:
         job.images = Path(config.images_dir)
     job.report, job.lang, job.datasets = config.report, config.lang, Path(config.datasets_dir)
-    job.engine = config.engine
+    job.engine, job.logger = config.engine, config.logger
     if owner is not job.overrides:
         raise ConfigError(f"{job.folder} is another run's folder already; sweep this key with a study= of its own")
     if job.folder.exists() and not job.folder.is_dir():
@@ -322,11 +323,20 @@ def draw(jobs: Sequence[Job], again: bool = True) -> bool:
                     count = complaints.count
                     less = f"; left out: {count} (python -m memexp.analysis says why)" if count else ""
                     say(f"figures and tables: {images / study.name}{less}")
+                    _send_figures(study, images, next(job.logger for job in jobs if shown(job.folder.parent) == study))
                 well = (datasets is None or _report(study, images, datasets, again)) and well
         except MemexpError as error:
             say(str(error))
             well = False
     return well
+
+
+def _send_figures(study: Path, images: Path, logger: str) -> None:
+    """Send the figures of a study to its runs' logger, if they have one."""
+    if logger != NO_LOGGER:
+        from memexp.tracking import send_figures  # a run's libraries, which a sweep needs for this alone
+
+        send_figures(logger, study, images / study.name)
 
 
 def _report(study: Path, images: Path, datasets: Path, again: bool) -> bool:

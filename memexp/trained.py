@@ -1,5 +1,6 @@
 """From a record back to a trained model: find the run, load it, take one seed. Any task, and without its data."""
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -245,9 +246,13 @@ class TrainedRun:
         """
         from memexp.evaluation import evaluated
 
-        given = [self.config.length] if lengths is None else [lengths] if isinstance(lengths, int) else list(lengths)
+        given = [self.config.length] if lengths is None else lengths if isinstance(lengths, Iterable) else [lengths]
+        try:
+            whole = [operator.index(length) for length in given]
+        except TypeError as error:
+            raise ConfigError(f"lengths={lengths!r}: {error}; give whole numbers, as lengths=[10, 15]") from error
         with machine.prepared():
-            return evaluated(self, given)
+            return evaluated(self, whole)
 
     def history(self) -> "pd.DataFrame":
         """Return the course of training, as ``history.csv`` has it.

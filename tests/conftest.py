@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,8 +51,9 @@ def own_modules_are_forgotten(tmp_path_factory: pytest.TempPathFactory) -> Itera
     yield
     for name in set(sys.modules) - known:
         module = sys.modules[name]
-        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-        if any(place and os.path.abspath(place).startswith(folder) for place in places):
+        path = getattr(module, "__path__", ())  # of a module that stands for another, anything
+        places = [getattr(module, "__file__", None), *(path if isinstance(path, Iterable) else ())]
+        if any(isinstance(place, str) and os.path.abspath(place).startswith(folder) for place in places):
             del sys.modules[name]
 
 

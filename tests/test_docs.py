@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from documents import HOME, chinese, numbers, read, table
 from helpers import CommandLine
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -25,7 +25,6 @@ from memexp.results.history import read_history
 from memexp.results.study import find_study, join, load_study
 from memexp.results.tables import interval
 
-HOME = Path(__file__).parent.parent
 DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((HOME / "docs").glob("*.md")))]
 ENGLISH_ONLY = [
     "CONTRIBUTING.md",
@@ -35,16 +34,6 @@ ENGLISH_ONLY = [
     "images/chapter6/report.md",
 ]
 MODELS = ("srn", "lstm", "gru")  # in the order of the tables' columns
-
-
-def chinese(name: str) -> str:
-    """Name the Chinese twin of a document."""
-    return "README.zh-CN.md" if name == "README.md" else name.replace("docs/", "docs/zh-CN/")
-
-
-def read(name: str) -> str:
-    """Return the text of a document."""
-    return (HOME / name).read_text(encoding="utf-8")
 
 
 def prose(name: str) -> str:
@@ -92,18 +81,6 @@ def anchors(name: str) -> set[str]:
     """Collect the anchors that GitHub gives to the headings of a document."""
     headings = re.findall(r"^#+ (.*)$", prose(name), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def table(name: str, heading: str) -> list[list[str]]:
-    """Return the cells of the rows of the table of a document that begins with ``heading``."""
-    text = read(name)
-    lines = text[text.index(heading) :].split("\n\n")[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
-
-
-def numbers(text: str) -> list[float]:
-    """List the numbers in a cell of a table."""
-    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)]
 
 
 def keys_of(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -496,44 +473,3 @@ def test_the_cell_of_the_readme_works_as_written(memexp: CommandLine, tmp_path: 
     assert (tmp_path / "images" / "leaky" / "accuracy.png").exists()
     alone = memexp("--config-dir", "conf", "model=leaky_srn", "length=4", "epochs=1", "seeds=1")
     assert alone.returncode == 0, alone.stdout + alone.stderr
-
-
-def spoken(name: str, values: Any, digits: int, times: float = 1.0) -> bool:
-    """Say whether a document has the mean over seeds and its interval, with so many decimals: ``1.0 [0.5, 1.5]``."""
-    mean, low, high = (times * x for x in interval(list(values), bounds=(-math.inf, math.inf)))
-    low, high = (f"{x:.{digits}f}" for x in (low, high))
-    found = re.findall(rf"(-?[\d.]+)[^\[\d]{{0,30}}\[{re.escape(low)}, {re.escape(high)}\]", read(name))
-    return f"{mean:.{digits}f}" in found
-
-
-def of_study(name: str) -> pd.DataFrame:
-    return load_study(HOME / "outputs/reference" / name, Complaints(quiet=True)).rows
-
-
-def test_what_more_updates_give_is_that_of_the_records():
-    rows = of_study("training_time")
-    for (_, *shown), length in zip(table("docs/memory.md", "| updates |"), (20, 35), strict=True):
-        for text, epochs in zip(shown, (500, 1000, 2000, 5000), strict=True):
-            own = rows[(rows["length"] == length) & (rows["epochs"] == epochs)]["exact_accuracy"]
-            assert numbers(text) == pytest.approx([100 * x for x in interval(own.tolist())], abs=0.0501)
-
-
-@pytest.mark.parametrize("name", ["docs/memory.md", chinese("docs/memory.md")])
-def test_the_gaps_and_windows_are_those_of_the_records(name: str):
-    """By another way than the measures': the mean of differences, and the area under the steps of a seed's curve."""
-    rows = of_study("memory_gap").set_index(["task.asked", "task.sampling", "model.name", "length", "seed"])
-    gap = (rows.loc["last"]["exact_accuracy"] - rows.loc["first"]["exact_accuracy"]).rename("gap").reset_index()
-    gaps = gap.groupby(["task.sampling", "model.name", "length"])["gap"]
-    for setting in (("fixed", "srn", 10), ("fixed", "lstm", 10), ("fixed", "srn", 35), ("fixed", "lstm", 35)):
-        assert spoken(name, gaps.get_group(setting), 1, 100), setting
-    assert spoken(name, gaps.get_group(("fresh", "srn", 35)), 1, 100)
-    rows = of_study("learning_rate").sort_values("lr")
-    for model, initialiser in (("lstm", "chrono"), ("srn", "xavier")):
-        own = rows[(rows["model.name"] == model) & (rows["model.initialiser"] == initialiser)]
-        widths = [
-            np.trapezoid((seed["exact_accuracy"] >= 0.95).astype(float), np.log10(seed["lr"]))
-            for _, seed in own.groupby("seed")
-        ]
-        assert spoken(name, widths, 2), model
-    xavier = rows[(rows["model.name"] == "lstm") & (rows["model.initialiser"] == "xavier")]["exact_accuracy"]
-    assert (len(xavier), round(100 * xavier.max(), 1)) == (90, 90.4)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import Command
+from helpers import Command, python
 
 from memexp import evaluate, face, trained
 from memexp.results import record
@@ -99,6 +99,13 @@ def test_a_study_is_one_table(study: Path, in_process: Command):
             assert row["exact_accuracy"] == run.record_of(row["seed"])["exact_accuracy"]
     shown = table[(table["model.name"] == "srn") & (table["length"] == 5) & (table["test_length"] == 8)]
     assert f"{100 * shown['exact_accuracy'].mean():.1f} [" in lines[9]
+
+
+@pytest.mark.slow
+def test_the_command_says_where_its_table_is(study: Path):
+    done = python("memexp.evaluate", "lengths=4", "outputs_dir=outputs", "study=book", folder=Path())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "every run and seed: images/book/evaluate.csv"
 
 
 def test_one_run_is_a_table_too_and_the_task_may_be_another(study: Path, in_process: Command):

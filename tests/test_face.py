@@ -25,6 +25,7 @@ from tqdm import tqdm
 import memexp
 from memexp import experiment, face, status, sweeps, trained
 from memexp.results import record
+from memexp.tasks.task import Task
 from memexp.training import checkpoints
 
 TINY: dict[str, Any] = {"epochs": 1, "seeds": 2}
@@ -193,15 +194,15 @@ def test_a_run_is_that_of_the_command_bit_for_bit(memexp: CommandLine, tmp_path:
 
 @pytest.mark.slow
 def test_a_sweep_is_that_of_the_command(memexp: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    done = memexp("-m", "length=4,5", "epochs=1", "seeds=2", "images_dir=null")
+    done = memexp("-m", "length=4,5", "model=srn", "epochs=1", "seeds=2", "images_dir=null", "hydra/launcher=basic")
     assert done.returncode == 0, done.stderr
     (tmp_path / "python").mkdir()
     monkeypatch.chdir(tmp_path / "python")
-    table = face.sweep(length=[4, 5], epochs=1, seeds=2, images_dir=None, n_jobs=2)
+    table = face.sweep(length=[4, 5], model="srn", epochs=1, seeds=2, images_dir=None, n_jobs=2)
     ours, theirs = (pd.read_csv(folder / "outputs/book/results.csv") for folder in (Path(), tmp_path))
     times = ["seconds", "tokens_per_second"]
     pd.testing.assert_frame_equal(ours.drop(columns=times), theirs.drop(columns=times))
-    assert len(table) == 8
+    assert len(table) == 4
     assert {*table["exact_accuracy"]} == {*theirs["exact_accuracy"]}
     for run in record.run_folders(Path("outputs/book")):
         same_record(tmp_path / run, run)
@@ -213,6 +214,19 @@ def test_what_is_left_is_said_with_the_command_that_goes_on():
     standing = status.standing(Path("outputs/book"))
     assert [run.state for run in standing.runs] == [status.UNFINISHED]
     assert standing.commands == ["python -m memexp model=lstm length=4 epochs=1 seeds=2"]
+
+
+def test_a_sweep_over_experiments_is_as_the_commands():
+    table = memexp.sweep("experiment=book,shuffled", length=4, model="srn", n_jobs=1, images_dir=None, **TINY)
+    assert table[["study", "task.shuffle"]].drop_duplicates().to_numpy().tolist() == [
+        ["book", False],
+        ["shuffled", True],
+    ]
+
+
+def test_an_experiment_is_swept_as_its_file_says():
+    table = memexp.sweep("experiment=book", length=[4, 5], n_jobs=1, images_dir=None, **TINY)
+    assert table.groupby(["model.name", "length"]).ngroups == 4
 
 
 def test_results_are_what_results_csv_has():
@@ -238,6 +252,29 @@ def test_what_is_complete_is_loaded_and_what_was_interrupted_goes_on():
     again = memexp.run("model=lstm", length=4, **TINY)
     assert (folder / record.SUMMARY).stat().st_mtime_ns == before
     assert again.summary == run.summary
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_between_two_updates(monkeypatch: pytest.MonkeyPatch):
+    """Whatever answers it otherwise, as in a kernel: that is not called while it trains, and there again afterwards."""
+    called: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: called.append(number))
+    own = signal.getsignal(signal.SIGINT)
+
+    def interrupted(task: Task, model: Any, iteration: int, updates: int, folder: Path) -> None:
+        if iteration == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Task, "after_update", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                memexp.run("model=lstm", length=4, **TINY)
+        assert signal.getsignal(signal.SIGINT) is own
+        assert called == []
+        run = memexp.run("model=lstm", length=4, **TINY)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert "going on after update 5 of 38" in (run.folder / "memexp.log").read_text()
 
 
 def test_a_sweep_that_was_interrupted_goes_on():
@@ -287,9 +324,13 @@ def test_a_run_that_cannot_be_does_not_harm_the_others_of_a_sweep():
     assert memexp.results("book")["length"].tolist() == [4, 4]
 
 
-def test_seeds_whose_loss_is_not_finite_are_in_the_table():
+def test_seeds_whose_loss_is_not_finite_are_in_the_table(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
     table = memexp.sweep(length=[4], model="srn", lr=1e38, n_jobs=1, images_dir=None, **TINY)
     assert table["diverged_at"].notna().all()
+    assert "the loss of seeds [0, 1] was not finite" in capsys.readouterr().out
+    assert not caplog.records  # the sweep has said it
 
 
 def test_a_damaged_run_is_named_and_left_out(caplog: pytest.LogCaptureFixture):

@@ -13,11 +13,25 @@ ROOT = Path(__file__).resolve().parent.parent
 #: fits counts. A module may import from its own layer and from those below.
 LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
-    ("face", "evaluate", "export", "sweeps", "status", "report", "generate", "migrate", "verify", "same", "doctor"),
+    (
+        "face",
+        "evaluate",
+        "export",
+        "sweeps",
+        "status",
+        "report",
+        "generate",
+        "migrate",
+        "verify",
+        "compare",
+        "same",
+        "doctor",
+    ),
     ("bench", "explorer", "gates", "analysis", "memory"),
     ("weights.outside",),
     ("evaluation", "inputs", "jobs", "sheets", "trained"),
     ("experiment",),
+    ("tracking",),
     ("grids", "options", "settings"),
     ("arguments",),
     ("explain",),

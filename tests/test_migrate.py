@@ -38,10 +38,10 @@ def old_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_then(summary: dict[str, Any]) -> dict[str, Any]:
-    """A summary without what memexp 0.1 did not say of a task."""
+    """A summary without what memexp 0.1 did not say of a task, and of the machine."""
     added = ("train_rows", "dev_rows", "test_rows", "choosing_characters")
     about = {key: value for key, value in summary["about"].items() if key not in added}
-    return {key: value for key, value in summary.items() if key != "later"} | {"about": about}
+    return {key: value for key, value in summary.items() if key not in ("later", "machine")} | {"about": about}
 
 
 def make_old(folder: Path, target: Path) -> None:

@@ -516,6 +516,11 @@ def test_a_length_that_the_task_cannot_have_is_one_line(tmp_path: Path):
     run = trained.load(tmp_path / "run")
     assert run.task_at(4).length == 4
     assert run.task_at(5).rows("test").inputs.shape == (100, 5)
+    assert run.evaluate(np.int64(5))["length"].tolist() == [5]
+    assert run.evaluate(range(4, 6))["length"].tolist() == [4, 5]
+    for wrong in ("ten", [4.5], ["5"]):
+        with pytest.raises(ConfigError, match="give whole numbers, as lengths="):
+            run.evaluate(wrong)
     for length, reason in ((3, "task.distractors=2 is not possible at length=3"), (0, "length=0 is too small")):
         with pytest.raises(ConfigError, match=f"run: {reason}"):
             run.evaluate(length)

@@ -21,7 +21,7 @@ def rank_correlations(table: pd.DataFrame, ax: Axes) -> Axes:
     errors = [table["within"] - table["within_low"], table["within_high"] - table["within"]]
     ax.errorbar(
         table["within"], places, xerr=errors, fmt="D", color="0.1", markerfacecolor="white", capsize=3,
-        label=tr("over the seeds of a run: mean over runs, 95 % interval"),
+        label=tr("over the seeds of a run: mean over runs, 95 % interval over seeds"),
     )  # fmt: skip
     ax.set(xlim=(-1.05, 1.05), ylim=(len(table) - 0.4, -0.6), xlabel=tr("rank correlation"))
     ax.set_yticks(places, [named(name) for name in table["name"]])

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -146,8 +147,8 @@ def summary(study: Study, found: Found) -> tuple[Study, dict[str, Score]]:
 def as_table(study: Study, columns: Mapping[str, Score]) -> pd.DataFrame:
     """Return mean and interval of each of these columns over seeds, a row for each setting."""
     shown = {column: score.share for column, score in columns.items()}
-    signed = [column for column, score in columns.items() if score.signed]
-    return tables.results(study.rows, study.settings, shown, signed).drop(columns="seconds")
+    bounds = {column: score.bounds for column, score in columns.items()}
+    return tables.results(study.rows, study.settings, shown, bounds).drop(columns="seconds")
 
 
 def as_page(study: Study, found: Found) -> str:
@@ -181,11 +182,13 @@ def agreement(study: Study, columns: Mapping[str, Score]) -> tuple[pd.DataFrame,
         columns: these.
 
     Returns:
-        The table of `memexp.results.statistics.agreement`, and the figure; None where nothing can be compared.
+        The table of `memexp.results.statistics.agreement`, and the figure, without the score by another name; None
+        where nothing can be compared.
     """
     score = share_score(study)
     table = statistics.agreement(study.rows, [*([score] if score else []), *columns])
-    with_score = table[(table["one"] == score) & table["overall"].notna()]
+    itself = [name for name in columns if score and np.allclose(study.rows[name], study.rows[score], atol=1e-3)]
+    with_score = table[(table["one"] == score) & table["overall"].notna() & ~table["other"].isin(itself)]
     if with_score.empty:
         return table, None
     names = [score_name(other) for other in with_score["other"]]

@@ -128,7 +128,7 @@ class GateSurgery(Measure):
     """What the answer follows, when a state is exchanged or a gate is held.
 
     *Patching.* Two sequences A and B are read up to step t; then the state of A is replaced by that of B, and the rest
-    of A is read (Giulianelli et al. 2018, section 5, intervene in an LSTM's states likewise). Of the pairs whose
+    of A is read (Giulianelli et al. 2018 intervene in an LSTM's states too, by changing them). Of the pairs whose
     answers differ,
 
         wins = share in which the answer is then that to B

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -73,11 +74,11 @@ class GradientReach(Measure):
     name = "gradient_reach"
     question = "how much of the error reaches the state of so many steps before?"
     scores: ClassVar[Mapping[str, Score]] = {
-        f"{what}_{when}": Score(f"{about}, {MOMENTS[when]}", signed=signed)
-        for what, about, signed in (
-            ("h_half_life", f"steps in which the gradient with respect to h halves, at most {LONGEST}", False),
-            ("c_half_life", f"steps in which the gradient with respect to c halves, at most {LONGEST}", False),
-            ("reach", "log10 of the gradient with respect to the first state over that with respect to the last", True),
+        f"{what}_{when}": Score(f"{about}, {MOMENTS[when]}", signed=what == "reach", most=most)
+        for what, about, most in (
+            ("h_half_life", f"steps in which the gradient with respect to h halves, at most {LONGEST}", LONGEST),
+            ("c_half_life", f"steps in which the gradient with respect to c halves, at most {LONGEST}", LONGEST),
+            ("reach", "log10 of the gradient with respect to the first state over that with respect to the last", inf),
         )
         for when in ("before", "after")
     }

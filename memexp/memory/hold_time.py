@@ -98,8 +98,9 @@ class HoldTime(Measure):
         T = min {t >= 1 : a_t != a_0}, and 0 if a_0 is wrong already;
 
     what has not changed after `LIMIT` steps is censored there. The curve is the Kaplan-Meier estimate (1958) of
-    P(T > t) over the questions of a seed: it begins with the accuracy at the length that was trained on, so a network
-    that always answers the same has a low one, however long it goes on. The table has the steps of wrong answers too.
+    P(T > t) over the questions of a seed: it begins with the accuracy on questions without distractor at the length
+    that was trained on, so a network that always answers the same has a low one, however long it goes on. The table
+    has the steps of wrong answers too.
 
     The answer is asked for at lengths that were not trained on, at any of which a network may fail although it
     remembers: this is a lower bound of its memory.
@@ -112,7 +113,13 @@ class HoldTime(Measure):
     scores: ClassVar[Mapping[str, Score]] = {
         "hold_time_log10": Score(
             "log10(1 + T) of the median hold time T over all questions, in steps after the length that was trained on: "
-            f"1 is 9 steps, 2 is 99; {decades(LIMIT):.0f} stands for {LIMIT:,} or more"
+            f"1 is 9 steps, 2 is 99; {decades(LIMIT):.0f} stands for {LIMIT:,} or more",
+            most=decades(LIMIT),
+        ),
+        "right_hold_time_log10": Score(
+            "the same over the questions that are answered right at the length that was trained on; of seeds that are "
+            "twice as good as guessing there",
+            most=decades(LIMIT),
         ),
         "held_to_the_end": Score(f"share of questions whose right answer is the same for {LIMIT:,} steps", share=True),
     }
@@ -128,7 +135,7 @@ class HoldTime(Measure):
         return None
 
     def measure(self, subject: Subject) -> pd.DataFrame:
-        """Return ``seed``, ``question``, ``right``, ``steps``, ``changed``."""
+        """Return ``seed``, ``question``, ``right``, ``steps``, ``changed``, ``guessing``."""
         length = subject.task.length
         questions, longer = subject.task.held(length), subject.task.held(length + 1)
         assert questions is not None
@@ -144,16 +151,17 @@ class HoldTime(Measure):
                 "steps": steps.flatten().tolist(),
                 "changed": changed.flatten().int().tolist(),
             }
-        )
+        ).assign(guessing=subject.guessing)
 
     def summed_up(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the median hold time, and the share that is held to the end."""
+        """Return the medians, over all questions and over the right ones, and the share that is held to the end."""
         rows = []
         for (run, seed), own in table.groupby(["run", "seed"], sort=False):
             steps, share = survival(own)
-            fallen = steps[share <= 0.5]
-            median = fallen[0] if len(fallen) else LIMIT
-            rows.append((run, seed, decades(median), share[-1]))
+            accuracy = own["right"].mean()
+            guesses = accuracy == 0 or accuracy < 2 * own["guessing"].iloc[0]
+            of_right = math.nan if guesses else decades(_median(steps, share / accuracy))
+            rows.append((run, seed, decades(_median(steps, share)), of_right, share[-1]))
         return pd.DataFrame(rows, columns=["run", "seed", *self.scores])
 
     def draw(self, table: pd.DataFrame, study: Study) -> Mapping[str, Figure]:
@@ -187,6 +195,12 @@ def survival(own: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     gone = np.where(right, own["changed"], 1).astype(bool)
     x, share = share_reached(steps.tolist(), gone.tolist(), LIMIT)
     return x, 1 - share
+
+
+def _median(steps: np.ndarray, share: np.ndarray) -> float:
+    """Return the step from which on at most half of them are left; `LIMIT` if more are left at the end."""
+    fallen = steps[share <= 0.5]
+    return float(fallen[0]) if len(fallen) else LIMIT
 
 
 def _survivals(table: pd.DataFrame, looks: Looks) -> Figure:

@@ -17,6 +17,7 @@ from memexp.results.study import Study
 from memexp.words import labelled, tr
 
 LENGTHS = (3, 5, 10, 15, 20, 25, 30, 35, 50, 75, 100, 150, 200)
+BEYOND = (1, 2, 5, 10)  # steps after the length that was trained on: where a network falls off, it does so at once
 TOKENS = 200_000  # that are read of one length at most, but of the one that was trained on: more are sampled
 CRITERION = 0.9  # an accuracy, or a share of that at the length that was trained on
 
@@ -79,7 +80,7 @@ class LengthMatrix(Measure):
         """Return ``seed``, ``test_length``, ``accuracy``, ``source``, ``trained_at``, ``guessing``."""
         task, own = subject.task, subject.task.length
         by_length = {own: task.distribution()}
-        for length in LENGTHS:
+        for length in sorted({*LENGTHS, *(own + further for further in BEYOND)}):
             rows = task.at_length(length, TOKENS) if length != own else None
             if rows is not None:
                 by_length[length] = rows
@@ -90,7 +91,7 @@ class LengthMatrix(Measure):
                 for seed, score in zip(subject.seeds, scores.tolist(), strict=True)
             ],
             columns=["seed", "test_length", "accuracy", "source"],
-        ).assign(trained_at=own, guessing=max(task.floors().get(subject.runner.metric.name, {}).values(), default=0))
+        ).assign(trained_at=own, guessing=subject.guessing)
 
     def summed_up(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the accuracy at the length that was trained on, and both extrapolation ratios."""
@@ -109,6 +110,7 @@ class LengthMatrix(Measure):
     def draw(self, table: pd.DataFrame, study: Study) -> Mapping[str, Figure]:
         """Draw a table of trained and tested lengths for each model; where both are the same has a frame."""
         lines = list(dict.fromkeys(table["line"]))
+        table = table[table["test_length"].isin([*LENGTHS, *table["trained_at"].unique()])]
         trained = table["trained_at"].nunique()
         figure, axes = curves.new_figure(
             len(lines), 1, width=1.8 + 0.62 * table["test_length"].nunique(), height=1.1 + 0.34 * trained, share_x=False

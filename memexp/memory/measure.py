@@ -7,6 +7,7 @@ and how they are drawn. Axis letters as in `memexp.models.cells`.
 
 import importlib
 import inspect
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,11 +42,19 @@ class Score(NamedTuple):
         about: in words, for the table's explanation.
         share: whether it is from 0 to 1, and shown in percent.
         signed: whether it can be below 0.
+        most: what it is at most, a share apart.
     """
 
     about: str
     share: bool = False
     signed: bool = False
+    most: float = math.inf
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What it can be; intervals are cut off there."""
+        most = 1.0 if self.share else self.most
+        return (-most if self.signed else 0.0), most
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,11 @@ class Subject:
     def runner(self) -> Runner:
         """What answers and scores rows as the run did: `Runner.evaluate`, `Runner.predict`, `answers`."""
         return runner_of(self.run, self.task)
+
+    @property
+    def guessing(self) -> float:
+        """What the best of simple answers scores, by the first metric of the task; 0 where it names none."""
+        return max(self.task.floors().get(self.runner.metric.name, {}).values(), default=0.0)
 
     def answers(self, inputs: Tensor) -> Tensor:
         """Return what each seed answers: inputs [N, L] or [N, L, M] -> [S, N, A, K]."""

@@ -109,7 +109,7 @@ class MemoryGap(Measure):
         shown = {
             "no_lag_accuracy": tr("asked with no lag: the twin"),
             "accuracy": tr("asked after the lag: the run"),
-            "memory_gap": tr("the difference: what is memory"),
+            "memory_gap": tr("the difference: the gap"),
         }
         rows, axis = against(study.rows.merge(table[["run", "seed", *shown]], on=["run", "seed"]))
         figure, axes = curves.new_figure(1, len(shown), width=4.0, height=3.6, share_y=False)

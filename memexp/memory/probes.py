@@ -1,5 +1,6 @@
 """Linear probes: at which step does a state hold a digit, or the sum, and does it at the end still?"""
 
+import itertools
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.figures.looks import shades
 from memexp.memory.measure import Measure, Score, Subject
+from memexp.memory.sequences import drawn
 from memexp.models.networks import SequenceModel
 from memexp.results.study import Study
 from memexp.results.tables import interval
@@ -73,6 +75,19 @@ def control(facts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def two_halves(weights: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Draw rows with these probabilities, [N]: half of them to fit a probe, half to score it; no row is in both.
+
+    Returns:
+        Their places, and which of them are held out, bool: ``most`` each.
+    """
+    order = torch.randperm(len(weights), generator=generator(0, "probes", 0))
+    halves = torch.tensor_split(order, 2)
+    size = most // 2
+    chosen = [half[drawn(weights[half] / weights[half].sum(), size)] for half in halves]
+    return torch.cat(chosen), torch.arange(2 * size) >= size
+
+
 def states_of(model: SequenceModel, inputs: Tensor) -> dict[str, Tensor]:
     """Return the states of every layer at every step, inputs [N, L] or [N, L, M] -> name -> [S, N, L, D]."""
     names = [f"{prefix}{state}" for prefix, direction in model.directions for state in direction.cell.states]
@@ -89,6 +104,9 @@ class Probes(Measure):
 
         selectivity = accuracy of the probe - accuracy on its control task
 
+    A state that holds both digits lets their sum be read, whether the network has formed it or not, and so does that of
+    an untrained network for some steps: what is asked for is probed before training too.
+
     The discriminant is in closed form, for all seeds at once, and, unlike least squares on one-hot classes, it can tell
     the classes of a single unit apart, as the network's own head can. (scikit-learn fits one probe at a time: there
     are 8,400 in a run of length 35.)
@@ -102,6 +120,7 @@ class Probes(Measure):
         "answer_readable": Score(
             "accuracy of a linear probe of what is asked for, from the hidden state at the last step", share=True
         ),
+        "answer_readable_untrained": Score("the same, before training", share=True),
         "answer_readable_best": Score("the highest that this accuracy is at any step", share=True),
         "answer_selectivity": Score(
             "accuracy at the last step less that on the probe's control task", share=True, signed=True
@@ -118,23 +137,20 @@ class Probes(Measure):
         return None if subject.task.facts(rows.slice(0, 1)) else "its task names nothing that a probe could look for"
 
     def measure(self, subject: Subject) -> pd.DataFrame:
-        """Return ``seed``, ``state``, ``fact``, ``asked`` (0 or 1), ``time_step``, ``accuracy``, ``control``."""
+        """Return ``seed``, ``when``, ``state``, ``fact``, ``asked``, ``time_step``, ``accuracy``, ``control``."""
         rows = subject.task.distribution()
-        chosen = torch.multinomial(
-            rows.row_weights(), min(ROWS, len(rows)), replacement=False, generator=generator(0, self.name, 0)
-        )  # no row twice: none of those held out has been fitted
+        chosen, held_out = two_halves(rows.row_weights(), ROWS)
         rows = rows.take(chosen)
         facts = subject.task.facts(rows)
         labels = {"accuracy": facts, "control": control(facts)}
-        held_out = torch.arange(len(rows)) >= len(rows) // 2
+        last = [*facts][-1]
         found = []
-        for state, values in states_of(subject.after, rows.inputs).items():
-            for step, at_step in enumerate(values.unbind(2), 1):
-                for fact in facts:
+        for when, model, probed in (("before", subject.before, [last]), ("after", subject.after, [*facts])):
+            for state, values in states_of(model, rows.inputs).items():
+                for (step, at_step), fact in itertools.product(enumerate(values.unbind(2), 1), probed):
                     scored = {kind: fit_and_score(at_step, own[fact], held_out) for kind, own in labels.items()}
                     by_seed = {kind: scores.numpy() for kind, scores in scored.items()}
-                    asked = int(fact == [*facts][-1])
-                    where = {"state": state, "fact": fact, "asked": asked, "time_step": step}
+                    where = {"when": when, "state": state, "fact": fact, "asked": int(fact == last), "time_step": step}
                     found.append(pd.DataFrame({"seed": subject.seeds, **where, **by_seed}))
         return pd.concat(found, ignore_index=True)
 
@@ -144,12 +160,13 @@ class Probes(Measure):
         for (run, seed), own in table[table["asked"] == 1].groupby(["run", "seed"], sort=False):
             forwards = [state for state in own["state"].unique() if "backwards." not in state]
             top = [state for state in forwards if state.endswith("hidden_state")][-1]
-            steps = own[own["state"] == top].sort_values("time_step")
+            moments = own[own["state"] == top].sort_values("time_step").groupby("when")
+            steps, untrained = moments.get_group("after"), moments.get_group("before")["accuracy"].iloc[-1]
             end = steps.iloc[-1]
             selectivity = end["accuracy"] - end["control"]
             reached = steps.loc[steps["accuracy"] >= REACHED * end["accuracy"], "time_step"]
             first = float(reached.iloc[0]) if selectivity >= KNOWN else np.nan
-            rows.append((run, seed, end["accuracy"], steps["accuracy"].max(), selectivity, first))
+            rows.append((run, seed, end["accuracy"], untrained, steps["accuracy"].max(), selectivity, first))
         return pd.DataFrame(rows, columns=["run", "seed", *self.scores])
 
     def draw(self, table: pd.DataFrame, study: Study) -> Mapping[str, Figure]:
@@ -175,7 +192,7 @@ def _of_state(table: pd.DataFrame, state: str) -> Figure:
     curves.finish(
         figure,
         tr(f"What a linear probe reads from the {state_name}: mean over seeds, 95 % interval;\n"
-           "dotted: its control task, labels that are given to pairs by chance"),
+           "dotted: its control task, labels that are given to pairs by chance; thin: before training"),
     )  # fmt: skip
     return figure
 
@@ -184,17 +201,24 @@ def readable(table: pd.DataFrame, ax: Axes) -> Axes:
     """Draw the accuracy of each fact's probe against time steps, mean and 95 % interval over seeds, and its control.
 
     Args:
-        table: columns ``seed``, ``fact``, ``time_step``, ``accuracy``, ``control``, of one run and state.
+        table: columns ``seed``, ``when``, ``fact``, ``time_step``, ``accuracy``, ``control``, of one run and state.
         ax: where to draw.
     """
-    for fact, look in shades(list(dict.fromkeys(table["fact"]))).items():
-        own = table[table["fact"] == fact]
-        for kind, line in (("accuracy", look["linestyle"]), ("control", ":")):
+    trained, untrained = (table[table["when"] == when] for when in ("after", "before"))
+    for fact, look in shades(list(dict.fromkeys(trained["fact"]))).items():
+        for of, kind, line, label in (
+            (trained, "accuracy", look["linestyle"], named(fact)),
+            (trained, "control", ":", "_nolegend_"),
+            (untrained, "accuracy", look["linestyle"], "_nolegend_"),
+        ):
+            own = of[of["fact"] == fact]
+            if own.empty:
+                continue
             by_step = own.pivot(index="time_step", columns="seed", values=kind)
             means, lows, highs = np.array([interval(row.tolist()) for row in by_step.to_numpy()]).T
             ax.fill_between(by_step.index, lows, highs, color=look["color"], alpha=0.2, linewidth=0)
-            label = named(fact) if kind == "accuracy" else "_nolegend_"
-            ax.plot(by_step.index, means, color=look["color"], linestyle=line, linewidth=1.6, label=label)
+            width = 0.8 if of is untrained else 1.6
+            ax.plot(by_step.index, means, color=look["color"], linestyle=line, linewidth=width, label=label)
     ax.set_xlim(1, max(2, table["time_step"].max()))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return curves.score_axis(ax, share=True)

@@ -113,7 +113,7 @@ class Retention(Measure):
     name = "retention"
     question = "how much of what is held do the gates keep?"
     scores: ClassVar[Mapping[str, Score]] = {
-        f"{what}_{when}": Score(f"{about}, {MOMENTS[when]}", share=share)
+        f"{what}_{when}": Score(f"{about}, {MOMENTS[when]}", share=share, most=lags.LONGEST)
         for what, about, share in (
             ("retained", f"product of f {TO_THE_END}, mean over units", True),
             ("gate_half_life", f"steps in which what the gates pass on halves, at most {lags.LONGEST}", False),

@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,13 +41,16 @@ class History:
         path: the file.
         seeds: the seeds, in the order of the values that `add` gets.
         seal: of the part of an existing file to go on from; what is after it was written after the last checkpoint.
+        hear: told all lines as they are written, at each `flush`, and first of all those of the part that is there.
 
     Raises:
         RecordError: the file does not begin with that part.
     """
 
-    def __init__(self, path: Path, seeds: list[int], seal: Seal | None = None) -> None:
-        self._path, self._seeds = path, seeds
+    def __init__(
+        self, path: Path, seeds: list[int], seal: Seal | None = None, hear: Callable[[str], None] = lambda lines: None
+    ) -> None:
+        self._path, self._seeds, self._hear = path, seeds, hear
         self._pending = io.StringIO()
         self._latest: dict[tuple[str, str], float] = {}
         self.evaluated_at = -1  # the update after which dev was scored last
@@ -59,6 +63,7 @@ class History:
             there = read_beginning(path, seal)
             guard(path, lambda: os.truncate(path, len(there)))
         self._size, self._hash = len(there), hashlib.sha256(there)
+        hear(there.decode())
 
     def add(self, iteration: int, split: str, name: str, values: list[float], active: list[bool]) -> None:
         """Note a value for each seed that is active; on disk after the next `flush`."""
@@ -105,6 +110,7 @@ class History:
         self._hash.update(content)
         self._pending.seek(0)
         self._pending.truncate()
+        self._hear(content.decode())
         return [self._size, self._hash.hexdigest()]
 
 

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 #: Settings that do not change what a run computes; two configs that differ only in these are the same run.
 NOT_IDENTITY = (
     "device", "study", "datasets_dir", "outputs_dir", "images_dir", "lang", "report", "checkpoint_seconds",
+    "logger",
 )  # fmt: skip
 #: And those that two runs of the same setting may differ in: they are no columns to group by.
 NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms")
@@ -110,6 +111,12 @@ def check_identity(folder: Path, wanted: dict[str, Any]) -> None:
         raise RecordError(
             f"{folder} was begun with engine={there[ENGINE]}, not {wanted[ENGINE]}: the last digits would differ; give "
             f"engine={there[ENGINE]} to go on with it, or another study=NAME"
+        )
+    if {**there, "epochs": None} == {**wanted, "epochs": None}:
+        raise RecordError(
+            f"{folder} holds a run of epochs={there['epochs']}, not {wanted['epochs']}; give "
+            f"epochs={wanted['epochs']} on the command line: then it gets a folder of its own, and goes on from the "
+            "longest shorter run; or give another study=NAME"
         )
     raise RecordError(f"{folder} {_said(difference, there, wanted)}; give another study=NAME, or move that folder away")
 

@@ -1,7 +1,7 @@
 """From the rows of all runs and seeds to the table that is shown: means with 95 % intervals over seeds."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -63,7 +63,10 @@ def _as_word(value: object) -> object:
 
 
 def results(
-    rows: pd.DataFrame, settings: Sequence[str], shown: Mapping[str, bool], signed: Collection[str] = ()
+    rows: pd.DataFrame,
+    settings: Sequence[str],
+    shown: Mapping[str, bool],
+    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Summarise runs and seeds: a row for each setting, with mean and interval of each score over its seeds.
 
@@ -71,7 +74,7 @@ def results(
         rows: as `memexp.results.collect.collect` returns; the same seed of the same setting counts once.
         settings: the columns that are settings.
         shown: the columns of the scores that are summarised, and whether each is a share.
-        signed: those of them that can be below 0.
+        bounds: what they can be, where that is not from 0 to 1 for a share, and from 0 on for others.
 
     Returns:
         Columns: the varied settings, ``parameters`` and ``state_size`` of one seed, ``seeds``, ``stopped`` (seeds whose
@@ -87,8 +90,9 @@ def results(
         row["seeds"] = int((~stopped).sum())
         row["stopped"] = int(stopped.sum())
         for column, share in shown.items():
-            name, bounds = score_name(column), (-math.inf if column in signed else 0.0, 1.0 if share else math.inf)
-            low_to_high = interval(group.loc[~stopped, column].tolist(), bounds=bounds)
+            name, usual = score_name(column), (0.0, 1.0 if share else math.inf)
+            values = group.loc[~stopped, column].tolist()
+            low_to_high = interval(values, bounds=(bounds or {}).get(column, usual))
             row[name], row[f"{name}_low"], row[f"{name}_high"] = low_to_high
         row["seconds"] = float(group.drop_duplicates("run")["seconds"].sum())
         table.append(row)

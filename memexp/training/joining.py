@@ -8,8 +8,7 @@ the end of a tensor, which are of the last seed, in another way.
 import csv
 import hashlib
 import io
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -23,11 +22,12 @@ from memexp.results import record
 from memexp.results.history import HISTORY_COLUMNS
 from memexp.results.seals import Seal, seal_of
 from memexp.training import checkpoints
+from memexp.training.neighbours import MADE_BY, differing_in
+from memexp.training.runner import BEFORE_END, ORIGIN
 
 REST = "rest"  # begins the name of a folder in a run folder: the run of the seeds that are nowhere else
 BY_SEED = ("weights", "best", "best_score", "best_iteration", "diverged_at", "carried", "running")  # in a last.pt
-NEEDED = (record.CONFIG, record.SUMMARY, record.HISTORY, record.BEST, record.LAST)  # of a run to take seeds from
-MADE_BY = ("memexp", "torch", "device_used")  # in a summary: runs that differ in these are not put together
+ENDINGS = (BEFORE_END, ORIGIN)  # there too: of a part alone
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,16 @@ def find(folder: Path, identity: Mapping[str, Any], made_by: Mapping[str, Any]) 
     Args:
         folder: the run's folder; its neighbours are looked at whose names differ in nothing but the seeds.
         identity: the run's.
-        made_by: what it is made by; see `MADE_BY`.
+        made_by: what it is made by; see `memexp.training.neighbours.MADE_BY`.
 
     Returns:
         As few runs as it takes, those with the most of its seeds first; no seed is in two of them.
     """
-    known = []
-    name = _without_seeds(folder.name)
-    for other in sorted(path for path in folder.parent.iterdir() if _without_seeds(path.name) == name):
-        if other == folder or not all((other / file).exists() for file in NEEDED):
-            continue
-        try:
-            there = record.read_json(other / record.CONFIG)
-            summary = record.read_summary(other)
-        except RecordError:
-            continue  # not this run's affair; whoever reads the study says so
-        if {**there, "seeds": None} == {**identity, "seeds": None} and all(summary[k] == made_by[k] for k in MADE_BY):
-            known.append((other, summary))
+    known = [
+        (other, summary)
+        for other, summary in differing_in("seeds", folder, identity)
+        if all(summary[key] == made_by[key] for key in MADE_BY)
+    ]
     parts: list[Part] = []
     left: list[int] = list(identity["seeds"])
     while left:
@@ -88,10 +81,6 @@ def find(folder: Path, identity: Mapping[str, Any], made_by: Mapping[str, Any]) 
 def rest_folder(folder: Path, seeds: Sequence[int]) -> Path:
     """Return where some of a run's seeds are trained: other seeds are elsewhere, so that a beginning is no obstacle."""
     return folder / f"{REST}-{hashlib.sha256(str(list(seeds)).encode()).hexdigest()[:8]}"
-
-
-def _without_seeds(name: str) -> str:
-    return re.sub(r"(^|,)seeds=(\[[^\]]*\]|[^,]*)", "", name)
 
 
 def join(
@@ -114,8 +103,8 @@ def join(
     last = [checkpoints.load(part.folder / record.LAST, "training", sealed=part.sealed)["training"] for part in parts]
     longest = max(last, key=lambda state: state["iteration"])  # a run whose seeds all stopped has fewer updates
 
-    def together(key: str, states: Sequence[Mapping[str, Any]]) -> Any:
-        return _joined([state[key] for state in states], [part.places for part in parts], places)
+    def together(values: Sequence[Any]) -> Any:
+        return _joined(values, [part.places for part in parts], places)
 
     history = _histories(parts, seeds)
     record.write_bytes(folder / record.HISTORY, history)
@@ -123,18 +112,52 @@ def join(
     if (first.folder / record.WRITTEN).exists():  # the first seed writes
         record.write_bytes(folder / record.WRITTEN, record.read_bytes(first.folder, record.WRITTEN, first.sealed))
     state = {
-        **longest,
-        **{key: together(key, last) for key in BY_SEED},
-        "optimizer": {**longest["optimizer"], "state": together("state", [state["optimizer"] for state in last])},
+        **{key: value for key, value in longest.items() if key not in ENDINGS},
+        **{key: together([state[key] for state in last]) for key in BY_SEED},
+        "optimizer": {**longest["optimizer"], "state": together([state["optimizer"]["state"] for state in last])},
         "identity": identity,
         "seconds": sum(state["seconds"] for state in last),
         record.SEALED: record.seals_of(folder, [record.HISTORY, record.WRITTEN]),
+        ORIGIN: {},
+        **_before_end(parts, seeds, last, together),
     }
     return _summary(parts, seeds), {
         record.HISTORY: seal_of(history),
         record.LAST: checkpoints.save(folder / record.LAST, {"training": state}),
-        record.BEST: checkpoints.save(folder / record.BEST, {**best[0], "weights": together("weights", best)}),
+        record.BEST: checkpoints.save(
+            folder / record.BEST, {**best[0], "weights": together([own["weights"] for own in best])}
+        ),
     }
+
+
+def _before_end(
+    parts: Sequence[Part],
+    seeds: Sequence[int],
+    last: Sequence[Mapping[str, Any]],
+    together: Callable[[Sequence[Any]], Any],
+) -> dict[str, Any]:
+    """Put together what was before the end of runs, for `memexp.training.extending`.
+
+    Nothing is known of it where a run does not say, or where all seeds of some of them stopped before the others' end.
+    """
+    ends: list[Any] = [state.get(BEFORE_END) for state in last]
+    if not all(ends):
+        return {BEFORE_END: {}} if all(end == {} for end in ends) else {}
+    before = {key: together([end[key] for end in ends]) for key in ends[0] if key in BY_SEED}
+    unread = []
+    for of_update in zip(*(end["unread"] for end in ends), strict=True):
+        answers, *rows = zip(*of_update, strict=True)
+        unread.append((together(answers), *(own[0] if _are_shared(own) else together(own) for own in rows)))
+    history = _histories(parts, seeds, [end[record.SEALED][record.HISTORY][0] for end in ends])
+    first = next(end for end, part in zip(ends, parts, strict=True) if seeds[0] in part.seeds)
+    sealed = {**first[record.SEALED], record.HISTORY: seal_of(history)}
+    return {BEFORE_END: {**before, "unread": unread, record.SEALED: sealed}}
+
+
+def _are_shared(rows: Sequence[Tensor | None]) -> bool:
+    """Say whether targets, or their weights, of several runs are the same for all seeds: [1, B, A], or none."""
+    first = rows[0]
+    return first is None or all(own is not None and len(own) == 1 and torch.equal(own, first) for own in rows)
 
 
 def _joined(parts: Sequence[Any], taken: Sequence[list[int]], places: Tensor) -> Any:
@@ -151,12 +174,18 @@ def _joined(parts: Sequence[Any], taken: Sequence[list[int]], places: Tensor) ->
     return first
 
 
-def _histories(parts: Sequence[Part], seeds: Sequence[int]) -> bytes:
-    """Put histories together: at each update what is noted first is written first, seed by seed."""
+def _histories(parts: Sequence[Part], seeds: Sequence[int], sizes: Sequence[int | None] | None = None) -> bytes:
+    """Put histories together: at each update what is noted first is written first, seed by seed.
+
+    Args:
+        parts: whose.
+        seeds: in the order of the run.
+        sizes: of the beginning of each that is wanted, in bytes; None for all of it.
+    """
     noted: list[tuple[int, int, int, list[str]]] = []  # update, which note of it, seed, line
-    for part in parts:
+    for part, size in zip(parts, sizes or [None] * len(parts), strict=True):
         try:
-            content = record.read_bytes(part.folder, record.HISTORY, part.sealed)
+            content = record.read_bytes(part.folder, record.HISTORY, part.sealed)[:size]
             lines = list(csv.reader(io.StringIO(content.decode())))[1:]
             if not {line[1] for line in lines} >= set(map(str, part.seeds)):
                 raise ValueError("seeds are missing in it")
@@ -183,7 +212,7 @@ def _summary(parts: Sequence[Part], seeds: Sequence[int]) -> dict[str, Any]:
     tokens = [part.summary.get("tokens_per_second", 0.0) * own for part, own in zip(parts, seconds, strict=True)]
     longest = max(parts, key=lambda part: part.summary["updates"]).summary
     return {
-        **longest,
+        **{key: value for key, value in longest.items() if key != ORIGIN},
         "seconds": sum(seconds),
         "tokens_per_second": sum(tokens) / max(sum(seconds), 1e-9),
         "config": {**longest["config"], "seeds": list(seeds)},

@@ -3,7 +3,9 @@
 import contextlib
 import ctypes
 import os
+import platform
 from collections.abc import Iterator
+from importlib import metadata
 
 import torch
 
@@ -49,3 +51,15 @@ def prepared() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def described() -> dict[str, str]:
+    """Say what a run is computed on, for the record: Python, numba, the kind of processor, the system; no names."""
+    try:
+        from llvmlite import binding
+
+        numba, processor = metadata.version("numba"), str(binding.get_host_cpu_name())
+    except Exception:  # it is not installed, or does not work here; then nothing is compiled
+        numba, processor = "none", platform.processor() or "unknown"
+    system = f"{platform.system()} {platform.machine()}"
+    return {"python": platform.python_version(), "numba": numba, "processor": processor, "system": system}

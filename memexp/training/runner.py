@@ -29,10 +29,20 @@ ROWS_AT_ONCE = 256  # of one forward pass in evaluation: bounds the memory it ta
 UNREAD_UPDATES = 50  # updates whose answers may wait to be scored
 UNREAD_NUMBERS = 4_000_000  # and numbers in them
 
+# In a checkpoint, for `memexp.training.extending`:
+BEFORE_END = "before_end"  # of a training that has ended: what was otherwise before notes were made because it ended
+MIDWAY = "midway"  # an update was done, and what follows it was not
+ORIGIN = "went_on_from"  # the run whose checkpoint this one began with; in a summary too
+
 
 def _own(parameter: Tensor) -> Tensor:
     """Copy a parameter, which may be a view of a larger memory, into one of its own."""
     return parameter.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _sealed(history: History, folder: Path) -> dict[str, Seal]:
+    """Return the seals of what a run has written so far while it trains."""
+    return {record.HISTORY: history.flush(), **record.seals_of(folder, [record.WRITTEN])}
 
 
 class Runner:
@@ -51,6 +61,7 @@ class Runner:
         best_iteration: [S], the update after which it was reached.
         diverged_at: [S], the update whose loss was not finite, or -1.
         seconds: time spent in `train`, over all resumptions.
+        origin: the shorter run that this one went on from, if it did.
     """
 
     def __init__(
@@ -67,6 +78,7 @@ class Runner:
         self.device, S = engine.device, engine.seeds
         self.iteration = 0
         self.seconds = 0.0
+        self.origin: dict[str, Any] = {}
         worst = -torch.inf if self.metric.higher_is_better else torch.inf
         self.best_score = torch.full((S,), worst, dtype=torch.float64, device=self.device)
         self.best_iteration = torch.full((S,), -1, device=self.device)
@@ -74,6 +86,7 @@ class Runner:
         self._best = {name: _own(p) for name, p in self.model.named_parameters()}
         self._running = self._fresh_means()  # over the training rows since the last note in the history
         self._unread: list[Answered] = []  # of updates that are not scored yet
+        self._midway = False  # an update was done, and what follows it was not
 
     def train(
         self,
@@ -112,26 +125,58 @@ class Runner:
         if self.iteration == 0:
             self._note_start(batch(0), history)
             self._evaluate_dev(dev, history)
-        while self.iteration < updates and (self._unread or any(self._active())):
-            self._update(batch(self.iteration), history)
+        while self._midway or (self.iteration < updates and self._is_learning()):
+            if not self._midway:
+                self._update(batch(self.iteration), history)
+            self._midway = False
             last = self.iteration == updates
-            note, look = last or self.iteration % log_steps == 0, last or self.iteration % eval_steps == 0
-            waiting = len(self._unread) * self._unread[-1][0].numel()
-            if note or look or len(self._unread) == UNREAD_UPDATES or waiting > UNREAD_NUMBERS:
+            note, look = self.iteration % log_steps == 0, self.iteration % eval_steps == 0
+            if note or look or self._is_full():
                 self._read_updates()
-            if note:
+            before_end: dict[str, Any] = {}
+            if last and checkpoint is not None:
+                before_end = self._state_before_end(history, checkpoint.parent, look)
+            if last:
+                self._read_updates()
+            if note or last:
                 self._note_training(history)
-            if look:
+            if look or last:
                 self._evaluate_dev(dev, history)
             self.seconds = spent_before + time.monotonic() - started
             progress(self.iteration)  # before the checkpoint: a run that goes on from it does not report this again
             stop = should_stop()
-            ended = last or stop or not (self._unread or any(self._active()))  # the last: no seed is left
-            if checkpoint is not None and (ended or time.monotonic() - saved >= checkpoint_seconds):
-                self.save_checkpoint(checkpoint, history)
+            ended = last or not self._is_learning()  # no seed is left
+            if checkpoint is not None and (ended or stop or time.monotonic() - saved >= checkpoint_seconds):
+                self.save_checkpoint(checkpoint, history, {BEFORE_END: before_end} if ended else {})
                 saved = time.monotonic()
             if stop:
                 raise KeyboardInterrupt
+
+    def _is_learning(self) -> bool:
+        """Say whether a seed is left whose loss was finite, as far as answers were scored."""
+        return bool(self._unread) or any(self._active())
+
+    def _is_full(self) -> bool:
+        """Say whether so many answers wait that they have to be scored."""
+        waiting = len(self._unread)
+        return waiting == UNREAD_UPDATES or (waiting > 0 and waiting * self._unread[-1][0].numel() > UNREAD_NUMBERS)
+
+    def _state_before_end(self, history: History, folder: Path, looks: bool) -> dict[str, Any]:
+        """Return what the end changes beyond what is due at its update anyway: what a longer run goes on from.
+
+        Args:
+            history: up to this update.
+            folder: of the run.
+            looks: whether dev is scored at this update in any case; then doing so again changes no best weights.
+        """
+        best = {"best": dict(self._best), "best_score": self.best_score, "best_iteration": self.best_iteration}
+        return {
+            "running": {name: (mean.total.clone(), mean.count.clone()) for name, mean in self._running.items()},
+            "unread": list(self._unread),
+            "diverged_at": self.diverged_at,
+            record.SEALED: _sealed(history, folder),
+            **({} if looks else best),
+        }
 
     def _fresh_means(self) -> dict[str, Mean]:
         return {name: kind(len(self.best_score), self.device) for name, kind in self._means.items()}
@@ -255,8 +300,8 @@ class Runner:
         """
         checkpoints.load_weights(self.model, checkpoints.load(path, "weights", self.device)["weights"], path)
 
-    def save_checkpoint(self, path: Path, history: History) -> None:
-        """Save all that is needed to go on exactly: weights, optimiser, best weights, position."""
+    def save_checkpoint(self, path: Path, history: History, more: Mapping[str, Any] | None = None) -> None:
+        """Save all that is needed to go on exactly: weights, optimiser, best weights, position; and more."""
         state: dict[str, Any] = {
             "identity": self.identity,
             "iteration": self.iteration,
@@ -270,7 +315,9 @@ class Runner:
             "running": {name: (mean.total, mean.count) for name, mean in self._running.items()},
             "unread": self._unread,
             "carried": self.engine.carried,
-            record.SEALED: {record.HISTORY: history.flush(), **record.seals_of(path.parent, [record.WRITTEN])},
+            record.SEALED: _sealed(history, path.parent),
+            ORIGIN: self.origin,
+            **(more or {}),
             **self.extras,
         }
         checkpoints.save(path, {"training": state})
@@ -306,3 +353,4 @@ class Runner:
         for name, mean in self._running.items():
             mean.total, mean.count = state["running"][name]
         self._unread, self.engine.carried = state["unread"], state["carried"]
+        self._midway, self.origin = state.get(MIDWAY, False), state.get(ORIGIN, {})

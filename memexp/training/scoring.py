@@ -8,7 +8,8 @@ from typing import Any
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.tasks.task import Task
-from memexp.training.runner import Runner
+from memexp.training import machine
+from memexp.training.runner import ORIGIN, Runner
 
 
 def summarise(
@@ -34,6 +35,8 @@ def summarise(
     return {
         "format": record.FORMAT,
         **made_by,
+        "machine": machine.described(),
+        **({ORIGIN: runner.origin} if runner.origin else {}),
         "title": model.cell.title or type(model.cell).__name__,
         "trained_on": task.trained_on,
         "parameters": model.parameter_count,

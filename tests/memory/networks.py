@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -85,4 +86,7 @@ def subject(model: SequenceModel, folder: Path, *overrides: str) -> Subject:
     given = [f"seeds={[*range(S)]}", *sizes, *overrides]
     config = config_of(f"datasets_dir={folder}", *given)
     task = task_of("digit_sum", folder, *given)
-    return Subject(TrainedRun(folder, config, {}, class_of(config.task, "task"), model), task)
+    summary = {"interface": asdict(task.interface)}  # all that a record says that `Subject.before` asks for
+    run = TrainedRun(folder, config, summary, class_of(config.task, "task"), model)
+    (folder / "config.json").write_text('{"data": "none"}')
+    return Subject(run, task)

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -97,6 +98,25 @@ def test_a_leak_is_stopped_by_an_open_forget_gate(tmp_path: Path, every_row: Row
     assert held["forget_gate=1"] == pytest.approx(0.15, abs=0.051)
     gain = GateSurgery().summed_up(table.assign(run="leaky"))["forget_open_gain"].item()
     assert gain == pytest.approx(held["forget_gate=1"] - held["none"])
+
+
+def test_a_run_is_summed_up_by_what_is_exchanged_midway():
+    """After the third of six steps; of those at which single units were exchanged, the one nearest to that."""
+    patches = [
+        {"operation": "patch", "part": part, "time_step": step, "unit": math.nan, "wins": step / 10 + up}
+        for part, up in (("state", 0.3), ("hidden_state", 0.0), ("cell_state", 0.1))
+        for step in range(1, 7)
+    ]
+    units = [
+        {"operation": "patch", "part": "state", "time_step": step, "unit": unit, "effect": effect}
+        for step, effects in ((1, (1, 1, 1)), (4, (2, 0, 2)), (6, (1, 0, 0)))
+        for unit, effect in enumerate(effects)
+    ]
+    clamps = [{"operation": "clamp", "part": "none", "time_step": math.nan, "accuracy": 0.5}]
+    table = pd.DataFrame([*patches, *units, *clamps]).assign(run="a", seed=0)
+    (scores,) = GateSurgery().summed_up(table).to_dict("records")
+    midway = {"patched_state_wins": 0.6, "patched_hidden_wins": 0.3, "patched_cell_wins": 0.4, "carrying_units": 2}
+    assert {name: scores[name] for name in midway} == pytest.approx(midway)
 
 
 def test_without_memory_nothing_that_is_exchanged_counts(tmp_path: Path):

@@ -77,7 +77,7 @@ def test_a_state_that_comes_back_ends_it(monkeypatch: pytest.MonkeyPatch):
 
 
 def seed_of(steps: list[int], right: list[int], changed: list[int]) -> pd.DataFrame:
-    return pd.DataFrame({"steps": steps, "right": right, "changed": changed})
+    return pd.DataFrame({"steps": steps, "right": right, "changed": changed, "guessing": 0.25})
 
 
 def test_survival_begins_with_the_accuracy_and_ends_with_what_is_held():
@@ -98,6 +98,20 @@ def test_a_run_is_summed_up_by_the_median_over_all_questions(tmp_path: Path):
     held = sorted(step if answer == total else 0 for answer, step, total in zip(answers, steps, sums, strict=True))
     assert scores["hold_time_log10"].tolist() == pytest.approx([np.log10(LIMIT + 1), np.log10(1 + held[49]), 0])
     assert scores["held_to_the_end"].tolist() == pytest.approx([1, 0.01, 0.01])  # 0 + 0 is held by all
+
+
+def test_the_median_is_where_half_of_them_are_left_and_that_of_right_answers_is_of_seeds_that_do_not_guess():
+    seeds = {
+        "half": seed_of([3, 7, 8, 9], [1, 1, 1, 1], [1, 1, 1, 1]),  # after 7 steps half of all, exactly
+        "some": seed_of([5, 50, 500, 9], [1, 1, 1, 0], [1, 1, 1, 1]),  # of all, and of the right ones
+        "guesses": seed_of([LIMIT, 2, 2, 2], [1, 0, 0, 0], [0, 1, 1, 1]),
+        "wrong": seed_of([2, 2, 2, 2], [0, 0, 0, 0], [1, 1, 1, 1]),
+    }
+    table = pd.concat(own.assign(run="a", seed=seed) for seed, own in seeds.items())
+    scores = MEASURE.summed_up(table).set_index("seed")
+    np.testing.assert_allclose(10 ** scores["hold_time_log10"] - 1, [7, 5, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(10 ** scores["right_hold_time_log10"] - 1, [7, 50, np.nan, np.nan])
+    assert scores["held_to_the_end"].tolist() == [0, 0, 0.25, 0]
 
 
 def test_the_figures_show_the_share_that_is_held_and_the_medians(chinese: None):

@@ -32,7 +32,7 @@ def test_reach_is_where_the_score_falls_beyond_the_trained_length(
 def test_a_latch_is_right_at_every_length_and_what_forgets_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(length_matrix, "TOKENS", 5000)
     table = MEASURE.measure(subject(latch((1.0, 0.5)), tmp_path, "length=6")).assign(run="a")
-    lengths = sorted({*LENGTHS, 6})
+    lengths = sorted({*LENGTHS, 6, 7, 8, 11, 16})  # and where a network falls off
     latched, forgets = (own for _, own in table.groupby("seed"))
     assert latched["test_length"].tolist() == forgets["test_length"].tolist() == lengths
     assert (latched["accuracy"] == 1).all()
@@ -71,7 +71,8 @@ def test_the_relative_ratio_is_of_all_that_do_not_guess():
 def test_the_trained_length_is_framed_and_lengths_are_named_once(chinese: None):
     table = table_of(one=[0.3, 1.0, 0.8, 0.8], other=[0.0, 0.5, 0.4, 0.6])
     srn = table.assign(line="SRN", label="SRN")
-    (figure,) = MEASURE.draw(pd.concat([table, srn]), None).values()  # type: ignore[arg-type]
+    just_beyond = table[table["test_length"] == 10].assign(test_length=11)  # measured, but not shown
+    (figure,) = MEASURE.draw(pd.concat([table, just_beyond, srn]), None).values()  # type: ignore[arg-type]
     upper, lower = figure.axes
     for ax in (upper, lower):
         assert [frame.get_xy() for frame in ax.patches] == [(1, 0), (2, 1)]  # 10 and 20 among 5, 10, 20, 40

@@ -79,7 +79,10 @@ def test_every_state_of_every_cell_is_probed(kind: str):
 def test_a_latch_holds_the_sum_and_an_untrained_probe_is_at_control_level(tmp_path: Path):
     """What a latch holds is the sum: after two digits every probe of it is right, of a memoryless net none is."""
     held = Probes().measure(subject(latch((1.0, 1.0)), tmp_path, "length=7"))
-    of_sum = held[(held["fact"] == "sum") & (held["state"] == "cell_state")].groupby("time_step")["accuracy"].mean()
+    trained = held[held["when"] == "after"]
+    of_sum = (
+        trained[(trained["fact"] == "sum") & (trained["state"] == "cell_state")].groupby("time_step")["accuracy"].mean()
+    )
     assert of_sum.loc[2:].tolist() == [1.0] * 6
     assert of_sum[1] < 0.2
     scores = Probes().summed_up(held.assign(run="latch"))
@@ -87,7 +90,7 @@ def test_a_latch_holds_the_sum_and_an_untrained_probe_is_at_control_level(tmp_pa
     assert scores["answer_readable"].tolist() == [1, 1]
     assert (scores["answer_selectivity"] > 0.7).all()
     nothing = Probes().measure(subject(memoryless(2), tmp_path, "length=7"))
-    end = nothing[nothing["time_step"] == 7]
+    end = nothing[(nothing["when"] == "after") & (nothing["time_step"] == 7)]
     assert (end["accuracy"] - end["control"]).abs().max() < 0.05
     scores = Probes().summed_up(nothing.assign(run="nothing"))
     assert scores["answer_readable_from"].isna().all()
@@ -96,13 +99,17 @@ def test_a_latch_holds_the_sum_and_an_untrained_probe_is_at_control_level(tmp_pa
     assert at_first["accuracy"].tolist() == [1, 1]  # it sees the digit while it is read
 
 
-def test_an_untrained_network_is_no_more_selective_than_chance_at_the_end(tmp_path: Path):
-    """An SRN without recurrence has forgotten all at once, whatever its other weights are."""
-    one = subject(classifier(KINDS["SRN"], [0, 1], classes=19, embedding_size=0, widths=(6,)), tmp_path, "length=6")
-    with torch.no_grad():
-        one.after.cell.U.zero_()
-    end = Probes().measure(one).query("time_step == 6")
+def test_an_untrained_network_has_the_sum_after_two_digits_and_is_at_control_level_at_the_end(tmp_path: Path):
+    """Both digits are in its state for some steps, and what holds both lets the sum be read: that is no addition."""
+    one = subject(classifier(KINDS["LSTM"], [0, 1], classes=19, widths=(32,)), tmp_path, "length=16")
+    table = Probes().measure(one)
+    untrained = table[(table["when"] == "before") & (table["state"] == "hidden_state")]
+    assert untrained["fact"].unique().tolist() == ["sum"]
+    assert (untrained.query("time_step == 2")["accuracy"] > 0.8).all()
+    end = untrained.query("time_step == 16")
     assert (end["accuracy"] - end["control"]).abs().max() < 0.05
+    scores = Probes().summed_up(table.assign(run="a"))
+    assert scores["answer_readable_untrained"].tolist() == end["accuracy"].tolist()
 
 
 def test_a_task_without_facts_says_why(tmp_path: Path):
@@ -118,10 +125,12 @@ def test_of_several_states_the_top_layers_hidden_state_is_summed_up():
              "layer_2.backwards.hidden_state": 0.9}  # fmt: skip
     rows = [("a", 5, name, 1, step, end * step / 4, 0.1) for name, end in names.items() for step in (1, 2, 3, 4)]
     rows += [("a", 5, "layer_2.hidden_state", 0, step, 0.99, 0.1) for step in (1, 2)]
-    columns = ["run", "seed", "state", "asked", "time_step", "accuracy", "control"]
+    rows = [("after", *row) for row in rows] + [("before", *row[:-2], 0.2, 0.1) for row in rows]
+    columns = ["when", "run", "seed", "state", "asked", "time_step", "accuracy", "control"]
     (found,) = Probes().summed_up(pd.DataFrame(rows, columns=columns)).to_dict("records")
-    assert found == {"run": "a", "seed": 5, "answer_readable": 0.8, "answer_readable_best": 0.8,
-                     "answer_selectivity": pytest.approx(0.7), "answer_readable_from": 4}  # fmt: skip
+    accuracies = {"answer_readable": 0.8, "answer_readable_untrained": 0.2, "answer_readable_best": 0.8}
+    rest = {"answer_selectivity": pytest.approx(0.7), "answer_readable_from": 4}
+    assert found == {"run": "a", "seed": 5, **accuracies, **rest}
 
 
 @pytest.mark.usefixtures("chinese")
@@ -132,15 +141,18 @@ def test_the_figures_have_a_line_for_each_fact_and_its_control():
         for fact in ("first digit", "sum") for step in (1, 2, 3, 4) for length in (4, 6)
     ]  # fmt: skip
     columns = ["seed", "state", "fact", "asked", "time_step", "accuracy", "control", "length"]
-    table = pd.DataFrame(rows, columns=columns).assign(run="a", label="LSTM", line="LSTM")
+    table = pd.DataFrame(rows, columns=columns).assign(run="a", label="LSTM", line="LSTM", when="after")
+    untrained = table[table["asked"] == 1].assign(when="before", accuracy=table["accuracy"] / 2)
+    table = pd.concat([untrained, table])
     with own_style():
         figures = Probes().draw(table, None)
     assert list(figures) == ["probes_hidden_state", "probes_layer_2.cell_state"]
     ax = figures["probes_hidden_state"].axes[1]
     assert [line.get_ydata().tolist() for line in ax.lines] == [
-        pytest.approx(own) for own in ([0.11, 0.21, 0.31, 0.41], [0.05] * 4) * 2
+        pytest.approx(own) for own in (*[[0.11, 0.21, 0.31, 0.41], [0.05] * 4] * 2, [0.055, 0.105, 0.155, 0.205])
     ]
-    assert [line.get_linestyle() for line in ax.lines] == ["-", ":", "--", ":"]
+    assert [line.get_linestyle() for line in ax.lines] == ["-", ":", "--", ":", "--"]
+    assert [line.get_linewidth() for line in ax.lines] == [1.6, 1.6, 1.6, 1.6, 0.8]
 
 
 def test_rows_that_score_were_not_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -148,4 +160,18 @@ def test_rows_that_score_were_not_fitted(tmp_path: Path, monkeypatch: pytest.Mon
     seen = []
     monkeypatch.setattr(probes, "states_of", lambda model, inputs: seen.append(inputs) or states_of(model, inputs))
     Probes().measure(subject(latch(), tmp_path, "length=4"))
-    assert len({tuple(row) for row in seen[0].tolist()}) == 60
+    fitted, scoring = ({tuple(row) for row in half.tolist()} for half in seen[0].split(30))
+    assert len(seen[0]) == 60
+    assert not fitted & scoring
+    assert torch.equal(seen[0], seen[1])  # the same ones before training and after it
+
+
+def test_the_rows_of_probes_are_as_likely_as_those_of_the_task():
+    """A row of a tenth is a tenth of those drawn, in the half that it is in."""
+    weights = torch.tensor([0.1, *[0.9 / 999] * 999], dtype=torch.float64)
+    chosen, held_out = probes.two_halves(weights, 2000)
+    own = [int((chosen[held_out == half] == 0).sum()) for half in (False, True)]
+    half = torch.isin(torch.arange(1000), chosen[held_out == (own[1] > 0)])
+    assert min(own) == 0
+    assert max(own) == pytest.approx(1000 * 0.1 / (0.1 + 0.9 * 500 / 1000), abs=5)
+    assert 200 < half.sum() < 500

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import spearmanr
+from scipy.stats import t as student
 
 from memexp.results import statistics
 
@@ -75,7 +76,9 @@ def test_holm_by_hand():
 def test_agreement_is_the_rank_correlation_over_all_seeds_and_within_runs():
     """Two runs, in which both numbers go together within a run, and against each other between runs."""
     seeds, runs = np.arange(6.0), (("x", 0), ("y", 10))
-    of_run = {name: {"run": name, "a": seeds + up, "b": seeds**3 - 1000 * up, "same": 1.0} for name, up in runs}
+    of_run = {
+        name: {"run": name, "seed": seeds, "a": seeds + up, "b": seeds**3 - 1000 * up, "same": 1.0} for name, up in runs
+    }
     rows = pd.concat(map(pd.DataFrame, of_run.values()), ignore_index=True)
     rows.loc[0, "b"] = math.nan
     found = statistics.agreement(rows, ["a", "b", "same"]).set_index(["one", "other"])
@@ -84,5 +87,23 @@ def test_agreement_is_the_rank_correlation_over_all_seeds_and_within_runs():
     assert found.loc[("a", "b"), "overall"] < 0
     assert np.isnan(found.loc[("a", "same"), "overall"])
     assert found.loc[("b", "same"), "runs"] == 0
+    assert found.loc[("b", "same"), ["within", "within_low"]].isna().all()
     few = statistics.agreement(rows[rows["a"] < 4], ["a", "b"])
     assert few["runs"].tolist() == [0]  # four seeds say nothing
+
+
+def test_the_interval_of_agreement_is_of_seeds_however_often_they_are_seen():
+    """Ten runs of the same seeds are no more than one; by hand for one run: leave out each seed."""
+    n = 7
+    one = pd.DataFrame(
+        {"run": "r", "seed": range(n), **dict(zip("ab", np.random.default_rng(5).random((2, n)), strict=True))}
+    )
+    ten = pd.concat([one.assign(run=f"r{k}") for k in range(10)])
+    whole = spearmanr(one["a"], one["b"]).statistic
+    left = [spearmanr(*one.drop(index=k)[["a", "b"]].to_numpy().T).statistic for k in range(n)]
+    error = math.sqrt((n - 1) / n * sum((x - np.mean(left)) ** 2 for x in left))
+    half = student.ppf(0.975, n - 1) * error
+    for rows in (one, ten):
+        found = statistics.agreement(rows, ["a", "b"]).iloc[0]
+        expected = [whole, max(-1, whole - half), min(1, whole + half)]
+        assert found[["within", "within_low", "within_high"]].tolist() == pytest.approx(expected)

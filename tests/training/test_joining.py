@@ -167,19 +167,6 @@ def test_tensors_are_put_together_seed_by_seed():
     assert found["step"] == 9
 
 
-@pytest.mark.parametrize(
-    ("name", "without"),
-    [
-        ("length=5,model=srn,seeds=4", "length=5,model=srn"),
-        ("length=5,seeds=[3,7],task.sampling=fresh", "length=5,task.sampling=fresh"),
-        ("length=5,seeds=10..19,task.sampling=fresh", "length=5,task.sampling=fresh"),
-        ("length=5", "length=5"),
-    ],
-)
-def test_the_name_without_the_seeds(name: str, without: str):
-    assert joining._without_seeds(name) == without
-
-
 def test_the_runs_with_the_most_seeds_are_taken_first(tmp_path: Path):
     train(tmp_path, "[0,1]", *DIGITS)
     folder = train(tmp_path, "[1,2,3]", *DIGITS)
