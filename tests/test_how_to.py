@@ -36,7 +36,7 @@ def test_both_languages_have_the_same_lines_in_the_same_order():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with some runs of the book's study, weights from outside, a text, and a cell of one's own."""
     found = tmp_path_factory.mktemp("wishes")
     for model in ("srn", "lstm"):
@@ -54,8 +54,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, each line's own: what one line makes does not change what another finds."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def briefly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Let runs be of one epoch and two seeds, in this process and in that folder; return those that were trained."""
+    """Let runs be of one epoch and two seeds, in this process; return the folders of those that were trained."""
     do, trained = experiment.run, []
 
     def run(config: Any, run_folder: Path, *args: Any, **options: Any) -> dict[str, Any]:
@@ -63,13 +71,11 @@ def briefly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         brief = {"epochs": 1, "seeds": list(config.seeds)[:2]}
         return do(OmegaConf.merge(config, brief), run_folder, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(experiment, "run", run)
     monkeypatch.setattr(face, "effective_n_jobs", lambda n_jobs: 1)  # what is patched is in this process alone
     monkeypatch.setattr(sweeps, "draw", lambda *_, **__: True)
-    monkeypatch.setattr(sweeps, "check_identity", lambda *_: None)
     return trained
 
 
@@ -104,8 +110,9 @@ def test_shell(line: str, briefly: list[Path], monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.slow
-def test_optuna_finds_the_better_of_its_trials_and_goes_on(briefly: list[Path]):
+def test_optuna_finds_the_better_of_its_trials_and_goes_on(folder: Path):
     example = runpy.run_path(str(HOME / "docs/examples/optuna_search.py"))
+    example["SETTINGS"].update(length=5, epochs=1, seeds=2)
     study = example["main"](2)
     assert len(study.trials) == 2
     runs = [Path("outputs/optuna", trial.user_attrs["run"]) for trial in study.trials]
@@ -113,4 +120,4 @@ def test_optuna_finds_the_better_of_its_trials_and_goes_on(briefly: list[Path]):
     assert [trial.value for trial in study.trials] == pytest.approx(scores)
     assert study.best_value == max(scores)
     assert len(example["main"](3).trials) == 3
-    assert len(briefly) == 3
+    assert len(memexp.results("optuna")) == 3 * 2

@@ -39,8 +39,8 @@ def main(trials: int = 20) -> optuna.Study:
         study_name="digit_sum",
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=0),
     )
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # one of seed 0 would begin with the same again
     study.optimize(objective, n_trials=max(0, trials - len(study.trials)))
     print(f"best on dev: {study.best_value:.1%} with {study.best_params}, {study.best_trial.user_attrs['run']}")
     return study
