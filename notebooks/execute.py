@@ -36,7 +36,20 @@ def execute(path: Path, folder: Path) -> Any:
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )
-    return client.execute()
+    return tidy(client.execute())
+
+
+def tidy(notebook: Any) -> Any:
+    """Leave out of a notebook what is of the time and the machine that it was run on: the last of a progress bar."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = output.text.replace("\r\n", "\n")
+        blank = [output.output_type == "stream" and not output.text.strip() for output in cell.get("outputs", [])]
+        if any(blank):
+            cell.outputs = [output for output, is_blank in zip(cell.outputs, blank, strict=True) if not is_blank]
+    notebook.metadata.language_info = {"name": "python"}
+    return notebook
 
 
 def main() -> None:
@@ -44,7 +57,6 @@ def main() -> None:
     for path in [Path(name).resolve() for name in sys.argv[1:]] or notebooks():
         with tempfile.TemporaryDirectory() as folder:
             notebook = execute(path, Path(folder))
-        notebook.metadata.language_info = {"name": "python"}  # not the version that happened to be here
         nbformat.write(notebook, path)
 
 

@@ -273,7 +273,7 @@ def course(history: pd.DataFrame, metric: str, title: str, floor: dict[str, floa
     if share:
         score_axis(ax, share)
     floors(floor, ax, share)
-    ax.set(xlabel=tr("updates"), ylabel=tr("loss") if metric == "loss" else axis_label(metric))
+    ax.set(xlabel=tr("updates"), ylabel=named(metric.replace("_", " ")))
     mean = tr(f"mean over {own['seed'].nunique()} seeds, 95 % interval, and each seed")
     finish(figure, f"{title}\n{mean}")
     return figure
