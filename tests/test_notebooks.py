@@ -77,7 +77,7 @@ def test_the_outputs_are_kept_and_are_those_of_one_run(path: Path):
     own = cells(path, "code")
     assert [cell.execution_count for cell in own] == list(range(1, len(own) + 1))
     figures = [output for cell in own for output in cell.outputs if "image/png" in output.get("data", {})]
-    assert len(figures) == 8
+    assert len(figures) == 9
     assert not [output for cell in own for output in cell.outputs if output.output_type == "error"]
     assert str(HOME) not in json.dumps(nbformat.read(path, as_version=4))
 
