@@ -1,7 +1,7 @@
 """memexp: how long can a recurrent network remember?
 
-From Python or a notebook: `run`, `sweep`, `results`, `load`, and the `TrainedRun` that a run is when it is done. What
-is here is loaded when it is first used, so that ``import memexp`` takes no time.
+From Python or a notebook: `run`, `sweep`, `results`, `draw`, `load`, and the `TrainedRun` that a run is when it is
+done. What is here is loaded when it is first used, so that ``import memexp`` takes no time.
 """
 
 import sys
@@ -14,7 +14,7 @@ from memexp import ending
 
 if TYPE_CHECKING:
     from memexp.errors import ConfigError, DataError, MemexpError, RecordError
-    from memexp.face import load, results, run, sweep
+    from memexp.face import draw, load, results, run, sweep
     from memexp.trained import TrainedRun
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "MemexpError",
     "RecordError",
     "TrainedRun",
+    "draw",
     "load",
     "results",
     "run",

@@ -1,4 +1,4 @@
-"""memexp from Python: a run, a sweep, their results, a trained model. The package has these four as its own.
+"""memexp from Python: a run, a sweep, their results and figures, a trained model. The package has these as its own.
 
 What a command does is done here by the same parts, so that the records are the same, bit for bit. The process is the
 user's: its arguments, folder, threads, logging, warnings and matplotlib stay as they are, Ctrl-C is a
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from hydra.core.global_hydra import GlobalHydra
@@ -24,15 +24,20 @@ from omegaconf import DictConfig
 from memexp import ending, grids, jobs, progress, sweeps, trained, workers
 from memexp.arguments import check_arguments, check_writable, compose_run, composing, folder_of
 from memexp.config import adding
-from memexp.errors import ConfigError, MemexpError, RecordError, some
+from memexp.errors import Complaints, ConfigError, MemexpError, RecordError, nearest, some
 from memexp.explain import explained
-from memexp.results import asked, record
+from memexp.fonts import speaking
+from memexp.results import asked, record, tables
 from memexp.results.collect import Collected, collect
 from memexp.results.study import find_study, once, study_or_usual
 from memexp.settings import as_overrides
 from memexp.sweeps import Outcome, stopped_in
 from memexp.trained import TrainedRun
 from memexp.training import machine
+from memexp.words import LANGUAGES
+
+if TYPE_CHECKING:
+    from memexp.canvas import Figure
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +156,7 @@ def sweep(*overrides: str, config_dir: Place | None = None, n_jobs: int | None =
         return _table(collect([job.folder for job in planned]))
 
 
-def results(study: str | None = None, outputs_dir: Place = "outputs") -> pd.DataFrame:
+def results(study: str | None = None, outputs_dir: Place = "outputs", *, intervals: bool = False) -> pd.DataFrame:
     """Return all complete runs of a study, a row for each setting and seed: what ``results.csv`` has.
 
         >>> import memexp
@@ -160,10 +165,14 @@ def results(study: str | None = None, outputs_dir: Place = "outputs") -> pd.Data
           model.name  length  seed  parameters
         0        srn       4     0        3027
         1        srn       4     1        3027
+        >>> memexp.results("book", intervals=True)[["length", "seeds", "exact_low", "exact", "exact_high"]].shape
+        (1, 5)
 
     Args:
         study: its name; None for the only one there, or ``book``.
         outputs_dir: where the studies are.
+        intervals: a row for each setting instead: ``exact`` is the mean over seeds, ``exact_low`` and ``exact_high``
+            the ends of its 95 % interval, and so on, as in the table at the end of a sweep.
 
     Returns:
         The settings by their dotted names, and the scores: ``dev_accuracy``, ``test_accuracy``, ``exact_accuracy``, ...
@@ -175,7 +184,55 @@ def results(study: str | None = None, outputs_dir: Place = "outputs") -> pd.Data
     """
     outputs = Path(outputs_dir)
     folder = find_study(outputs, study_or_usual(outputs, study, "book"))
-    return _table(collect(record.run_folders(folder)), folder)
+    found = collect(record.run_folders(folder))
+    table = _table(found, folder)
+    return tables.results(table, found.settings, found.shown) if intervals else table
+
+
+def draw(
+    study: str | Sequence[str] | None = None,
+    figure: str | None = None,
+    *,
+    outputs_dir: Place = "outputs",
+    lang: str = "en",
+) -> "Figure":
+    """Draw a figure of a study from its records: one of those that ``python -m memexp.analysis`` writes.
+
+        >>> import memexp
+        >>> _ = memexp.run("model=srn", length=4, epochs=1, seeds=2)
+        >>> [ax.get_title() for ax in memexp.draw("book", "loss_srn_fixed").axes]
+        ['length 4']
+        >>> memexp.draw("book", "loss")
+        Traceback (most recent call last):
+        memexp.errors.ConfigError: figure=loss is unknown; allowed: accuracy | overview | ...
+
+    Args:
+        study: its name, or several names for figures side by side; None for the only one there, or ``book``.
+        figure: its name, without ``.png``; None for the first: scores against length.
+        outputs_dir: where the studies are.
+        lang: language of the figure, ``en`` or ``zh``.
+
+    Returns:
+        The figure. It is shown where it is the result of a cell of a notebook, and has ``savefig``.
+
+    Raises:
+        ConfigError: there is no such study or figure, or no font for the language.
+        RecordError: the study has no complete run, or they have not noted what the figure shows.
+    """
+    from memexp.analysis.command import drawings  # slow to import, as is all that draws
+
+    if lang not in LANGUAGES:
+        raise ConfigError(f"lang={lang} is not possible; allowed: {', '.join(LANGUAGES)}")
+    outputs, names = Path(outputs_dir), [study] if study is None or isinstance(study, str) else list(study)
+    with speaking(lang):
+        complaints = Complaints(quiet=True)
+        found = drawings([study_or_usual(outputs, name, "book") for name in names], outputs, complaints)
+        if figure is not None and figure not in found:
+            raise ConfigError(f"figure={figure} is unknown{nearest(figure, found)}; allowed: {some(found)}")
+        drawn = found[figure or next(iter(found))]()
+    if drawn is None:
+        raise RecordError(f"figure={figure}: the runs of {study} have not noted what it shows")
+    return drawn
 
 
 def load(

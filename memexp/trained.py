@@ -31,7 +31,7 @@ from memexp.tasks.task import Interface, Reading, Task
 from memexp.training import checkpoints, machine
 from memexp.training.runner import ROWS_AT_ONCE
 from memexp.weights import start
-from memexp.words import LANGUAGES
+from memexp.words import LANGUAGES, tr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,6 +254,51 @@ class TrainedRun:
         with machine.prepared():
             return evaluated(self, whole)
 
+    def history(self) -> "pd.DataFrame":
+        """Return the course of training, as ``history.csv`` has it.
+
+            >>> import memexp
+            >>> run = memexp.run("model=srn", length=4, epochs=1, seeds=2)
+            >>> sorted(set(run.history()["name"]))
+            ['accuracy', 'loss']
+
+        Returns:
+            Columns ``iteration``, ``seed``, ``split``, ``name``, ``value``.
+
+        Raises:
+            RecordError: it is missing or damaged.
+        """
+        from memexp.results.history import read_history
+
+        return read_history(self.folder)
+
+    def curves(self, metric: str = "loss", lang: str = "en") -> "Figure":
+        """Draw how a metric went on train and dev: each seed, their mean and its 95 % interval.
+
+            >>> import memexp
+            >>> run = memexp.run("model=srn", length=4, epochs=1, seeds=2)
+            >>> run.curves("accuracy").axes[0].get_ylabel()
+            'accuracy'
+
+        Args:
+            metric: ``loss``, or one of the task's metrics.
+            lang: language of the figure, ``en`` or ``zh``.
+
+        Raises:
+            ConfigError: it has no such metric.
+            RecordError: its history is missing or damaged.
+        """
+        from memexp.figures.curves import course
+        from memexp.fonts import speaking
+
+        _check_one_of("lang", lang, LANGUAGES)
+        history = self.history()
+        there = list(dict.fromkeys(history.loc[history["split"] == "dev", "name"]))
+        _check_one_of("metric", metric, there)
+        floors, share = self.summary["floors"].get(metric, {}), self.summary["shown"].get(f"dev_{metric}", False)
+        with speaking(lang):
+            return course(history, metric, tr(f"{self.summary['title']}, length {self.config.length}"), floors, share)
+
     @torch.no_grad()
     def predict(self, sequences: Any, probabilities: bool = False) -> np.ndarray:
         """Return what each seed answers.
@@ -339,9 +384,8 @@ class TrainedRun:
         from memexp.fonts import speaking
         from memexp.sheets import look_at
 
-        for name, given, allowed in (("order", order, ("units", "time")), ("lang", lang, LANGUAGES)):
-            if given not in allowed:
-                raise ConfigError(f"{name}={given} is not possible; allowed: {', '.join(allowed)}")
+        _check_one_of("order", order, ("units", "time"))
+        _check_one_of("lang", lang, LANGUAGES)
         shown = self._one(sequence)
         with speaking(lang), machine.prepared():
             return look_at(self, shown, self.seeds[0] if seed is None else seed, names, order == "time").figure()
@@ -374,6 +418,11 @@ class TrainedRun:
         if len(inputs) != 1:
             raise ConfigError(f"{len(inputs)} sequences are given; a sheet shows one")
         return inputs[0]
+
+
+def _check_one_of(name: str, given: str, allowed: Sequence[str]) -> None:
+    if given not in allowed:
+        raise ConfigError(f"{name}={given} is not possible; allowed: {', '.join(allowed)}")
 
 
 def load(

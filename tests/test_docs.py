@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from documents import HOME, chinese, numbers, read, table
 from helpers import CommandLine
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from memexp import __version__
 from memexp.errors import Complaints
 from memexp.results import record, tables
 from memexp.results.collect import collect
@@ -157,6 +159,21 @@ def test_every_document_can_be_reached_from_the_readme():
 
 def test_the_readme_is_short():
     assert len(read("README.md").split()) <= 1000
+
+
+def test_the_citation_names_this_version_and_the_book():
+    """What the format 1.2.0 requires, see citation-file-format.github.io."""
+    citation = yaml.safe_load(read("CITATION.cff"))
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == __version__ == tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert citation["license"] == "MIT"
+    assert "MIT" in read("LICENSE")
+    (book,) = citation["references"]
+    assert {"type", "title", "authors"} <= book.keys()
+    assert (book["type"], book["authors"][0]["family-names"], book["year"]) == ("book", "Qiu", 2022)
+    for author in [*citation["authors"], *book["authors"]]:
+        assert author.keys() in ({"name"}, {"family-names", "given-names"})
 
 
 def test_the_reference_has_every_key_with_its_default():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -64,8 +65,8 @@ def of_process() -> dict[str, Any]:
 
 def test_the_surface_is_small_and_all_there():
     assert set(memexp.__all__) <= set(dir(memexp))
-    assert {name for name in memexp.__all__ if name.islower()} == {"load", "results", "run", "sweep"}
-    for name in ("load", "results", "run", "sweep"):
+    assert {name for name in memexp.__all__ if name.islower()} == {"draw", "load", "results", "run", "sweep"}
+    for name in ("draw", "load", "results", "run", "sweep"):
         assert getattr(memexp, name) is getattr(face, name)
     assert memexp.TrainedRun is trained.TrainedRun
     assert issubclass(memexp.ConfigError, memexp.MemexpError)
@@ -88,14 +89,14 @@ def examples() -> list[doctest.DocTest]:
 @pytest.mark.parametrize("example", examples(), ids=lambda test: test.name)
 def test_the_examples_are_true(example: doctest.DocTest):
     said: list[str] = []
-    doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(example, said.append)
+    doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(example, out=said.append)
     assert not said, "".join(said)
 
 
 def test_all_that_is_public_has_an_example():
     with_example = {test.name for test in examples()}
-    methods = ("evaluate", "predict", "trace", "heatmaps")
-    assert {f"memexp.face.{name}" for name in ("load", "results", "run", "sweep")} <= with_example
+    methods = ("evaluate", "predict", "trace", "heatmaps", "history", "curves")
+    assert {f"memexp.face.{name}" for name in ("draw", "load", "results", "run", "sweep")} <= with_example
     assert {f"memexp.trained.TrainedRun.{name}" for name in methods} <= with_example
 
 
@@ -273,6 +274,63 @@ def test_a_sweep_that_was_interrupted_goes_on():
     assert not list(Path("outputs/book").glob(".sweep-*"))
 
 
+def test_results_with_intervals_are_means_over_seeds():
+    table = memexp.sweep(length=[4, 5], model="srn", n_jobs=1, images_dir=None, **TINY)
+    short = memexp.results("book", intervals=True)
+    assert short["length"].tolist() == [4, 5]
+    assert short["seeds"].tolist() == [2, 2]
+    means = table.groupby("length")["exact_accuracy"].mean()
+    assert short["exact"].tolist() == pytest.approx(means.tolist())
+    assert (short["exact_low"] <= short["exact"]).all()
+
+
+# --- figures ---
+
+
+def test_every_figure_of_a_study_is_drawn_by_its_name_and_shows_itself():
+    memexp.sweep(length=[4, 5], n_jobs=1, images_dir=None, gradient_norms=True, **TINY)
+    memexp.sweep(length=4, study="other", n_jobs=1, images_dir=None, **TINY)
+    figure = memexp.draw("book", "gradients_4")
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    both = memexp.draw(["book", "other"])
+    assert len(both.axes) == 2 * len(memexp.draw("book").axes)
+    with pytest.raises(memexp.ConfigError, match=r"figure=loss is unknown.*allowed: accuracy \| overview"):
+        memexp.draw("book", "loss")
+    with pytest.raises(memexp.RecordError, match="figure=gradients_4: the runs of other have not noted what it shows"):
+        memexp.draw("other", "gradients_4")
+
+
+def test_the_figures_of_the_analysis_are_those_that_can_be_drawn(tmp_path: Path):
+    from memexp.analysis import command
+    from memexp.errors import Complaints
+
+    memexp.sweep(length=[4, 5], model="srn", n_jobs=1, images_dir=tmp_path / "images", **TINY)
+    written = {path.stem for path in (tmp_path / "images/book").glob("*.png")}
+    found = command.drawings(["book"], Path("outputs"), Complaints())
+    assert written == {name for name, draw in found.items() if draw() is not None}
+
+
+@pytest.mark.usefixtures("chinese")
+def test_figures_are_in_chinese():
+    run = memexp.run("model=srn", length=4, **TINY)
+    assert memexp.draw("book", "accuracy", lang="zh").axes[0].get_xlabel() == "序列长度（数字个数）"
+    figure = run.curves(lang="zh")
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("更新次数", "损失")
+    assert run.curves("accuracy", lang="zh").axes[0].get_ylabel() == "准确率"
+    assert figure._repr_png_()  # type: ignore[attr-defined]  # a character without a glyph would be a warning
+
+
+def test_a_run_has_its_course():
+    run = memexp.run("model=srn", length=4, **TINY)
+    history = run.history()
+    lines = run.curves("accuracy").axes[0].lines
+    (dev,) = [line for line in lines if line.get_label() == "dev"]
+    own = history[(history["split"] == "dev") & (history["name"] == "accuracy")]
+    assert np.asarray(dev.get_ydata()).tolist() == pytest.approx(own.groupby("iteration")["value"].mean().tolist())
+    with pytest.raises(memexp.ConfigError, match="metric=los is not possible; allowed: loss, accuracy"):
+        run.curves("los")
+
+
 # --- what cannot be ---
 
 
@@ -292,6 +350,8 @@ def test_a_sweep_that_was_interrupted_goes_on():
         (lambda: memexp.sweep(length=[2, 4], images_dir=None, n_jobs=0), "n_jobs=0 is not possible"),
         (lambda: memexp.sweep("hydra/launcher=slurm"), "hydra/launcher=slurm"),
         (lambda: memexp.results("bok"), "study 'bok' does not exist"),
+        (lambda: memexp.draw("bok"), "study 'bok' does not exist"),
+        (lambda: memexp.draw("book", lang="fr"), "lang=fr is not possible; allowed: en, zh"),
         (lambda: memexp.load("outputs/book/nothing"), "there is no such folder"),
         (lambda: memexp.load("bok"), "study 'bok' does not exist"),
         (lambda: memexp.load(".", weights="worst"), "weights=worst is not possible; allowed: best, last"),

@@ -96,6 +96,31 @@ def analyse(
             yield f"removed: {files.folder / removed}, which the records no longer make"
 
 
+def drawings(
+    names: Sequence[str], outputs: Path, complaints: Complaints, criterion: float = CRITERION
+) -> common.Drawings:
+    """Return what draws each figure that `analyse` would write of studies, by the figure's name.
+
+    Raises:
+        MemexpError: see `memexp.results.study`.
+    """
+    study = join([load_study(find_study(outputs, name), complaints) for name in names])
+    histories = read_histories(study.rows, outputs, complaints)
+    tasks = list(dict.fromkeys(study.rows["task.name"]))
+    return {
+        f"{as_name(task)}/{name}" if len(tasks) > 1 else name: draw
+        for task in tasks
+        for name, draw in _of_task(drawn_by(task), study.of_task(task), histories, criterion).items()
+    }
+
+
+def _of_task(module: Any, study: Study, histories: Histories, criterion: float) -> common.Drawings:
+    runs = zip(study.rows["study"], study.rows["run"], strict=True)
+    known = study.rows[[run in histories for run in runs]]
+    found: common.Drawings = module.drawings(study, known, histories, criterion)
+    return found
+
+
 def _analyse_task(
     task: str, study: Study, histories: Histories, outputs: Path, files: Collection, within: str, criterion: float
 ) -> Iterator[str]:
@@ -119,9 +144,7 @@ def _draw_task(
     files.write(f"{within}results.md", as_page(study, table, meanings).encode())
     yield f"seeds.csv, results.csv, results.md{'' if compared is None else ', comparison.csv'}"
 
-    runs = zip(study.rows["study"], study.rows["run"], strict=True)
-    known = study.rows[[run in histories for run in runs]]
-    for name, draw in module.drawings(study, known, histories, criterion).items():
+    for name, draw in _of_task(module, study, histories, criterion).items():
         figure = draw()
         if figure is not None:
             files.figure(f"{within}{name}", figure)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from memexp.canvas import own_style
+from memexp.canvas import Picture, own_style
 from memexp.figures.heatmaps import LOOK, is_gate, title_of
 from memexp.figures.lettering import FONT, titled
 from memexp.words import named, tr
@@ -160,7 +160,7 @@ def averages(
     Where no token has a place, as in a text without words, there is nothing by place.
     """
     parts = list(dict.fromkeys(means["part"]))
-    figure = Figure(figsize=(12, 2.3 * len(parts) + 1.1), layout="constrained")
+    figure = Picture(figsize=(12, 2.3 * len(parts) + 1.1), layout="constrained")
     by_place = tr(f"by {named(place.replace('_', ' '))}")
     panels = {by_place: 1.2, tr("by kind of token"): 1, tr("saturation, unit by unit"): 1.2}
     if not (means[place] > 0).any():

@@ -13,6 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 from scipy.optimize import isotonic_regression
 
+from memexp.canvas import Picture, own_style
 from memexp.figures.lettering import fitted, font_for, inches_wide, legible, made_legible, titled
 from memexp.figures.looks import Looks, looks_of, shades
 from memexp.results.statistics import share_reached
@@ -39,7 +40,7 @@ def new_figure(
     rows: int, columns: int, width: float = 3.4, height: float = 3.0, share_x: bool = True, share_y: bool = True
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure with a grid of Axes that share their scales; sizes are of one Axes, in inches."""
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure = Picture(figsize=(width * columns, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y)
     for ax in axes.flat:
         ax.grid(axis="y", color="0.9", linewidth=0.8)
@@ -253,6 +254,29 @@ def loss_curves(history: pd.DataFrame, ax: Axes) -> Axes:
     if history["iteration"].max() >= 1000:
         ax.xaxis.set_major_formatter(_thousands)
     return ax
+
+
+@own_style()
+def course(history: pd.DataFrame, metric: str, title: str, floor: dict[str, float], share: bool = False) -> Figure:
+    """Draw a metric of one run against updates, with what simple answers reach.
+
+    Args:
+        history: as `memexp.results.history.read_history` returns.
+        metric: ``loss``, or another one that it has.
+        title: which run it is.
+        floor: name of a simple answer -> what it reaches.
+        share: the metric is a share, shown in percent.
+    """
+    figure, axes = new_figure(1, 1, width=6.4, height=4.0)
+    own = history[history["name"] == metric]
+    ax = loss_curves(own, axes[0, 0])
+    if share:
+        score_axis(ax, share)
+    floors(floor, ax, share)
+    ax.set(xlabel=tr("updates"), ylabel=named(metric.replace("_", " ")))
+    mean = tr(f"mean over {own['seed'].nunique()} seeds, 95 % interval, and each seed")
+    finish(figure, f"{title}\n{mean}")
+    return figure
 
 
 def floors(values: dict[str, float], ax: Axes, share: bool = False) -> Axes:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from memexp.canvas import own_style
+from memexp.canvas import Picture, own_style
 from memexp.figures.heatmaps import LOOK, title_of
 from memexp.figures.lettering import FAINT, FONT, font_for, legible, titled, wrapped
 from memexp.words import named, tr
@@ -37,7 +37,7 @@ def units_by_feature(table: pd.DataFrame, title: str) -> Figure:
     columns = min(2, len(parts))
     rows = math.ceil(len(parts) / columns)
     width = max(4.0, 0.5 * len(features) + 0.8)
-    figure = Figure(figsize=(width * columns, 2.6 * rows + 1.6), layout="constrained")
+    figure = Picture(figsize=(width * columns, 2.6 * rows + 1.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for ax in axes.flat[len(parts) :]:
         ax.set_visible(False)
@@ -97,7 +97,7 @@ def units_in_text(values: np.ndarray, names: Sequence[str], tokens: Sequence[str
     """
     lines = _lines(tokens)[:LINES]
     font = font_for("".join(tokens))
-    figure = Figure(figsize=(0.13 * LINE + 1.2, len(names) * (0.24 * len(lines) + 0.32) + 1.3), layout="constrained")
+    figure = Picture(figsize=(0.13 * LINE + 1.2, len(names) * (0.24 * len(lines) + 0.32) + 1.3), layout="constrained")
     axes = figure.subplots(len(names), 1, squeeze=False)[:, 0]
     for unit, (name, ax) in enumerate(zip(names, axes, strict=True)):
         colours = np.full((len(lines), LINE), np.nan)
