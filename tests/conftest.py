@@ -24,16 +24,9 @@ pytest_plugins = ["faults.tally"]  # the option that writes the table of the fau
 
 #: The files that take longest go first, so that no core waits for one of them at the end; the others follow as found.
 LONGEST = (
-    *(
-        "test_notebooks.py",
-        "test_slurm_real.py",
-        "test_run.py",
-        "explorer/test_page.py",
-        "gates/test_command.py",
-        "test_fonts.py",
-    ),
-    *("analysis/test_command.py", "test_report.py", "test_same.py", "test_experiment.py", "bench/test_command.py"),
-    *("test_status.py", "test_own_code.py", "training/test_runner.py"),
+    *("test_notebooks.py", "test_slurm_real.py", "test_run.py", "explorer/test_page.py", "gates/test_command.py"),
+    *("test_fonts.py", "analysis/test_command.py", "test_report.py", "test_same.py", "test_experiment.py"),
+    *("bench/test_command.py", "test_status.py", "test_own_code.py", "training/test_runner.py"),
 )
 
 
