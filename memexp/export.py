@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from memexp.choosing import OneRun
 from memexp.errors import RecordError
 from memexp.escaping import plain
 from memexp.fields import ranged
@@ -24,16 +25,12 @@ MARK = "Written by python -m memexp.export"  # in a script: it may be written an
 
 
 @dataclass
-class Options:
+class Options(OneRun):
     """Write the weights of one seed as those of torch's own layers, and beside them a short script that uses them.
 
     The file is a state_dict of nn.Embedding, of nn.RNN, nn.LSTM or nn.GRU, and of nn.Linear: embedding, rnn, linear.
     """
 
-    study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
-    model: str | None = ranged(default=None, about="which of the study's runs: its model; null: lstm, or the only run")
-    length: int | None = ranged(1, default=None, about="and its length; null: 10, or the only run")
-    run: str | None = ranged(default=None, path=True, about="a run folder, instead of study, model and length")
     weights: str | None = ranged(default=None, path=True, about=WEIGHTS)
     called: list[str] | None = ranged(default=None, about=CALLED)
     seed: int = ranged(0, default=0, about="which of the run's seeds")

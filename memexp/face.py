@@ -21,7 +21,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky import reusable_executor
 from omegaconf import DictConfig
 
-from memexp import ending, grids, jobs, progress, sweeps, trained, workers
+from memexp import choosing, ending, grids, jobs, progress, sweeps, trained, workers
 from memexp.arguments import check_arguments, check_writable, compose_run, composing, folder_of
 from memexp.config import adding
 from memexp.errors import Complaints, ConfigError, MemexpError, RecordError, nearest, some
@@ -283,7 +283,7 @@ def load(
             outputs = Path(outputs_dir)
             if len(path.parts) != 1:
                 raise ConfigError(f"{path}: there is no such folder; give a run folder, or the name of a study")
-            path = trained.find_run(find_study(outputs, str(run)), model, length, modules=modules)
+            path = choosing.find_run(find_study(outputs, str(run)), model, length, modules=modules)
         return trained.load(path, weights, modules, Path(datasets_dir))
 
 

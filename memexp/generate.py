@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Generator
 
-from memexp import trained
+from memexp import choosing, trained
 from memexp.errors import RecordError
 from memexp.escaping import plain
 from memexp.fields import ranged
@@ -87,7 +87,7 @@ def write(options: Options) -> None:
     """
     machine.prepare()
     accepted = {"accept": lambda kind: kind.writes, "what": "run of a language model", "modules": options.modules}
-    folder = trained.choose(options, None, "char_lm", usual={}, **accepted)
+    folder = choosing.choose(options, None, "char_lm", usual={}, **accepted)
     writer = load_writer(folder, options.weights, options.model_seed, options.modules)
     written = writer.write(options.prefix, options.length, options.temperature, options.top_k, options.seed)
     print(plain(typed(options.prefix, writer.vocabulary), LINES), end="", flush=True)

@@ -1,12 +1,12 @@
-"""From a record back to a trained model: find the run, load it, take one seed. Any task, and without its data."""
+"""From a record back to a trained model: load it, take one seed. Any task, and without its data."""
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,16 +16,14 @@ from torch import Tensor
 
 from memexp import registered
 from memexp.config import class_of, first_hash, sources, typed
-from memexp.errors import ConfigError, RecordError, some
+from memexp.errors import ConfigError, RecordError
 from memexp.experiment import build_model, build_task, first_weights
 from memexp.fields import check_ranges
 from memexp.files import last_name
 from memexp.inputs import inputs_of
 from memexp.models.networks import SequenceModel
 from memexp.results import record
-from memexp.results.collect import collect
 from memexp.results.identity import CLASSES, INIT, check_sources
-from memexp.results.study import find_study, once, study_or_usual
 from memexp.tasks.metrics import Loss
 from memexp.tasks.task import Interface, Reading, Task
 from memexp.training import checkpoints, machine
@@ -36,10 +34,6 @@ from memexp.words import LANGUAGES, tr
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-COLUMNS = {"model": "model.name", "length": "length"}
-#: Which run is meant where several are there: that of the book's figure 6.13.
-USUAL: dict[str, str | int | None] = {"model": "lstm", "length": 10}
 
 #: What the option of that name is, in every command that builds models.
 MODULES = "modules of your own whose cells and tasks may be built, as mycells; those in a conf/ may anyway"
@@ -506,87 +500,3 @@ def _load_weights(run: TrainedRun, weights: str) -> None:
     if "vocabulary" in content and [*map(ord, reading.symbols or "")] != content["vocabulary"].tolist():
         raise RecordError(f"{path} is of another vocabulary than its record; {record.remedy(path)}")
     checkpoints.load_weights(run.model, content.get("weights", {}), path)
-
-
-class Chosen(Protocol):
-    """The options by which a command chooses a run."""
-
-    run: str | None
-    study: str | None
-    model: str | None
-    outputs_dir: str
-
-
-def choose(options: Chosen, length: int | None, usual_study: str, **others: Any) -> Path:
-    """Return the run folder that options name: as ``run``, or else as a study's run, see `study_or_usual`, `find_run`.
-
-    Raises:
-        ConfigError: there is no such study.
-        RecordError: there is no such run, or more than one.
-    """
-    if options.run is not None:
-        return Path(options.run)
-    outputs = Path(options.outputs_dir)
-    study = find_study(outputs, study_or_usual(outputs, options.study, usual_study))
-    return find_run(study, options.model, length, **others)
-
-
-def _why_not(target: Any, accept: Callable[[type[Task]], bool], modules: Sequence[str]) -> str | None:
-    """Say why runs of a task do not count: nothing where it is another kind of task, None where they do."""
-    try:
-        node = DictConfig({registered.TARGET: target, "name": str(target)})
-        return None if accept(registered.kind_of(node, "task", modules)) else ""
-    except (ConfigError, TypeError) as error:
-        return str(error)
-
-
-def find_run(
-    study: Path,
-    model: str | None,
-    length: int | None,
-    usual: Mapping[str, str | int | None] = USUAL,
-    accept: Callable[[type[Task]], bool] | None = None,
-    what: str = "run",
-    modules: Sequence[str] = (),
-) -> Path:
-    """Return the run folder of a study with this model and this length.
-
-    Args:
-        study: the study's folder.
-        model: the model's name, or None.
-        length: the length, or None.
-        usual: what is meant by None, if several runs are left and one of them has it.
-        accept: says of the class of a task whether its runs count; None for all.
-        what: what one is called, for the error.
-        modules: of the user's own, whose classes ``accept`` may see; see `memexp.registered`.
-
-    Raises:
-        RecordError: there is none, or more than one.
-    """
-    found = collect(record.run_folders(study))
-    rows = found.rows if found.rows.empty else once(found.rows, found.settings).drop_duplicates("run")
-    refused: dict[str, str] = {}
-    if len(rows) and accept is not None:
-        reasons = [_why_not(run.get("task._target_"), accept, modules) for run in rows.to_dict("records")]
-        refused = {run: reason for run, reason in zip(rows["run"], reasons, strict=True) if reason}
-        rows = rows[[reason is None for reason in reasons]]
-    there, said = [] if rows.empty else list(rows["run"]), []
-    given: dict[str, str | int | None] = {"model": model, "length": length}
-    for key, value in given.items():
-        if value is not None:
-            rows = rows if rows.empty else rows[rows[COLUMNS[key]] == value]
-            said.append(f"{key}={value}")
-    for key, value in usual.items():
-        if given[key] is None and len(rows) > 1 and (rows[COLUMNS[key]] == value).any():
-            rows = rows[rows[COLUMNS[key]] == value]
-            said.append(f"{key}={value}")
-    with_them = f" with {' '.join(said)}" if said else ""
-    if len(rows) > 1:
-        names = some(study / str(run) for run in rows["run"])
-        found_some = f"{len(rows)} finished {what.replace('run', 'runs', 1)}{with_them}"
-        raise RecordError(f"{study} has {found_some}; give one as run=...: {names}")
-    if rows.empty:
-        unfinished = f"; without a record: {some(found.missing)}" if found.missing else ""
-        unfinished += f"; left out: {some(f'{run}: {reason}' for run, reason in refused.items())}" if refused else ""
-        raise RecordError(f"{study} has no finished {what}{with_them}; finished: {some(there) or 'none'}{unfinished}")
-    return study / str(rows["run"].iloc[0])

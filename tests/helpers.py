@@ -4,7 +4,8 @@ import json
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,11 @@ def goes_on_where_it_was_stopped(folder: Path, *overrides: str) -> None:
     best = [checkpoints.load(run / record.BEST, "weights")["weights"] for run in (whole, stopped)]
     assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
     assert record.read_summary(stopped)["seeds"] == record.read_summary(whole)["seeds"]
+
+
+def change(path: Path, key: str, value: object) -> None:
+    """Set what a record says under a dotted key."""
+    summary = json.loads(path.read_text())
+    *outer, last = key.split(".")
+    reduce(getitem, outer, summary)[last] = value
+    record.write_summary(path.parent, summary)

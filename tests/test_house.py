@@ -19,7 +19,7 @@ LAYERS = (
     ),
     ("bench", "explorer", "gates", "analysis", "memory"),
     ("weights.outside",),
-    ("evaluation", "inputs", "jobs", "sheets", "trained"),
+    ("choosing", "evaluation", "inputs", "jobs", "sheets", "trained"),
     ("experiment",),
     ("tracking",),
     ("grids", "options", "settings"),

@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from memexp import generate, migrate, report, status, verify
+from memexp import compare, evaluate, generate, migrate, report, status, verify
+from memexp import export as export_weights
 from memexp.analysis import command as analysis
 from memexp.bench import command as bench
 from memexp.errors import ConfigError
 from memexp.explorer import export
 from memexp.fields import ranged
 from memexp.gates import command as gates
+from memexp.memory import command as memory
 from memexp.options import read_options
 
 
@@ -90,15 +92,16 @@ def test_the_users_own_folder_is_put_in_place_of_a_tilde(monkeypatch: pytest.Mon
 def test_every_option_that_is_a_path_says_so():
     """Else ``~`` would be the name of a folder in the current one."""
     schemas = (
-        analysis.Options, bench.Options, export.Options, gates.Options, generate.Options, migrate.Options,
-        report.Options, status.Options, verify.Options,
+        analysis.Options, bench.Options, compare.Options, evaluate.Options, export.Options, export_weights.Options,
+        gates.Options, generate.Options, memory.Options, migrate.Options, report.Options, status.Options,
+        verify.Options,
     )  # fmt: skip
     paths = {
         (schema.__module__, f.name, f.metadata["path"])
         for schema in schemas for f in dataclasses.fields(schema)
-        if f.name.endswith("_dir") or f.name in ("run", "output", "figure")
+        if f.name.endswith("_dir") or f.name in ("run", "runs", "output", "figure", "file")
     }  # fmt: skip
-    assert len(paths) == 18
+    assert len(paths) == 31
     assert all(said for *_, said in paths)
 
 

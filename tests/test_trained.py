@@ -4,17 +4,15 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import Command, config_of, make_run, reseal, train_own_task
+from helpers import Command, change, config_of, reseal, train_own_task
 from matplotlib.figure import Figure
 
-from memexp import experiment, trained
+from memexp import choosing, experiment, trained
 from memexp.errors import ConfigError, RecordError
 from memexp.files import as_files
 from memexp.gates import command as gates
@@ -52,14 +50,6 @@ def content_of(folder: Path, weights: str) -> dict[str, torch.Tensor]:
     name, kind = FILES[weights]
     content = checkpoints.load(folder / name, kind)
     return content.get("training", content)["weights"]
-
-
-def change(path: Path, key: str, value: object) -> None:
-    """Set what a record says under a dotted key."""
-    summary = json.loads(path.read_text())
-    *outer, last = key.split(".")
-    reduce(getitem, outer, summary)[last] = value
-    record.write_summary(path.parent, summary)
 
 
 def save(path: Path, content: dict[str, object]) -> None:
@@ -204,7 +194,7 @@ def test_an_unfinished_run(run_folder: Path):
     with pytest.raises(
         RecordError, match=r"^outputs/study has no finished run; finished: none; without a record: run: not finished$"
     ):
-        trained.find_run(run_folder.parent, None, None)
+        choosing.find_run(run_folder.parent, None, None)
 
 
 @pytest.mark.parametrize(
@@ -322,104 +312,6 @@ def test_weights_of_another_vocabulary(run_folder: Path, weights: str):
     change(run_folder / record.SUMMARY, "about.vocabulary", "abc")
     with pytest.raises(RecordError, match=f"^{complaint}$"):
         trained.load(run_folder, weights)
-
-
-# --- which run ---
-
-
-def found(*given: object, **more: object) -> str:
-    return trained.find_run(*given, **more).name
-
-
-def test_the_run_that_is_asked_for_is_found(tmp_path: Path):
-    for length in (5, 10):
-        for model in ("lstm", "srn"):
-            make_run(tmp_path / "book", length, model)
-    for length in (5, 10):
-        for model in ("lstm", "srn"):
-            assert found(tmp_path / "book", model, length) == f"length={length},model={model}"
-
-
-def test_what_is_not_given_is_the_usual_where_it_is_there(tmp_path: Path):
-    study = tmp_path / "book"
-    for length, model in ((5, "lstm"), (10, "lstm"), (10, "srn"), (20, "gru")):
-        make_run(study, length, model)
-    assert found(study, None, None) == "length=10,model=lstm"
-    assert found(study, None, 5) == "length=5,model=lstm"
-    assert found(study, "srn", None) == "length=10,model=srn"
-    assert found(study, "gru", None) == "length=20,model=gru"  # the only one, although of another length
-    assert found(study, None, 20) == "length=20,model=gru"
-    with pytest.raises(RecordError, match=r"book has 4 finished runs; give one as run=...: "):
-        trained.find_run(study, None, None, usual={})
-
-
-def test_the_only_run_is_taken_whatever_it_is(tmp_path: Path):
-    make_run(tmp_path / "book", 7, "mingru")
-    assert found(tmp_path / "book", None, None) == "length=7,model=mingru"
-
-
-def test_several_runs_that_fit_are_listed(tmp_path: Path):
-    study = tmp_path / "book"
-    run = make_run(study, 4)
-    other = shutil.copytree(run, study / "other")
-    change(other / record.SUMMARY, "config.lr", 0.2)
-    for given, said in (
-        ((None, 4), "length=4 model=lstm"),
-        (("lstm", 4), "model=lstm length=4"),
-        ((None, None), "model=lstm"),
-    ):
-        with pytest.raises(RecordError) as stopped:
-            trained.find_run(study, *given)
-        shown = f"{study} has 2 finished runs with {said}; give one as run=...: {run} | {other}"
-        assert str(stopped.value) == shown
-
-
-def test_of_very_many_runs_some_are_listed(tmp_path: Path):
-    run = make_run(tmp_path / "book", 4)
-    for k in range(15):
-        change(shutil.copytree(run, run.with_name(f"copy{k}")) / record.SUMMARY, "config.lr", k + 1)
-    with pytest.raises(RecordError, match=r"16 finished runs .* \| and 4 more$") as stopped:
-        trained.find_run(tmp_path / "book", None, None)
-    assert str(stopped.value).count(" | ") == 12
-
-
-def test_where_none_fits_those_that_are_there_are_listed(tmp_path: Path):
-    study = tmp_path / "book"
-    make_run(study, 4)
-    (make_run(study, 9, "srn") / record.SUMMARY).unlink()
-    for given, said in (
-        (("srn", 4), "model=srn length=4"),
-        ((None, 5), "length=5"),
-        (("gru", None), "model=gru"),
-        (("lstm", 10), "model=lstm length=10"),
-    ):
-        with pytest.raises(RecordError) as stopped:
-            trained.find_run(study, *given)
-        assert str(stopped.value) == (
-            f"{study} has no finished run with {said}; finished: length=4,model=lstm; "
-            "without a record: length=9,model=srn: not finished"
-        )
-
-
-def test_only_runs_of_the_tasks_that_are_accepted_count(tmp_path: Path):
-    study = tmp_path / "both"
-    make_run(study, 10)
-    writer = {"accept": lambda kind: kind.writes, "what": "run of a language model"}
-    nothing = f"{study} has no finished run of a language model; finished: none"
-    with pytest.raises(RecordError, match=f"^{re.escape(nothing)}$"):
-        trained.find_run(study, None, None, **writer)
-    text = {"_target_": "memexp.tasks.char_lm.CharLM", "name": "char_lm"}
-    own = make_run(study, 35, "gru", task=text)
-    assert trained.find_run(study, None, None, **writer) == own
-    with pytest.raises(
-        RecordError, match=f"no finished run of a language model with model=lstm; finished: {own.name}$"
-    ):
-        trained.find_run(study, "lstm", None, **writer)
-    other = make_run(study, 35, "srn", task=text)
-    with pytest.raises(RecordError) as stopped:
-        trained.find_run(study, None, None, usual={}, **writer)
-    shown = f"{study} has 2 finished runs of a language model; give one as run=...: {own} | {other}"
-    assert str(stopped.value) == shown
 
 
 # --- what it can do from Python ---

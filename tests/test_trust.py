@@ -20,7 +20,7 @@ from helpers import LEAKY_SRN, Command, config_of, make_run, reseal
 from omegaconf import OmegaConf
 
 import memexp
-from memexp import experiment, generate, registered, report, sources, trained
+from memexp import choosing, experiment, generate, registered, report, sources, trained
 from memexp.analysis import command as analysis
 from memexp.config import check
 from memexp.errors import ConfigError, DataError, RecordError
@@ -180,7 +180,7 @@ def test_a_class_is_named_by_a_text(run_folder: Path, target: object):
         with pytest.raises(RecordError, match=r"summary.json is damaged \("):
             trained.load(run_folder)
     with pytest.raises(RecordError, match=r"finished: none; (left out|without a record): run: .*(not a text|damaged)"):
-        trained.find_run(run_folder.parent, None, None, accept=lambda kind: True)
+        choosing.find_run(run_folder.parent, None, None, accept=lambda kind: True)
 
 
 @pytest.mark.parametrize(
@@ -316,11 +316,11 @@ def test_a_language_model_of_a_task_of_ones_own_is_found_if_it_is_named(run_fold
     lay("payload_lying_here")
     folder = make_run(Path("outputs/texts"), 4, task={"_target_": "payload_lying_here.Y", "name": "own"})
     with pytest.raises(RecordError) as refused:
-        trained.find_run(folder.parent, None, None, accept=lambda kind: True)
+        choosing.find_run(folder.parent, None, None, accept=lambda kind: True)
     assert f"finished: none; left out: {folder.name}: task: payload_lying_here.Y is a class" in str(refused.value)
     assert not Path(TRACE).exists()
     named = {"accept": lambda kind: kind.__name__ == "Y", "modules": ["payload_lying_here"]}
-    assert trained.find_run(folder.parent, None, None, **named) == folder
+    assert choosing.find_run(folder.parent, None, None, **named) == folder
     assert Path(TRACE).exists()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from memexp.choosing import OneRun
 from memexp.errors import MemexpError
 from memexp.escaping import plain
 from memexp.fields import ranged
@@ -38,17 +39,13 @@ MOST_UNITS = 6  # that are shown over a passage of the text
 
 
 @dataclass
-class Options:
+class Options(OneRun):
     """Show what the gates and states of a trained model do, for one sequence and averaged over all inputs.
 
     The sheet of the sequence comes first, and needs no data. The averages do, and so do the units of a character
     language model, which are held against its text.
     """
 
-    study: str | None = ranged(default=None, about="the folder below outputs_dir; null: the only one there, or book")
-    model: str | None = ranged(default=None, about="which of the study's runs: its model; null: lstm, or the only run")
-    length: int | None = ranged(1, default=None, about="and its length; null: 10, or the only run")
-    run: str | None = ranged(default=None, path=True, about="a run folder, instead of study, model and length")
     weights: str | None = ranged(default=None, path=True, about=WEIGHTS)
     called: list[str] | None = ranged(default=None, about=CALLED)
     seed: int = ranged(0, default=0, about="which of the run's seeds")

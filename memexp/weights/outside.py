@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import memexp
-from memexp import trained
+from memexp import choosing, trained
 from memexp.arguments import compose_run, composing
 from memexp.config import check, class_of
 from memexp.errors import ConfigError, DataError, RecordError
@@ -74,7 +74,7 @@ class OutsideRun(TrainedRun):
         raise RecordError(f"{self.folder} has weights from outside: nothing is known of the model before training")
 
 
-class Chosen(trained.Chosen, Protocol):
+class Chosen(choosing.Chosen, Protocol):
     """The options by which a command chooses a run, or a file of weights."""
 
     weights: str | None
@@ -85,14 +85,14 @@ class Chosen(trained.Chosen, Protocol):
 
 
 def choose(options: Chosen, usual_study: str) -> TrainedRun:
-    """Load what options name: a file of weights from outside, or a run as `memexp.trained.choose`.
+    """Load what options name: a file of weights from outside, or a run as `memexp.choosing.choose`.
 
     Raises:
         ConfigError: both are named, or there is no such study; see `load_outside`.
         RecordError: there is no such run, or more than one, or it is damaged.
     """
     if options.weights is None:
-        folder = trained.choose(options, options.length, usual_study)
+        folder = choosing.choose(options, options.length, usual_study)
         return trained.load(folder, modules=options.modules, datasets=options.datasets_dir)
     for key in ("run", "study", "model"):
         if getattr(options, key) is not None:
