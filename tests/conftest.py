@@ -2,11 +2,12 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from helpers import Command, CommandLine
@@ -23,15 +24,9 @@ pytest_plugins = ["faults.tally"]  # the option that writes the table of the fau
 
 #: The files that take longest go first, so that no core waits for one of them at the end; the others follow as found.
 LONGEST = (
-    "test_notebooks.py",
-    "test_slurm_real.py",
-    "test_run.py",
-    "analysis/test_command.py",
-    "explorer/test_page.py",
-    "gates/test_command.py",
-    "test_report.py",
-    "bench/test_command.py",
-    "test_same.py",
+    *("test_notebooks.py", "test_slurm_real.py", "test_run.py", "explorer/test_page.py", "gates/test_command.py"),
+    *("test_fonts.py", "analysis/test_command.py", "test_report.py", "test_same.py", "test_experiment.py"),
+    *("bench/test_command.py", "test_status.py", "test_own_code.py", "training/test_runner.py"),
 )
 
 
@@ -114,16 +109,4 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 @pytest.fixture
 def memexp(tmp_path: Path) -> CommandLine:
     """Run ``python -m memexp ARGUMENTS`` in the test's own folder."""
-
-    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "memexp", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONWARNINGS": "default"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **options,  # type: ignore[call-overload]
-        )
-
-    return run
+    return partial(forked.run, "memexp", folder=tmp_path, warned="default")

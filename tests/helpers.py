@@ -1,9 +1,7 @@
 """What several tests use: cells and models, their equations once more, tasks, and the command line in a folder."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -50,6 +48,21 @@ KINDS: dict[str, MakeCell] = {
 
 TORCH_KINDS = ("SRN", "GRU reset after", "LSTM")
 """Those that torch has too."""
+
+#: A module with a cell of a user's own, as in the README.
+LEAKY_SRN = """
+import torch
+from memexp.models import Cell
+
+class LeakySRN(Cell):
+    title = "leaky SRN"
+    gates = ("candidate",)
+
+    def step(self, x, state):
+        candidate = torch.tanh(x + self.recurrent(state[0])).squeeze(1)
+        h = 0.9 * state[0] + 0.1 * candidate
+        return (h,), {"candidate": candidate, "hidden_state": h}
+"""
 
 
 def randomise(module: nn.Module, generator: torch.Generator, scale: float = 0.5) -> None:
@@ -211,13 +224,6 @@ def assert_same(
         gradients.append(torch.autograd.grad(total, leaves))
     for own, their in zip((*ours, *gradients[0]), (*theirs, *gradients[1]), strict=True):
         torch.testing.assert_close(own, their, atol=atol, rtol=0)
-
-
-def python(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m MODULE ARGUMENTS`` in a folder; any warning is an error."""
-    environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def seed_row(seed: int, exact: float | None = 0.5, diverged_at: int | None = None) -> dict[str, object]:

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from helpers import Command, CommandLine, config_of, make_run, reseal
+from helpers import LEAKY_SRN, Command, CommandLine, config_of, make_run, reseal
 
 import memexp as package
 from memexp import app, arguments
@@ -15,19 +15,6 @@ from memexp.config import identity
 from memexp.results import record
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-CELL = """
-import torch
-from memexp.models import Cell
-
-class LeakySRN(Cell):
-    title = "leaky SRN"
-    gates = ("candidate",)
-
-    def step(self, x, state):
-        candidate = torch.tanh(x + self.recurrent(state[0])).squeeze(1)
-        h = 0.9 * state[0] + 0.1 * candidate
-        return (h,), {"candidate": candidate, "hidden_state": h}
-"""
 GOOD = "defaults: [/common/model@_here_, _self_]\n_target_: mycells.LeakySRN\nname: leaky_srn\n"
 
 
@@ -217,7 +204,7 @@ def test_what_a_yaml_file_of_a_model_lacks_is_said(command: Command, tmp_path: P
 def test_a_folder_of_yaml_files_may_have_any_name(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / '张三\'s, (my) "work" [1] ${x}'
     add_yaml(folder, GOOD)
-    (folder / "mycells.py").write_text(CELL)
+    (folder / "mycells.py").write_text(LEAKY_SRN)
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     assert "new  outputs/book/length=4,model=own\n" in command("--config-dir", "mine", "model=own", "length=4", "--dry")
@@ -343,7 +330,7 @@ def test_hydras_own_sweeper_names_the_runs_that_failed(memexp: CommandLine, tmp_
 def test_the_script_finds_a_cell_of_the_users_in_every_process(tmp_path: Path):
     """As ``python -m memexp`` does. Without -P Python would look where the user is by itself, which no script does."""
     add_yaml(tmp_path, GOOD)
-    (tmp_path / "mycells.py").write_text(CELL)
+    (tmp_path / "mycells.py").write_text(LEAKY_SRN)
     tiny = ("length=4,5", "epochs=1", "seeds=1", "images_dir=null")
     done = subprocess.run(
         [sys.executable, "-P", "-c", "from memexp.app import main; main()",

@@ -3,11 +3,12 @@
 import shutil
 from pathlib import Path
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import Command, python
+from helpers import Command
 
 from memexp import evaluate, face, trained
 from memexp.results import record
@@ -103,7 +104,7 @@ def test_a_study_is_one_table(study: Path, in_process: Command):
 
 @pytest.mark.slow
 def test_the_command_says_where_its_table_is(study: Path):
-    done = python("memexp.evaluate", "lengths=4", "outputs_dir=outputs", "study=book", folder=Path())
+    done = forked.run("memexp.evaluate", "lengths=4", "outputs_dir=outputs", "study=book", folder=Path())
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "every run and seed: images/book/evaluate.csv"
 

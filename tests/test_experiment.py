@@ -225,9 +225,11 @@ import fcntl, os, sys
 from pathlib import Path
 from hydra import compose, initialize_config_dir
 from memexp import CONF_DIR, experiment
+from memexp.compiled import cache
 from memexp.config import check
 from memexp.errors import RecordError
 from memexp.results import claims
+cache.why_not()
 fcntl.flock = lambda *_: None
 claims.BEAT_SECONDS = 0.05
 with initialize_config_dir(str(CONF_DIR), version_base='1.3'):
@@ -246,7 +248,7 @@ def start(folder, out):
 
 
 def race(code: str, folder: Path, *settings: str) -> list[str]:
-    """Run code with `RACE`, whose processes are forked from one that has loaded torch; return what it says."""
+    """Run code with `RACE`, whose processes are forked from one that has loaded all; return what it says."""
     command = [sys.executable, "-c", RACE + code, str(folder), *settings, f"datasets_dir={folder}/data"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import CommandLine, stopping_after
+from helpers import LEAKY_SRN, CommandLine, stopping_after
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from tqdm import tqdm
@@ -30,19 +30,6 @@ from memexp.tasks.task import Task
 from memexp.training import checkpoints
 
 TINY: dict[str, Any] = {"epochs": 1, "seeds": 2}
-CELL = """
-import torch
-from memexp.models import Cell
-
-class Leaky(Cell):
-    title = "leaky SRN"
-    gates = ("candidate",)
-
-    def step(self, x, state):
-        candidate = torch.tanh(x + self.recurrent(state[0])).squeeze(1)
-        h = 0.9 * state[0] + 0.1 * candidate
-        return (h,), {"candidate": candidate, "hidden_state": h}
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -416,8 +403,8 @@ def test_a_run_is_loaded_by_its_folder_or_by_study_model_and_length():
 
 def test_a_cell_of_ones_own_is_found_by_config_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "leaky_cells.py").write_text(CELL)
-    yaml = "defaults: [/common/model@_here_, _self_]\n_target_: leaky_cells.Leaky\nname: leaky\n"
+    (tmp_path / "leaky_cells.py").write_text(LEAKY_SRN)
+    yaml = "defaults: [/common/model@_here_, _self_]\n_target_: leaky_cells.LeakySRN\nname: leaky\n"
     (tmp_path / "mine" / "model" / "leaky.yaml").write_text(yaml)
     monkeypatch.syspath_prepend(tmp_path)
     with stopping_after(7), pytest.raises(KeyboardInterrupt):

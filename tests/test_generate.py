@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import forked
 import pytest
 import torch
-from helpers import Command, config_of, make_run, python
+from helpers import Command, config_of, make_run
 
 from memexp import experiment, generate, progress
 from memexp.errors import RecordError
@@ -44,7 +45,7 @@ def command(in_process: Command) -> Command:
 
 @pytest.mark.slow
 def test_it_prints_the_prefix_and_what_follows(finished: Path):
-    result = python("memexp.generate", "prefix=The b", "length=40", folder=finished)
+    result = forked.run("memexp.generate", "prefix=The b", "length=40", folder=finished)
     assert (result.returncode, result.stderr) == (0, "")
     (written,) = finished.glob("outputs/*/*/written.txt")
     epoch, text = written.read_text().splitlines()[-2].split("\t")

@@ -14,18 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
     (
-        "face",
-        "evaluate",
-        "export",
-        "sweeps",
-        "status",
-        "report",
-        "generate",
-        "migrate",
-        "verify",
-        "compare",
-        "same",
-        "doctor",
+        *("face", "evaluate", "export", "sweeps", "status", "report", "generate", "migrate", "verify", "compare"),
+        *("same", "doctor"),
     ),
     ("bench", "explorer", "gates", "analysis", "memory"),
     ("weights.outside",),

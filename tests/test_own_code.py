@@ -1,10 +1,9 @@
 """A cell of a user's own, end to end: its settings, its random numbers, its code as a part of what a run is."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 import torch
@@ -46,12 +45,6 @@ OWN = ("--config-dir", "conf")
 TINY = ("model=leaky", "length=4", "epochs=1", "study=own")
 
 
-def command(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m memexp.NAME ARGUMENTS`` in a folder."""
-    given = [sys.executable, "-m", f"memexp.{name}", *arguments]
-    return subprocess.run(given, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The folder of a user with a cell of their own."""
@@ -88,7 +81,7 @@ def test_its_random_numbers_are_its_seeds_and_its_code_is_its_runs(memexp: Comma
 
     (folder / "mycells.py").write_text(CELL.replace("torch.tanh", "torch.sin"))
     said = "was trained with other code of Leaky than there is now; bring that code back, or train the new one with"
-    gates = command(folder, "gates", "study=own", "averages=false")
+    gates = forked.run("memexp.gates", "study=own", "averages=false", folder=folder)
     trained = memexp(*OWN, *TINY, "seeds=2")
     swept = memexp(*OWN, "-m", *TINY, "seeds=2", "hydra/launcher=basic")
     assert [done.returncode for done in (gates, trained, swept)] == [1, 1, 1]
@@ -96,7 +89,7 @@ def test_its_random_numbers_are_its_seeds_and_its_code_is_its_runs(memexp: Comma
     (folder / "mycells.py").write_text(CELL + "\n\nUNUSED = 1\n")
     assert "skipped" in memexp(*OWN, *TINY, "seeds=2").stdout
     (folder / "mycells.py").unlink()
-    lost = command(folder, "gates", "study=own", "averages=false")
+    lost = forked.run("memexp.gates", "study=own", "averages=false", folder=folder)
     assert lost.returncode == 1
     assert "mycells.Leaky cannot be imported" in lost.stderr
     assert lost.stderr.endswith("; give the command in the folder where mycells is\n")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import Command, config_of, make_run, reseal
+from helpers import LEAKY_SRN, Command, config_of, make_run, reseal
 from omegaconf import OmegaConf
 
 import memexp
@@ -62,23 +62,7 @@ PLACES = {
     "outputs.shared.pack.inner": "outputs/shared/pack/inner.py",
     "payload_lying_here": "payload_lying_here.py",
 }
-CELL = """
-import subprocess
-
-import torch
-
-from memexp.models import LSTM, Cell
-
-
-class LeakySRN(Cell):
-    title = "leaky SRN"
-    gates = ("candidate",)
-
-    def step(self, x, state):
-        candidate = torch.tanh(x + self.recurrent(state[0])).squeeze(1)
-        h = 0.9 * state[0] + 0.1 * candidate
-        return (h,), {"candidate": candidate, "hidden_state": h}
-"""
+CELL = f"import subprocess\n\nfrom memexp.models import LSTM\n{LEAKY_SRN}"
 
 
 @pytest.fixture(scope="module")

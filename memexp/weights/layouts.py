@@ -32,6 +32,7 @@ NAMES = {
     "update": "of a GRU: what the update gate weighs, the old state or the new one",
 }
 CHOICES = {"reset": ("before", "after"), "update": ("old", "new")}
+_STATE = re.compile(r"[hc]_?0|(hidden|cell)(_state)?|init_[hc]", re.IGNORECASE)
 _EMBEDDING = re.compile(r"emb|lookup|wte|vocab", re.IGNORECASE)
 
 
@@ -69,7 +70,7 @@ def recognise(tensors: Mapping[str, Tensor], names: Mapping[str, Any] | None = N
         ConfigError: it is no model of memexp's, or can be read in several ways; what came and what is expected is said.
     """
     names = _checked(names or {})
-    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    tensors = {name: tensor.float() for name, tensor in tensors.items() if not _is_zero_state(name, tensor)}
     if "head_weight" in tensors and any(name.startswith("layers.0.0.cell.") for name in tensors):
         return _of_memexp(tensors)
     given = [names["cell"]] if isinstance(names.get("cell"), str) else list(names.get("cell", []))
@@ -85,6 +86,11 @@ def recognise(tensors: Mapping[str, Tensor], names: Mapping[str, Any] | None = N
         kinds = "has no recurrent layer that is known" if not found else "has recurrent layers of two kinds"
         raise ConfigError(f"{kinds}; its tensors: {shown(tensors, tensors)}")
     return _with_the_rest(tensors, found[0], names)
+
+
+def _is_zero_state(name: str, tensor: Tensor) -> bool:
+    """Say whether a tensor is an initial state of zeros, from which a model begins anyway."""
+    return _STATE.fullmatch(name.rpartition(".")[2]) is not None and not tensor.any()
 
 
 def _checked(names: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 from helpers import CommandLine, make_run, seed_row, write_history
@@ -42,8 +43,7 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
     fresh = ("task.sampling=fresh", "study=fresh", "images_dir=null")
     assert memexp("-m", *ALONE, "length=4,5", "epochs=2", "seeds=2", *fresh).returncode == 0
     assert not (tmp_path / "images" / "fresh").exists()
-    command = [sys.executable, "-W", "error", "-m", "memexp.analysis"]
-    alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    alone = forked.run("memexp.analysis", folder=tmp_path)
     assert alone.returncode == 0, alone.stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "images" / "book").iterdir()} == drawn
     for study in ("book", "fresh"):
@@ -52,7 +52,7 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
         assert {"results.csv", "results.md", "seeds.csv", "comparison.csv"} <= names
         assert len([n for n in names if n.startswith("loss_")]) == 4
     assert len(pd.read_csv(tmp_path / "images" / "book" / "seeds.csv")) == 8
-    together = subprocess.run([*command, "studies=[book,fresh]"], cwd=tmp_path, capture_output=True, text=True)
+    together = forked.run("memexp.analysis", "studies=[book,fresh]", folder=tmp_path)
     assert together.returncode == 0, together.stderr
     table = pd.read_csv(tmp_path / "images" / "book+fresh" / "results.csv")
     assert sorted(table["task.sampling"].unique()) == ["fixed", "fresh"]
@@ -60,7 +60,7 @@ def test_figures_and_tables_of_a_real_sweep(memexp: CommandLine, tmp_path: Path)
     comparison = pd.read_csv(tmp_path / "images" / "book+fresh" / "comparison.csv")
     assert comparison[["length", "one", "other"]].values.tolist() == [[4, "SRN", "LSTM"], [5, "SRN", "LSTM"]] * 2
     assert (comparison["low"] <= comparison["test_difference"]).all()
-    wrong = subprocess.run([*command, "studies=[bock]"], cwd=tmp_path, capture_output=True, text=True)
+    wrong = forked.run("memexp.analysis", "studies=[bock]", folder=tmp_path)
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("memexp.analysis: study 'bock' does not exist (did you mean book?)")
     assert wrong.stderr.count("\n") == 1
@@ -123,8 +123,7 @@ def test_a_language_model_has_curves_and_floors_of_its_own(memexp: CommandLine, 
     assert scores | {"last train perplexity", "last dev perplexity"} <= set(table)
     assert table[["model.name", "length"]].to_numpy().tolist() == [["gru", 35], ["srn", 35]]
     assert memexp("-m", *ALONE, "length=4", "model=srn", "epochs=1", "seeds=2", "images_dir=null").returncode == 0
-    command = [sys.executable, "-W", "error", "-m", "memexp.analysis", "studies=[book,char_lm]"]
-    both = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    both = forked.run("memexp.analysis", "studies=[book,char_lm]", folder=tmp_path)
     assert (both.returncode, both.stderr) == (0, "")
     images = tmp_path / "images" / "book+char_lm"
     assert {path.name for path in images.iterdir()} == {"digit_sum", "char_lm", ".analysis"}

@@ -1,8 +1,9 @@
 import csv
 from pathlib import Path
 
+import forked
 import pytest
-from helpers import Command, python
+from helpers import Command
 
 from memexp.bench import command as bench
 from memexp.bench import contest, digit_sum
@@ -19,7 +20,7 @@ def test_quick_run(tmp_path: Path):
     """With a model that torch has, and one that it has not; every cell's parity is tested in test_parity.py."""
     models = ["srn", "mingru"]
     given = ("quick=true", f"models={','.join(models)}", "output=out/speed.csv", "lengths=[5]", "growth=true")
-    done = python("memexp.bench", *given, folder=tmp_path)
+    done = forked.run("memexp.bench", *given, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "out" / "speed.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -101,6 +102,6 @@ def test_who_computes_something_else_is_named_and_the_code_is_1(
 
 @pytest.mark.slow
 def test_a_mistake_is_said_on_stderr_and_ends_the_process(tmp_path: Path):
-    done = python("memexp.bench", "lengths=[10,2]", folder=tmp_path)
+    done = forked.run("memexp.bench", "lengths=[10,2]", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "memexp.bench: lengths=2 is too small; it must be at least 3\n"

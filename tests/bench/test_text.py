@@ -2,9 +2,10 @@ import csv
 from itertools import islice
 from pathlib import Path
 
+import forked
 import pytest
 import torch
-from helpers import Command, python
+from helpers import Command
 from torch import nn
 
 from memexp.bench import baselines, contest, parity, text
@@ -72,7 +73,7 @@ def test_both_see_the_same_batches():
 
 @pytest.mark.slow
 def test_quick_run(tmp_path: Path):
-    done = python("memexp.bench", "text=true", "quick=true", "models=[gru,mingru,srn]", folder=tmp_path)
+    done = forked.run("memexp.bench", "text=true", "quick=true", "models=[gru,mingru,srn]", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "images" / "bench_text.csv", newline="") as file:
         rows = list(csv.DictReader(file))

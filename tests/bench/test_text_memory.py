@@ -1,8 +1,9 @@
 import csv
 from pathlib import Path
 
+import forked
 import pytest
-from helpers import Command, python
+from helpers import Command
 
 from memexp.bench import command as bench
 from memexp.bench import text_memory
@@ -18,7 +19,7 @@ def test_made_up_texts_are_as_long_as_asked_and_the_same_each_time():
 @pytest.mark.slow
 def test_a_text_is_run_on_and_its_memory_measured(tmp_path: Path):
     given = ("text_memory=true", "sizes=[1]", "units=2", "seeds=[1]", "models=[srn]", "output=memory.csv")
-    done = python("memexp.bench", *given, folder=tmp_path)
+    done = forked.run("memexp.bench", *given, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "memory.csv", newline="") as file:
         (row,) = csv.DictReader(file)

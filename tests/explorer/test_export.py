@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 import yaml
-from helpers import config_of, python, reseal, train_own_task
+from helpers import config_of, reseal, train_own_task
 
 from memexp import CONF_DIR, experiment
 from memexp.errors import Complaints, RecordError
@@ -120,7 +121,7 @@ def test_seeds_are_given_as_for_a_run(
 
 @pytest.mark.slow
 def test_help(tmp_path: Path):
-    done = python("memexp.explorer", "--help", folder=tmp_path)
+    done = forked.run("memexp.explorer", "--help", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "seeds=null" in done.stdout
 

@@ -8,12 +8,12 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import forked
 import pytest
 import torch
 from helpers import KINDS
@@ -69,14 +69,7 @@ FLAGS = (
 
 
 def explore(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "memexp.explorer", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONWARNINGS": "default"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return forked.run("memexp.explorer", *arguments, folder=folder, warned="default")
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +81,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "memexp", "-m", "hydra/launcher=basic", "images_dir=null", *arguments]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    given = ("-m", "hydra/launcher=basic", "images_dir=null", *arguments)
+    forked.run("memexp", *given, folder=folder, warned="default").check_returncode()
 
 
 @pytest.fixture(scope="module")

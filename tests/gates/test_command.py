@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import KINDS, Command, classifier, config_of, python, randomise, reseal, task_of, train_own_task
+from helpers import KINDS, Command, classifier, config_of, randomise, reseal, task_of, train_own_task
 from matplotlib.figure import Figure
 
 from memexp import experiment, trained
@@ -173,7 +174,7 @@ def test_rows_without_probabilities_count_all_the_same():
 @pytest.mark.slow
 def test_everything_is_drawn_and_written(digits: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(digits)
-    result = python("memexp.gates", "length=4", "seed=1", "order=time", "images_dir=pictures", folder=digits)
+    result = forked.run("memexp.gates", "length=4", "seed=1", "order=time", "images_dir=pictures", folder=digits)
     assert (result.returncode, result.stderr) == (0, "")
     folder = digits / f"pictures/book/gates/{RUN},seed=1"
     names = {"averages.png", "averages.pdf", "averages.csv", "saturation.csv", "6700"}
@@ -284,7 +285,7 @@ def text_folder(text: Path, spoilt: Callable[[Path], Path]) -> Path:
 def test_a_text_is_drawn_and_written(text: Path):
     """The only run of the study is taken, whatever its model; its characters are as they were typed."""
     arguments = ("study=char_lm", "seed=1", "sequence=the time traveller smiled round", "order=time")
-    result = python("memexp.gates", *arguments, folder=text)
+    result = forked.run("memexp.gates", *arguments, folder=text)
     assert (result.returncode, result.stderr) == (0, "")
     (folder,) = (text / "images/char_lm/gates").iterdir()
     assert folder.name.endswith(",seed=1")
@@ -594,7 +595,7 @@ def test_a_task_that_memexp_does_not_know_is_shown(tmp_path: Path, command: Comm
 
 @pytest.mark.slow
 def test_a_complaint_is_one_line_and_the_exit_code_not_0(digits: Path):
-    result = python("memexp.gates", "study=bok", "length=4", folder=digits)
+    result = forked.run("memexp.gates", "study=bok", "length=4", folder=digits)
     assert result.returncode == 1
     assert result.stderr == "memexp.gates: study 'bok' does not exist (did you mean book?); there are: book\n"
 

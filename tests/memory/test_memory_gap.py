@@ -1,10 +1,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 import torch
-from helpers import Command, config_of, make_run, python, runner_of, seed_row, task_of
+from helpers import Command, config_of, make_run, runner_of, seed_row, task_of
 from memory.networks import latch, memoryless
 from omegaconf import OmegaConf
 
@@ -146,8 +147,10 @@ def test_the_study_of_twins_is_the_books_both_ways():
 
 @pytest.mark.slow
 def test_twins_are_trained_measured_and_shown_in_one_study(tmp_path: Path, in_process: Command):
-    sweep = ["length=4,5", "model=srn", "model.hidden_size=5", "epochs=2", "seeds=2", "study=both", "images_dir=null"]
-    done = python("memexp", "-m", *sweep, "task.asked=first,last", "task.sampling=fixed,fresh", folder=tmp_path)
+    sizes = ("length=4,5", "model=srn", "model.hidden_size=5", "epochs=2", "seeds=2")
+    twins = ("task.asked=first,last", "task.sampling=fixed,fresh")
+    where = ("study=both", "images_dir=null", "hydra/launcher=basic")
+    done = forked.run("memexp", "-m", *sizes, *twins, *where, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     measures = "measures=memory_gap,probes,gate_surgery,swept_window"
     places = [f"outputs_dir={tmp_path}/outputs", f"images_dir={tmp_path}/images", f"datasets_dir={tmp_path}/datasets"]

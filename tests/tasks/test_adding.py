@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
-from helpers import config_of, goes_on_where_it_was_stopped, python, task_of
+from helpers import config_of, goes_on_where_it_was_stopped, task_of
 
 from memexp import experiment
 from memexp.errors import ConfigError
@@ -126,7 +127,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path):
 @pytest.mark.slow
 def test_it_runs_and_is_drawn(tmp_path: Path):
     command = ("task=adding", "model=srn", "length=4", "seeds=2", "task.train_rows=64", "eval_steps=2", "log_steps=2")
-    done = python("memexp", *command, "epochs=3", folder=tmp_path)
+    done = forked.run("memexp", *command, "epochs=3", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "squared error" in done.stdout
     (folder,) = tmp_path.glob("outputs/adding/*/")
@@ -134,14 +135,14 @@ def test_it_runs_and_is_drawn(tmp_path: Path):
     assert summary["interface"] == {"inputs": 2, "outputs": 1, "every_step": False, "longest": 4}
     assert {"dev_squared_error", "test_within_0.04"} < summary["seeds"][0].keys()
     assert len(summary["test_right"]["1"]) == TEST_ROWS
-    assert python("memexp.analysis", folder=tmp_path).returncode == 0
-    done = python("memexp.gates", "study=adding", "sequence=.3 .71* .02 .9*", folder=tmp_path)
+    assert forked.run("memexp.analysis", folder=tmp_path).returncode == 0
+    done = forked.run("memexp.gates", "study=adding", "sequence=.3 .71* .02 .9*", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     images = {path.name for path in (tmp_path / "images" / "adding").rglob("*.png")}
     assert {"scores.png", "curves.png", "sheet.png", "averages.png"} <= images
     results = (tmp_path / "images" / "adding" / "results.md").read_text()
     assert "| test squared error | test within 0.04 % |" in results
-    explorer = python("memexp.explorer", "study=adding", folder=tmp_path)
+    explorer = forked.run("memexp.explorer", "study=adding", folder=tmp_path)
     assert explorer.returncode == 1
     assert "cannot be typed into the page" in explorer.stderr
 

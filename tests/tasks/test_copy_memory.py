@@ -3,11 +3,12 @@
 import math
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (the usual name)
-from helpers import config_of, goes_on_where_it_was_stopped, python, task_of
+from helpers import config_of, goes_on_where_it_was_stopped, task_of
 
 from memexp.errors import ConfigError
 from memexp.results import record
@@ -154,7 +155,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path):
 @pytest.mark.slow
 def test_it_runs_is_drawn_and_explored(tmp_path: Path):
     command = ("task=copy_memory", *SMALL, "model=lstm", "model.hidden_size=12", "seeds=2", "lr=0.01", "epochs=4")
-    done = python("memexp", *command, folder=tmp_path)
+    done = forked.run("memexp", *command, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.glob("outputs/copy_memory/*/")
     summary = record.read_summary(folder)
@@ -166,7 +167,7 @@ def test_it_runs_is_drawn_and_explored(tmp_path: Path):
         ("memexp.gates", ("study=copy_memory", "sequence=dab")),
         ("memexp.explorer", ("study=copy_memory",)),
     ):
-        done = python(module, *arguments, folder=tmp_path)
+        done = forked.run(module, *arguments, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         assert module != "memexp.gates" or "recalls" in done.stdout
     images = {path.name for path in (tmp_path / "images" / "copy_memory").rglob("*")}

@@ -105,6 +105,15 @@ def test_without_an_embedding_digits_are_one_hot():
     torch.testing.assert_close(run.model(DIGITS[None])[0, :, 0].detach(), expected, rtol=0, atol=2e-6)
 
 
+def test_an_initial_state_of_zeros_is_what_there_is_anyway():
+    theirs = Whole(BookSRN((1, D)), BOOK, Embedding())
+    torch.save({**theirs.state_dict(), "rnn_model.h0": torch.zeros(1, D)}, "theirs.pt")
+    torch.testing.assert_close(answers(Path("theirs.pt")), theirs(DIGITS).detach(), rtol=0, atol=2e-6)
+    torch.save({**theirs.state_dict(), "rnn_model.h0": torch.ones(3, 1, D)}, "theirs.pt")
+    with pytest.raises(ConfigError, match=r"no part of the model takes: rnn_model.h0 \[3, 1, 7\]"):
+        load_outside("theirs.pt")
+
+
 def test_several_files_are_several_seeds():
     theirs = [Whole(Torch(nn.LSTM), OTHERS) for _ in range(3)]
     run = load_outside([saved(one, Path(f"{k}.pt")) for k, one in enumerate(theirs)])
