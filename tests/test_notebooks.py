@@ -123,7 +123,7 @@ def test_every_cell_of_both_runs_and_says_what_is_kept(executed: tuple[Path, lis
 @pytest.mark.parametrize(("study", "run"), COMMITTED)
 def test_the_records_are_those_of_the_command_bit_for_bit(study: str, run: str, executed: tuple[Path, list[Any]]):
     ours, theirs = executed[0] / "outputs" / study / run, HOME / "outputs/reference" / study / run
-    histories = [record.read_bytes(folder, record.HISTORY) for folder in (ours, theirs)]
+    histories = [record.read_bytes(folder, record.HISTORY, None) for folder in (ours, theirs)]
     assert histories[0] == histories[1]
     summaries = [record.read_summary(folder) for folder in (ours, theirs)]
     for part in ("seeds", "about", "floors", "interface", "updates", "parameters"):
