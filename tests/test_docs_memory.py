@@ -6,15 +6,19 @@ Those tables stand in images/STUDY/memory/, with the command beside them in the 
 import io
 import math
 import re
+import runpy
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from documents import HOME, chinese, numbers, read, table
+from helpers import config_of
 
+from memexp import experiment
 from memexp.errors import Complaints
 from memexp.results.study import load_study
 from memexp.results.tables import interval
@@ -269,3 +273,16 @@ def test_what_each_missing_gate_costs_is_that_of_the_records(page: str):
     for length in (20, 35):
         least = 100 * chrono.loc[chrono["length"] == length, "exact_accuracy"].min()
         assert f"{least:.1f}" in read(page)
+
+
+@pytest.mark.slow
+def test_the_lines_on_the_distractor_of_twins_run_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    for length in (10, 35):
+        name = f"length={length},model=srn,task.asked=last,task.sampling=fixed"
+        experiment.run(config_of(*name.split(","), "epochs=1", "seeds=2"), Path("outputs/memory_gap", name))
+    runpy.run_path(str(HOME / "docs/examples/by_distractor.py"))
+    said = re.findall(r"length (\d+), (.*) steps before: \d+ %", capsys.readouterr().out)
+    assert said == [("10", "1 or 2"), ("35", "1 or 2"), ("35", "more than 8")]
