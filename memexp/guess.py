@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 import torch
@@ -52,8 +52,8 @@ LEVEL = 0.95
 class Options:
     """Guess the weights of a network until it gets all training rows of a task right, once for each of the seeds.
 
-    The keys are these, and those of python -m memexp: task, model, length, seeds, device, images_dir, study and what the
-    task and the model have. What is about training does nothing here.
+    The keys are these, and those of python -m memexp: task, model, length, seeds, device, images_dir, study, and what
+    the task and the model have. What is about training does nothing here.
     """
 
     trials: int = ranged(1, default=100_000, about="networks that are tried for each seed, at most")
@@ -135,7 +135,7 @@ class Found(NamedTuple):
 
 
 def blocks(net: Net, trials: int) -> Iterator[int]:
-    """Yield how many networks are drawn at once, few and then more: a function of their size, so that all machines agree.
+    """Yield how many networks are drawn at once, first few, then more: on every machine the same.
 
     Args:
         net: the network.
@@ -183,12 +183,14 @@ def all_right(net: Net, weights: Mapping[str, Tensor], rows: Rows, metric: type[
     """
     left = torch.arange(len(next(iter(weights.values()))), device=rows.targets.device)
     for part in pieces(rows):
+        if not len(left):
+            break
         at_once = max(1, HELD // (len(part) * net.held(part.inputs)))
         kept = []
-        for lanes in left.split(at_once):
+        for lanes in torch.split(left, at_once):
             answers = net.answers({name: weight[lanes] for name, weight in weights.items()}, part.inputs)
             kept.append(lanes[right(answers, part, metric).all(1)])
-        left = torch.cat(kept) if kept else left
+        left = torch.cat(kept)
     return left
 
 
@@ -227,8 +229,8 @@ def search(
 def mean_trials(trials: Sequence[int], solved: Sequence[bool]) -> tuple[float, float, float]:
     """Return the mean number of trials until a success, and its exact 95 % interval.
 
-    Trials are independent, so their number until a success is geometric, with the mean 1 / p. Of n trials in all, k were
-    successes; searches that were given up count with the trials that they had. The interval of p is Clopper and
+    Trials are independent, so their number until a success is geometric, with the mean 1 / p. Of n trials in all, k
+    were successes; searches that were given up count with the trials that they had. The interval of p is Clopper and
     Pearson's (1934). Where every search ended in a success, n is what varies, and p's upper end is that of inverse
     sampling.
 
@@ -338,6 +340,14 @@ def path_of(config: DictConfig, settings: Sequence[str], options: Options) -> Pa
     return Path(config.images_dir, config.study, "guess", f"{folder_name(parts)}.csv")
 
 
+def described(config: DictConfig, options: Options) -> dict[str, Any]:
+    """Return what was asked for, as columns of the table of searches."""
+    node: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    settings = flatten({key: node[key] for key in ("length", "task", "model")})
+    limits = {"most_trials": options.trials, "range": options.range, "head": options.head}
+    return {**limits, **{key: str(value) for key, value in settings.items()}, "memexp": memexp.__version__}
+
+
 def guess() -> None:
     """Do what the command line asks for."""
     own, settings = split(sys.argv[1:])
@@ -350,10 +360,7 @@ def guess() -> None:
     say(f"\n{as_text(rows, config, options)}\n")
     path = path_of(config, settings, options)
     if path is not None:
-        node: dict[str, object] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-        limits = {"most_trials": options.trials, "range": options.range, "head": options.head}
-        asked = flatten({key: node[key] for key in ("length", "task", "model")})
-        write_table(path, rows.assign(**limits, **{k: str(v) for k, v in asked.items()}, memexp=memexp.__version__))
+        write_table(path, rows.assign(**described(config, options)))
         say(f"every search: {path}")
 
 
