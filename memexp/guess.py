@@ -226,7 +226,7 @@ def search(
     return Found(trials, None)
 
 
-def mean_trials(trials: Sequence[int], solved: Sequence[bool]) -> tuple[float, float, float]:
+def mean_trials(trials: Sequence[float], solved: Sequence[bool]) -> tuple[float, float, float]:
     """Return the mean number of trials until a success, and its exact 95 % interval.
 
     Trials are independent, so their number until a success is geometric, with the mean 1 / p. Of n trials in all, k
