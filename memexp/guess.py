@@ -301,6 +301,16 @@ def tested(net: Net, weights: Mapping[str, Tensor], rows: Rows, metric: type[Mea
     return float(torch.cat(verdicts).double().mean())
 
 
+def number(value: float) -> str:
+    """Write a number of trials: its first three digits at least, and no power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def with_interval(mean: float, low: float, high: float) -> str:
+    """Write a mean number of trials, and its interval if it has one."""
+    return number(mean) if low == high else f"{number(mean)} [{number(low)}, {number(high)}]"
+
+
 def as_text(rows: pd.DataFrame, config: DictConfig, options: Options) -> str:
     """Write the table of a search: the settings, the mean number of trials with its interval, and the test."""
     mean, low, high = mean_trials(rows["trials"].tolist(), rows["solved"].tolist())
@@ -312,7 +322,7 @@ def as_text(rows: pd.DataFrame, config: DictConfig, options: Options) -> str:
         "range": f"{options.range:g}",
         "searches": len(rows),
         "solved": int(rows["solved"].sum()),
-        "trials": f"{mean:.4g} [{low:.4g}, {high:.4g}]" if math.isfinite(mean) else f"over {low:.4g}",
+        "trials": with_interval(mean, low, high) if math.isfinite(mean) else f"over {number(low)}",
         "test %": f"{100 * rows['test'].mean():.1f}" if rows["solved"].any() else "",
     }
     note = "trials until all training rows are right: the mean and its 95 % interval (geometric distribution)"

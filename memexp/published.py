@@ -15,7 +15,7 @@ from torch import Tensor
 
 from memexp.fields import ranged
 from memexp.files import write_table
-from memexp.guess import Net, mean_trials, search
+from memexp.guess import Net, mean_trials, search, with_interval
 from memexp.options import run_command
 from memexp.progress import bar, say
 from memexp.tasks.latch import Latch, Near, Sign
@@ -132,8 +132,8 @@ def measured(searches: int, trials: int) -> pd.DataFrame:
     """Measure every claim.
 
     Returns:
-        A row for each: ``source``, ``what``, ``theirs``, ``their_low``, ``their_high``, ``ours``, ``low``, ``high``, and
-        ``agrees``: whether both intervals have a number in common.
+        A row for each: ``source``, ``what``, ``theirs``, ``their_low``, ``their_high``, ``ours``, ``low``, ``high``,
+        and ``agrees``: whether both intervals have a number in common.
     """
     rows = []
     with bar(len(CLAIMS), "published") as shown:
@@ -184,18 +184,13 @@ def sequences_until(
     return needed
 
 
-def interval_shown(mean: float, low: float, high: float) -> str:
-    """Write a mean, and its interval if it has one."""
-    return f"{mean:.4g}" if low == high else f"{mean:.4g} [{low:.4g}, {high:.4g}]"
-
-
 def publish(options: Options) -> None:
     """Do what the options ask for."""
     machine.prepare()
     table = measured(options.searches, options.trials)
     columns = {
-        "theirs": [interval_shown(row.theirs, row.their_low, row.their_high) for row in table.itertuples()],
-        "ours": [interval_shown(row.ours, row.low, row.high) for row in table.itertuples()],
+        "theirs": [with_interval(*row) for row in table[["theirs", "their_low", "their_high"]].to_numpy()],
+        "ours": [with_interval(*row) for row in table[["ours", "low", "high"]].to_numpy()],
         "agrees": table["agrees"].map({True: "yes", False: "no"}),
     }
     say(f"\n{table[['source', 'what']].assign(**columns).to_string(index=False)}")
