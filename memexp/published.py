@@ -4,18 +4,21 @@ A row of the table is a claim with its source, and how it is measured. What a ru
 not here but in its records. Axis letters as in `memexp.models.cells`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from memexp.arguments import one_run
+from memexp.experiment import Run, build_engine, build_model, build_task, choose_engine
 from memexp.fields import ranged
 from memexp.files import write_table
-from memexp.guess import Net, mean_trials, search, with_interval
+from memexp.guess import Net, criterion, mean_trials, search, with_interval
 from memexp.options import run_command
 from memexp.progress import bar, say
 from memexp.tasks.latch import Latch, Near, Sign
@@ -24,6 +27,7 @@ from memexp.tasks.task import Rows
 from memexp.training import machine
 from memexp.training.engines import Engine
 
+NAME = "python -m memexp.published"
 RANGE = 100.0  # weights are guessed from -100 to 100, as in 2001
 GUESSING = "Schmidhuber, Hochreiter, Bengio 2001, section 3"
 
@@ -184,11 +188,38 @@ def sequences_until(
     return needed
 
 
+def trained_until(settings: Sequence[str], streak: int, most: int) -> Tensor:
+    """Train a run until so many sequences in a row were right; see `sequences_until`. Nothing is written.
+
+    Args:
+        settings: of the run, as ``task=adding``, ``length=100``; ``batch_size=1`` is an update for each sequence.
+        streak: how many in a row.
+        most: updates, at most.
+
+    Returns:
+        How many sequences each seed took, [S].
+
+    Raises:
+        MemexpError: the run is not possible, or its task does not say whether an answer is right.
+    """
+    config = one_run(settings, NAME)
+    task = build_task(config)
+    model = build_model(config, task.interface)
+    engine = choose_engine(config, task, model, None)
+    device = "cpu" if engine == "compiled" else machine.choose_device(config.device)
+    config.engine = engine
+    run = Run(config, Path(), task, model.to(device), device)
+    with bar(most, "sequences") as shown:
+        return sequences_until(
+            build_engine(run), task.batch, criterion(task, config.task.name), streak, most, lambda _: shown.update(1)
+        )
+
+
 def publish(options: Options) -> None:
     """Do what the options ask for."""
     machine.prepare()
     table = measured(options.searches, options.trials)
-    columns = {
+    columns: dict[str, Any] = {
         "theirs": [with_interval(*row) for row in table[["theirs", "their_low", "their_high"]].to_numpy()],
         "ours": [with_interval(*row) for row in table[["ours", "low", "high"]].to_numpy()],
         "agrees": table["agrees"].map({True: "yes", False: "no"}),

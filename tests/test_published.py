@@ -11,7 +11,7 @@ from torch import Tensor
 
 from memexp import published
 from memexp.guess import all_right
-from memexp.published import CLAIMS, UnitNet, latch, sequences_until
+from memexp.published import CLAIMS, UnitNet, latch, sequences_until, trained_until
 from memexp.tasks.latch import Near, Sign
 from memexp.tasks.task import Rows
 from memexp.training.engines import Update
@@ -73,6 +73,18 @@ def test_training_ends_once_every_seed_is_there():
     engine, rows = Known(["1111111", "0111111"]), Rows(torch.zeros(1, 1, 2), torch.ones(1, 1, 1))
     assert sequences_until(engine, lambda update: rows, Sign, 2, 7).tolist() == [2, 3]  # type: ignore[arg-type]
     assert engine.updates == 3
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_a_run_is_trained_until_it_gets_a_streak_right(engine: str, tmp_path: Path):
+    settings = ["task=latch", "length=3", "task.spread=0", "model=srn", "model.hidden_size=5", "seeds=3", "lr=0.03"]
+    settings += ["batch_size=2", f"datasets_dir={tmp_path}", f"outputs_dir={tmp_path}", f"engine={engine}"]
+    needed = trained_until(settings, streak=30, most=2000)
+    assert needed.shape == (3,)
+    assert (needed >= 30).all()
+    assert (needed < 4000).all()
+    assert trained_until(settings, streak=30, most=14).tolist() == [-1, -1, -1]
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_the_command_says_whether_theirs_agrees_with_ours(

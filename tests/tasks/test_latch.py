@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from helpers import config_of, goes_on_where_it_was_stopped, task_of
 
 from memexp import experiment
 from memexp.errors import ConfigError
+from memexp.results import record
 from memexp.tasks.latch import TEST_ROWS, Latch, LatchReading, Near, Sign
 from memexp.tasks.metrics import SquaredError
 
@@ -98,3 +100,26 @@ def test_nothing_to_keep_is_refused():
 
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path):
     goes_on_where_it_was_stopped(tmp_path, "task=latch", "model=srn", *SMALL)
+
+
+@pytest.mark.slow
+def test_it_runs_and_is_drawn(tmp_path: Path):
+    command = ("task=latch", "model=srn", *SMALL, "seeds=2", "eval_steps=2", "log_steps=2")
+    done = forked.run("memexp", *command, "epochs=3", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("outputs/latch/*/")
+    summary = record.read_summary(folder)
+    assert summary["trained_on"] == "lengths 5 to 7"
+    assert {"dev_squared_error", "test_within_0.1", "test_sign"} < summary["seeds"][0].keys()
+    assert forked.run("memexp.analysis", folder=tmp_path).returncode == 0
+    done = forked.run("memexp.gates", "study=latch", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    images = {path.name for path in (tmp_path / "images" / "latch").rglob("*.png")}
+    assert {"scores.png", "curves.png", "sheet.png", "averages.png"} <= images
+
+
+@pytest.mark.slow
+def test_a_short_one_is_learned(tmp_path: Path):
+    config = config_of("task=latch", "model=srn", *SMALL, "seeds=3", "epochs=100", f"datasets_dir={tmp_path}")
+    signs = [seed["test_sign"] for seed in experiment.run(config, tmp_path / "run")["seeds"]]
+    assert min(signs) > 0.98
