@@ -22,7 +22,7 @@ from memexp.guess import Net, criterion, mean_trials, search, with_interval
 from memexp.options import run_command
 from memexp.progress import bar, say
 from memexp.tasks.latch import Latch, Near, Sign
-from memexp.tasks.metrics import Mean
+from memexp.tasks.metrics import Mean, SequenceAccuracy
 from memexp.tasks.task import Rows
 from memexp.training import machine
 from memexp.training.engines import Engine
@@ -177,8 +177,8 @@ def sequences_until(
     seen, in_a_row, needed = 0, torch.zeros(S, dtype=torch.long), torch.full((S,), -1)
     for update in range(most):
         answers, targets, weights = engine.update(batch(update)).answered
-        values, _ = metric.weigh(engine.values(metric, answers, targets), weights)
-        for one in (values.flatten(2).amin(-1) == 1).cpu().unbind(1):  # sequence by sequence, [S]
+        values, _ = SequenceAccuracy.weigh(engine.values(metric, answers, targets), weights)
+        for one in (values.squeeze(-1) == 1).cpu().unbind(1):  # sequence by sequence, [S]
             seen += 1
             in_a_row = torch.where(one, in_a_row + 1, 0)
             needed = torch.where((needed < 0) & (in_a_row >= streak), seen, needed)
