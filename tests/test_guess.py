@@ -82,6 +82,10 @@ def test_a_search_counts_up_to_the_first_success_whatever_the_blocks():
             [drawn(net, seed, k, lanes, 1.0)["w"] for k, lanes in enumerate(blocks(net, 10_000))]
         ).flatten()
         assert found.trials == int((all_of_them > 1 - 2 * p).nonzero()[0]) + 1
+        same = search(net, rows_above(1 - 2 * p), Sign, seed, found.trials, 1.0)  # a budget cuts blocks, and no more
+        assert (same.trials, same.weights) == (found.trials, found.weights)
+        given_up = search(net, rows_above(1 - 2 * p), Sign, seed, found.trials - 1, 1.0)
+        assert (given_up.trials, given_up.weights) == (found.trials - 1, None)
 
 
 def test_blocks_grow_and_end_with_the_trials():
