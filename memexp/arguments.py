@@ -6,6 +6,7 @@ import itertools
 import re
 import tempfile
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +27,7 @@ from memexp.files import expanded
 from memexp.results.identity import INIT, check_identity
 from memexp.results.record import flatten
 
+FLAGS_OF_ONE = ("--config-dir", "-cd", "--config-name", "-cn")  # that a command which looks at one run knows
 RENAMED = {"task.num_steps": "length"}  # since memexp 0.1; goes with the next release
 
 
@@ -90,6 +92,33 @@ def check_arguments(arguments: list[str]) -> argparse.Namespace:
         if not flags.dry:
             check_writable(folder.parent)
     return flags
+
+
+def one_run(arguments: Sequence[str], command: str) -> DictConfig:
+    """Read the settings of one run for a command that looks at it and trains nothing, as ``python -m memexp`` does.
+
+    Args:
+        arguments: the command line without the program's name.
+        command: how the command is called, for what it complains of.
+
+    Raises:
+        ConfigError: they are not possible, or of more than one run.
+    """
+    alone = f"{command} looks at one run; give settings alone, each with one value"
+    for argument in arguments:
+        if argument.startswith("-") and not argument.startswith(FLAGS_OF_ONE):
+            raise ConfigError(f"{argument}: {alone}")
+    arguments = [*map(as_meant, arguments)]
+    settings = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    with composing(), explained():
+        for override in OverridesParser.create().parse_overrides(settings):
+            if override.is_sweep_override():
+                raise ConfigError(f"{override.input_line}: {alone}")
+    flags = check_arguments(["--cfg=job", *arguments])  # so that no folder of a run is looked at
+    if flags.sweep:
+        raise ConfigError(f"these settings are of a sweep: {alone}")
+    with composing(), explained():
+        return check(compose_run(flags.overrides, flags.config_name))
 
 
 def _check_flags(flags: argparse.Namespace) -> None:

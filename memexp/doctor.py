@@ -5,17 +5,13 @@ Its size, what simple answers reach, and how much of the error's gradient reache
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from memexp import contract
-from memexp.arguments import as_meant, check_arguments, compose_run, composing
-from memexp.config import check
-from memexp.errors import ConfigError
+from memexp.arguments import one_run
 from memexp.experiment import build_model, build_task, little_credit
-from memexp.explain import explained
 from memexp.options import run_main
 from memexp.progress import say
 from memexp.training import credit, machine
@@ -30,31 +26,7 @@ Says what can be known of a run before it is trained; the keys are those of pyth
   floors      what simple answers reach
   credit      how much a time step is told of the error: the norm of dLoss/d(x W + b) by the steps that follow it,
               mean over seeds and the first eight rows; where it is under Adam's eps, a warning says so"""
-FLAGS = ("--config-dir", "-cd", "--config-name", "-cn")  # that it knows
 LAGS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # that are shown, and the longest
-
-
-def checked(arguments: Sequence[str]) -> DictConfig:
-    """Read the settings of one run, as ``python -m memexp`` does.
-
-    Raises:
-        ConfigError: they are not possible, or of more than one run.
-    """
-    one_run = f"{NAME} looks at one run; give settings alone, each with one value"
-    for argument in arguments:
-        if argument.startswith("-") and not argument.startswith(FLAGS):
-            raise ConfigError(f"{argument}: {one_run}")
-    arguments = [*map(as_meant, arguments)]
-    settings = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    with composing(), explained():
-        for override in OverridesParser.create().parse_overrides(settings):
-            if override.is_sweep_override():
-                raise ConfigError(f"{override.input_line}: {one_run}")
-    flags = check_arguments(["--cfg=job", *arguments])  # so that no folder of a run is looked at
-    if flags.sweep:
-        raise ConfigError(f"these settings are of a sweep: {one_run}")
-    with composing(), explained():
-        return check(compose_run(flags.overrides, flags.config_name))
 
 
 def findings(config: DictConfig) -> Iterator[str]:
@@ -96,7 +68,7 @@ def examine() -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a class of the user's own is found where he is
     machine.prepare()
-    for line in findings(checked(arguments)):
+    for line in findings(one_run(arguments, NAME)):
         say(line)
 
 

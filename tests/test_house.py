@@ -15,7 +15,7 @@ LAYERS = (
     ("hydra_plugins", "__main__", "app"),  # __main__: of memexp and of each of its packages
     (
         *("face", "evaluate", "export", "sweeps", "status", "report", "generate", "migrate", "verify", "compare"),
-        *("same", "doctor"),
+        *("same", "doctor", "guess", "published"),
     ),
     ("bench", "explorer", "gates", "analysis", "memory"),
     ("weights.outside",),
