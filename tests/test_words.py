@@ -22,6 +22,7 @@ from memexp.tasks.copy_memory import CopyReading
 from memexp.tasks.digit_sum import DigitReading
 from memexp.tasks.state_tracking import AUTOMATA, StateReading
 from memexp.tasks.task import Reading
+from memexp.tasks.temporal_order import OrderReading
 from memexp.tasks.text import characters
 
 HOME = Path(__file__).resolve().parent.parent
@@ -77,7 +78,7 @@ def test_every_text_is_found_by_its_own_entry():
 
 def test_every_name_of_ours_has_an_entry():
     readings: list[Reading] = [Reading(), DigitReading(5), AddingReading(), CopyReading(4, 2, 3), TextReading("ab", 5)]
-    readings.append(StateReading(AUTOMATA["parity"](2), 4))
+    readings += [StateReading(AUTOMATA["parity"](2), 4), OrderReading(20, 2)]
     needed = {name for reading in readings for name in (reading.token, *reading.kinds, reading.place.replace("_", " "))}
     needed |= {*characters.KINDS, *characters.features("ab c.")}
     for cell in (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM):

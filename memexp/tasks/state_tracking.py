@@ -33,7 +33,7 @@ from memexp.errors import ConfigError
 from memexp.fields import ranged
 from memexp.tasks.metrics import Accuracy, SequenceAccuracy
 from memexp.tasks.sampled import SampledTask
-from memexp.tasks.task import Interface, Reading, Rows, generator, symbols_typed
+from memexp.tasks.task import Interface, Reading, Rows, asked_at, codes_typed, generator
 from memexp.words import tr
 
 DEV_ROWS, TEST_ROWS = 500, 2000
@@ -240,15 +240,13 @@ class StateReading(Reading):
         Raises:
             ConfigError: it has other characters, or symbols where they cannot stand.
         """
-        characters = symbols_typed(given, self.run.symbols)
-        unknown = sorted(set(characters) - set(self.run.symbols))
         allowed = f"give symbols of {self.run.symbols}, as sequence={self.beginning[:9]!r}, in double quotes"
-        if unknown or not characters:
-            raise ConfigError(f"sequence={given!r} has {unknown or 'nothing'}; {allowed}")
-        codes = [self.run.symbols.index(character) for character in characters]
+        codes = codes_typed(given, self.run.symbols, allowed)
         for step, (code, kind) in enumerate(zip(codes, self.run.kinds(len(codes)), strict=True)):
             if code not in kind:
-                raise ConfigError(f"sequence={given!r}: {characters[step]!r} cannot be symbol {step + 1}; {allowed}")
+                raise ConfigError(
+                    f"sequence={given!r}: {self.run.symbols[code]!r} cannot be symbol {step + 1}; {allowed}"
+                )
         return torch.tensor(codes)
 
     def labels(self, sequence: Tensor) -> list[str]:
@@ -320,7 +318,7 @@ class StateTracking(SampledTask):
             weights = torch.ones(inputs.shape, dtype=torch.float64)
         else:
             ends = torch.full((len(inputs), 1), inputs.shape[1]) if ends is None else ends
-            weights = torch.zeros(inputs.shape, dtype=torch.float64).scatter_(1, ends - 1, 1.0)
+            weights = asked_at(ends, inputs.shape[1])
         return Rows(inputs, self.run.answer(inputs), weights, source)
 
     def symbols(self, rows: int, length: int, draw: Generator) -> Tensor:
