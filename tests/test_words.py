@@ -24,6 +24,7 @@ from memexp.tasks.state_tracking import AUTOMATA, StateReading
 from memexp.tasks.task import Reading
 from memexp.tasks.temporal_order import OrderReading
 from memexp.tasks.text import characters
+from memexp.tasks.two_sequences import ClassReading
 
 HOME = Path(__file__).resolve().parent.parent
 TEXTS, NAMES = (words.catalogue("zh")[kind] for kind in ("texts", "names"))
@@ -78,7 +79,7 @@ def test_every_text_is_found_by_its_own_entry():
 
 def test_every_name_of_ours_has_an_entry():
     readings: list[Reading] = [Reading(), DigitReading(5), AddingReading(), CopyReading(4, 2, 3), TextReading("ab", 5)]
-    readings += [StateReading(AUTOMATA["parity"](2), 4), OrderReading(20, 2)]
+    readings += [StateReading(AUTOMATA["parity"](2), 4), OrderReading(20, 2), ClassReading(1, (1, 0))]
     needed = {name for reading in readings for name in (reading.token, *reading.kinds, reading.place.replace("_", " "))}
     needed |= {*characters.KINDS, *characters.features("ab c.")}
     for cell in (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM):
