@@ -17,6 +17,7 @@ from memexp.report import ENTRIES, HOW
 from memexp.results import record, tables
 from memexp.results.study import load_study
 from memexp.tasks.adding import AddingReading
+from memexp.tasks.associative_recall import RecallReading
 from memexp.tasks.char_lm import TextReading
 from memexp.tasks.copy_memory import CopyReading
 from memexp.tasks.digit_sum import DigitReading
@@ -79,7 +80,12 @@ def test_every_text_is_found_by_its_own_entry():
 
 def test_every_name_of_ours_has_an_entry():
     readings: list[Reading] = [Reading(), DigitReading(5), AddingReading(), CopyReading(4, 2, 3), TextReading("ab", 5)]
-    readings += [StateReading(AUTOMATA["parity"](2), 4), OrderReading(20, 2), ClassReading(1, (1, 0))]
+    readings += [
+        StateReading(AUTOMATA["parity"](2), 4),
+        OrderReading(20, 2),
+        ClassReading(1, (1, 0)),
+        RecallReading(3, 3, 2, 8),
+    ]
     needed = {name for reading in readings for name in (reading.token, *reading.kinds, reading.place.replace("_", " "))}
     needed |= {*characters.KINDS, *characters.features("ab c.")}
     for cell in (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM):
