@@ -115,6 +115,7 @@ def test_a_text_or_name_without_an_entry_stays():
         )
         assert words.tr("length 12") == "长度 12"
         assert words.named("all 7 inputs") == "全部 7 个输入"
+        assert words.named("digit 3") == "第 3 个数字"
     assert words.tr("length 12") == "length 12"
     assert words.labelled("SRN, shuffle") == "SRN, shuffle"
 

@@ -6,9 +6,9 @@ Two examples with their answers, two pairs, length 12; a dot is a step at which 
     a C f A a _ f _ _ _ _ _  ->  . . . . C . A . . . . .
 
 First come pairs of a key and its value; all keys of a row differ, and so do its values. Then every key stands once
-more, and its value is asked for at that step. The gaps before the queries follow a power law: of the places after the pairs,
-every second one, place i is drawn with a weight of i^(a - 1), a = 0.01, without replacement, for one key after the
-other. Between the queries are blanks, or, as in the published code, any symbols.
+more, and its value is asked for at that step. The gaps before the queries follow a power law: of the
+places after the pairs, every second one, place i is drawn with a weight of i^(a - 1), a = 0.01, without replacement,
+for one key after the other. Between the queries are blanks, or, as in the published code, any symbols.
 """
 
 from collections.abc import Mapping
