@@ -33,6 +33,7 @@ ENGLISH_ONLY = [
     "outputs/README.md",
     "images/chapter6/report.md",
 ]
+KEYS = ("docs/reference.md", "docs/tasks.md")  # pages with tables of keys
 MODELS = ("srn", "lstm", "gru")  # in the order of the tables' columns
 
 
@@ -181,8 +182,8 @@ def test_the_reference_has_every_key_with_its_default():
     paths += sorted((HOME / "conf/model").glob("*.yaml"))
     # A task that has no section there yet is in `python -m memexp --help` all the same, which reads its YAML file.
     tasks = sorted((HOME / "conf/task").glob("*.yaml"))
-    paths += [path for path in tasks if f"`task={path.stem}`" in read("docs/reference.md")]
-    known = documented("docs/reference.md")
+    paths += [path for path in tasks if any(f"`task={path.stem}`" in read(page) for page in KEYS)]
+    known = [key for page in KEYS for key in documented(page)]
     missing = []
     for path in paths:
         text = path.read_text(encoding="utf-8")
@@ -208,7 +209,7 @@ def test_the_reference_names_every_choice(group: str):
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_keys_in_commands_exist(name: str):
-    known = {key for page in ("docs/reference.md", "docs/cluster.md") for key, _ in documented(page)}
+    known = {key for page in (*KEYS, "docs/cluster.md") for key, _ in documented(page)}
     known |= {"model", "task", "experiment", "hydra/launcher"}
     for command in [*commands(name), *commands_in_sentences(name)]:
         for one in command.split("&&"):

@@ -17,12 +17,16 @@ from memexp.report import ENTRIES, HOW
 from memexp.results import record, tables
 from memexp.results.study import load_study
 from memexp.tasks.adding import AddingReading
+from memexp.tasks.associative_recall import RecallReading
 from memexp.tasks.char_lm import TextReading
 from memexp.tasks.copy_memory import CopyReading
 from memexp.tasks.digit_sum import DigitReading
 from memexp.tasks.latch import LatchReading
+from memexp.tasks.state_tracking import AUTOMATA, StateReading
 from memexp.tasks.task import Reading
+from memexp.tasks.temporal_order import OrderReading
 from memexp.tasks.text import characters
+from memexp.tasks.two_sequences import ClassReading
 
 HOME = Path(__file__).resolve().parent.parent
 TEXTS, NAMES = (words.catalogue("zh")[kind] for kind in ("texts", "names"))
@@ -78,6 +82,8 @@ def test_every_text_is_found_by_its_own_entry():
 def test_every_name_of_ours_has_an_entry():
     readings: list[Reading] = [Reading(), DigitReading(5), AddingReading(), CopyReading(4, 2, 3), TextReading("ab", 5)]
     readings.append(LatchReading())
+    readings += [StateReading(AUTOMATA["parity"](2), 4), OrderReading(20, 2), ClassReading(1, (1, 0))]
+    readings += [RecallReading(3, 3, 2, 8)]
     needed = {name for reading in readings for name in (reading.token, *reading.kinds, reading.place.replace("_", " "))}
     needed |= {*characters.KINDS, *characters.features("ab c.")}
     for cell in (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM):
@@ -111,6 +117,7 @@ def test_a_text_or_name_without_an_entry_stays():
         )
         assert words.tr("length 12") == "长度 12"
         assert words.named("all 7 inputs") == "全部 7 个输入"
+        assert words.named("digit 3") == "第 3 个数字"
     assert words.tr("length 12") == "length 12"
     assert words.labelled("SRN, shuffle") == "SRN, shuffle"
 

@@ -150,7 +150,8 @@ def draw_bits(rows: pd.DataFrame, axis: str = "length") -> Figure:
     figure, axes = curves.new_figure(1, len(parts), width=4.6, height=3.8, share_x=False)
     for ax, (title, panel) in zip(axes.flat, parts, strict=True):
         bits = float(panel["target_entropy_bits"].iloc[0])
-        curves.bits_against(panel, ax, bits, bits - math.log2(10), looks, axis)
+        digits = int(panel["task.digits"].iloc[0]) if "task.digits" in panel else 2
+        curves.bits_against(panel, ax, bits, bits - math.log2(10), looks, axis, digits)
         entitled(ax, in_words(title))
     curves.finish(figure)
     return figure

@@ -54,7 +54,7 @@ def study_task(length: int, seeds: int, batch: int = BATCH_SIZE) -> DigitSum:
     with tempfile.TemporaryDirectory() as folder:
         return DigitSum(
             length=length, seeds=range(seeds), batch_size=batch, folder=Path(folder), sampling="fixed",
-            shuffle=False, distractors=1, asked="first", data_seed=0, exact_limit=0,
+            shuffle=False, distractors=1, digits=2, asked="first", data_seed=0, exact_limit=0,
         )  # fmt: skip
 
 

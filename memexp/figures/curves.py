@@ -216,11 +216,30 @@ def accuracy_table(rows: pd.DataFrame, score: str, ax: Axes, down: str = "label"
 
 
 def bits_against(
-    rows: pd.DataFrame, ax: Axes, all_bits: float, one_digit_bits: float, looks: Looks, axis: str = "length"
+    rows: pd.DataFrame,
+    ax: Axes,
+    all_bits: float,
+    one_missing_bits: float,
+    looks: Looks,
+    axis: str = "length",
+    digits: int = 2,
 ) -> Axes:
-    """Draw the retained bits, H(S) - cross-entropy, against length, with what knowing 0, 1 and 2 digits gives."""
+    """Draw the retained bits, H(S) - cross-entropy, against length, with what knowing 0, all but 1, and all gives.
+
+    Args:
+        rows: of one panel.
+        ax: where to draw.
+        all_bits: those of knowing all digits.
+        one_missing_bits: those of knowing all but one.
+        looks: of the labels.
+        axis: the column that is the axis.
+        digits: how many are added.
+    """
     score_against(rows, "retained_bits", ax, looks, axis, x_label=digits_long(axis))
-    for bits, text in ((0.0, tr("nothing")), (one_digit_bits, tr("one digit")), (all_bits, tr("both digits"))):
+    one_missing, whole = (
+        (tr("one digit"), tr("both digits")) if digits == 2 else (tr("all but one digit"), tr("all digits"))
+    )
+    for bits, text in ((0.0, tr("nothing")), (one_missing_bits, one_missing), (all_bits, whole)):
         ax.axhline(bits, **FLOOR)
         ax.annotate(
             f"{text}: {bits:.2f}", (1.01, bits), xycoords=("axes fraction", "data"), fontsize=7.5, color="0.35",

@@ -23,11 +23,10 @@ from omegaconf import DictConfig
 from torch import Generator, Tensor
 
 from memexp.arithmetic import ln
-from memexp.errors import ConfigError
 from memexp.fields import ranged
 from memexp.tasks.metrics import Accuracy, SequenceAccuracy
 from memexp.tasks.sampled import SampledTask
-from memexp.tasks.task import Interface, Reading, Rows, symbols_typed
+from memexp.tasks.task import Interface, Reading, Rows, codes_typed
 from memexp.words import tr
 
 DEV_ROWS, TEST_ROWS = 500, 2000
@@ -58,14 +57,11 @@ class CopyReading(Reading):
         Raises:
             ConfigError: it has other characters.
         """
-        characters = symbols_typed(given, self.symbols or "")
-        unknown = sorted(set(characters) - set(self.symbols or ""))
-        if unknown or not characters:
-            raise ConfigError(
-                f"sequence={given!r} has {unknown or 'nothing'}; give items from {self.outputs[0]} to "
-                f"{self.outputs[-1]}, or a whole sequence with blanks {BLANK} and the cue {CUE}, in double quotes"
-            )
-        codes = torch.tensor([(self.symbols or "").index(character) for character in characters])
+        allowed = (
+            f"give items from {self.outputs[0]} to {self.outputs[-1]}, or a whole sequence with blanks {BLANK} and "
+            f"the cue {CUE}, in double quotes"
+        )
+        codes = torch.tensor(codes_typed(given, self.symbols or "", allowed))
         return self._asked(codes) if (codes < len(self.outputs)).all() else codes
 
     def _asked(self, items: Tensor) -> Tensor:

@@ -89,6 +89,18 @@ class Rows:
         return by_row / total(by_row)
 
 
+def asked_at(ends: Tensor, length: int) -> Tensor:
+    """Return the weights of rows of many lengths side by side, each asked once, at its end: [N, length].
+
+    What follows the end of a row, up to ``length``, is read but never asked.
+
+    Args:
+        ends: the length of each row, [N, 1].
+        length: of the longest.
+    """
+    return torch.zeros(len(ends), length, dtype=torch.float64).scatter_(1, ends - 1, 1.0)
+
+
 def stack(by_seed: Sequence[Rows]) -> Rows:
     """Put the rows of each seed side by side: [N, ...] -> [S, N, ...]."""
     weights = [rows.weights for rows in by_seed if rows.weights is not None]
@@ -136,6 +148,19 @@ def symbols_typed(given: str, known: str) -> list[str]:
     """
     plain = "".join(c if c in known else unicodedata.normalize("NFKC", c) for c in given)
     return [c for c in plain if c in known or not (c.isspace() or c in SEPARATORS)]
+
+
+def codes_typed(given: str, known: str, allowed: str) -> list[int]:
+    """Return the places in ``known`` of the symbols that were typed; see `symbols_typed`.
+
+    Raises:
+        ConfigError: it has other characters, or nothing; it ends with what is ``allowed``.
+    """
+    characters = symbols_typed(given, known)
+    unknown = sorted(set(characters) - set(known))
+    if unknown or not characters:
+        raise ConfigError(f"sequence={given!r} has {unknown or 'nothing'}; {allowed}")
+    return [known.index(character) for character in characters]
 
 
 class Reading:

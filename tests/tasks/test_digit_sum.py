@@ -32,7 +32,7 @@ from memexp.tasks.task import Interface, Rows
 def task(folder: Path, **options: object) -> DigitSum:
     """Build the book's task; of length 6, for three seeds."""
     given = {"length": 6, "seeds": [0, 7, 3], "batch_size": 8, "folder": folder}
-    book = {"sampling": "fixed", "shuffle": False, "distractors": 1, "asked": "first", "data_seed": 0}
+    book = {"sampling": "fixed", "shuffle": False, "distractors": 1, "digits": 2, "asked": "first", "data_seed": 0}
     options = {"exact_limit": 10_000_000, **options}
     return DigitSum(**{**given, **book, **options})
 
@@ -256,19 +256,77 @@ def test_what_measures_and_people_ask_of_a_twin(tmp_path: Path):
     assert (reading.words, DigitReading(6).words) == ("symbols", "digits")
 
 
-def test_records_without_the_setting_were_asked_first(tmp_path: Path):
+def test_records_without_the_settings_were_asked_first_of_two_digits(tmp_path: Path):
     """A run of before is complete, and its task is the same."""
     settings = ("length=4", "model=srn", "model.hidden_size=3", "seeds=1", "epochs=1", f"datasets_dir={tmp_path}")
     config, folder = config_of(*settings), tmp_path / "run"
     summary = run(config, folder)
-    assert "asked" not in record.read_json(folder / record.CONFIG)["task"]
-    assert summary.pop("later") == {"task.asked": "first"}
-    del summary["config"]["task"]["asked"]
+    assert {"asked", "digits"}.isdisjoint(record.read_json(folder / record.CONFIG)["task"])
+    assert summary.pop("later") == {"task.asked": "first", "task.digits": 2}
+    del summary["config"]["task"]["asked"], summary["config"]["task"]["digits"]
     summary = record.write_summary(folder, summary)
     assert run(config, folder) == summary
-    assert trained.load(folder, datasets=tmp_path).task().asked == "first"
+    found = trained.load(folder, datasets=tmp_path).task()
+    assert (found.asked, found.digits) == ("first", 2)
     with pytest.raises(RecordError, match="was trained on other data"):
         run(config_of(*settings, "task.asked=last"), folder)
+
+
+# --- other than two digits ---
+
+
+@pytest.mark.parametrize(("digits", "asked"), [(1, "first"), (3, "first"), (3, "last")])
+def test_so_many_digits_are_added(tmp_path: Path, digits: int, asked: str):
+    own = task(tmp_path, length=6, digits=digits, asked=asked, distractors=2)
+    where = slice(None, digits) if asked == "first" else slice(-digits, None)
+    drawn = own.draw(200, torch.Generator().manual_seed(1))
+    for rows in (*(own.rows(split) for split in ("train", "dev", "test")), own.distribution(), drawn):
+        assert torch.equal(rows.targets[:, 0], rows.inputs[:, where].sum(1))
+        assert ((rows.inputs != 0).sum(1) <= digits + 2).all()
+        assert torch.equal(own.needed(rows.inputs).nonzero()[:digits, 1], torch.arange(6)[where])
+    assert [len(own.rows(split)) for split in ("train", "dev", "test")] == [300, 100, 100]
+    questions = len(own.rows("train").inputs[:, where].unique(dim=0))
+    assert questions == 10 if digits == 1 else 230 < questions < 290  # of 1000, 300 draws: 259 are expected
+    assert own.interface.outputs == 9 * digits + 1
+    assert (held := own.held(9)) is None or len(held) == 10**digits
+    assert own.at_length(digits, 100) is None
+    assert [*own.facts(drawn)] == [*(f"digit {k + 1}" for k in range(digits)), "sum"]
+
+
+def test_three_digits_are_enumerated_as_brute_force_does(tmp_path: Path):
+    own = task(tmp_path, length=5, digits=3)
+    chances: Counter[tuple[int, ...]] = Counter()
+    for row in itertools.product(range(10), repeat=3):
+        for place, digit in itertools.product((0, 1), range(10)):
+            chances[(*row, *(digit if place == k else 0 for k in (0, 1)))] += 1 / 20_000
+    rows = own.distribution()
+    assert rows.source == "all 19000 inputs"
+    assert dict(zip(map(tuple, rows.inputs.tolist()), rows.weights[:, 0].tolist(), strict=True)) == pytest.approx(
+        chances
+    )
+    sums = Counter(sum(row) for row in itertools.product(range(10), repeat=3))
+    floors = own.floors()
+    assert floors["accuracy"]["always the likeliest answer"] == pytest.approx(max(sums.values()) / 1000) == 0.075
+    nothing = -sum(n / 1000 * math.log(n / 1000) for n in sums.values())
+    assert floors["loss"] == {
+        "knowing nothing": pytest.approx(nothing),
+        "knowing all but one digit": pytest.approx(math.log(10)),
+    }
+
+
+def test_three_digits_are_read_as_a_question():
+    reading = DigitReading(6, "first", 3)
+    sequence = reading.read("670001")
+    assert reading.kinds == ("digit 1", "digit 2", "digit 3", "zero", "distractor")
+    assert reading.token_kinds(sequence[None]).tolist() == [[0, 1, 2, 3, 3, 4]]
+    assert (len(reading.outputs), reading.words) == (28, "symbols")
+    assert "truth 13" in reading.describe(sequence, np.eye(28)[[13]])
+    with pytest.raises(ConfigError, match="its first 3 digits are the question"):
+        reading.read("67")
+    with pytest.raises(ConfigError, match="length=3 is too small; it must be at least 4"):
+        config_of("length=3", "task.digits=3")
+    with pytest.raises(ConfigError, match="the positions after digit 3"):
+        config_of("length=5", "task.digits=3", "task.distractors=3")
 
 
 # --- batches ---
@@ -459,13 +517,13 @@ def test_floors_and_bits_are_those_of_knowing_nothing_or_a_digit(tmp_path: Path)
     ],
 )
 def test_distractors_need_room(length: int, distractors: object, complaint: str | None):
-    settings = {"distractors": distractors, "sampling": "fixed", "shuffle": False}
+    settings = {"digits": 2, "distractors": distractors, "sampling": "fixed", "shuffle": False}
     found = DigitSum.rule(OmegaConf.create({"length": length, "task": settings}))
     assert found is None if complaint is None else found.startswith(complaint)
 
 
 def test_the_rules_of_sampling_hold_too():
-    settings = {"distractors": 1, "sampling": "fresh", "shuffle": True}
+    settings = {"digits": 2, "distractors": 1, "sampling": "fresh", "shuffle": True}
     assert "task.sampling=fresh" in DigitSum.rule(OmegaConf.create({"length": 5, "task": settings}))
 
 
@@ -474,7 +532,7 @@ def test_the_rules_of_sampling_hold_too():
 
 @pytest.fixture
 def reading() -> DigitReading:
-    return DigitSum.reading(OmegaConf.create({"length": 7, "task": {"asked": "first"}}), {})
+    return DigitSum.reading(OmegaConf.create({"length": 7, "task": {"asked": "first", "digits": 2}}), {})
 
 
 def test_digits_are_written_as_such(reading: DigitReading):

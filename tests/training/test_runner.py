@@ -94,7 +94,7 @@ class Largest(SampledTask):
 
 def digit_sums(folder: Path, seeds: list[int], **options: object) -> DigitSum:
     """Build the book's task, of length 5."""
-    book = {"sampling": "fixed", "shuffle": False, "distractors": 1, "asked": "first", "data_seed": 0}
+    book = {"sampling": "fixed", "shuffle": False, "distractors": 1, "digits": 2, "asked": "first", "data_seed": 0}
     options = {"exact_limit": 10_000_000, **options}
     return DigitSum(**{"length": 5, "seeds": seeds, "batch_size": 8, "folder": folder, **book, **options})
 
