@@ -142,7 +142,10 @@ def reading(task: str, folder: Path) -> Reading:
     return type(built).reading(config, built.about())
 
 
-@pytest.mark.parametrize("task", ["digit_sum", "adding", "copy_memory", "char_lm"])
+TYPED = ["digit_sum", "adding", "copy_memory", "char_lm", "state_tracking", "temporal_order", "associative_recall"]
+
+
+@pytest.mark.parametrize("task", TYPED)
 def test_sequences(task: str, tmp_path: Path):
     read = reading(task, tmp_path)
     letters = some.text(alphabet="0123456789 ,[].*abc_>;分６\\\n", max_size=20)
