@@ -29,7 +29,7 @@ from memexp import trained
 from memexp.config import choices, folder_name
 from memexp.errors import Complaints
 from memexp.explorer import export as explorer
-from memexp.models.cells import GRU, LSTM, Cell, MinGRU, MinLSTM
+from memexp.models.cells import GRU, LSTM, SLSTM, Cell, Diagonal, MinGRU, MinLSTM
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.tasks.text.writing import go_on
@@ -43,6 +43,7 @@ GRIDS = [
     {"model": choices("model"), "model.hidden_size": ["[6]"]},
     {"model": ["lstm"], "model.hidden_size": ["[6]"], "model.variant": [v for v in LSTM.VARIANTS if v != "none"]},
     {"model": ["gru"], "model.hidden_size": ["[6]"], "model.reset_after": ["True"]},
+    {"model": ["diagonal"], "model.hidden_size": ["[6]"], "model.lowest": ["-1"]},
     {"model": ["gru", "lstm"], "model.hidden_size": ["[3,5]"], "model.bidirectional": ["False", "True"],
      "model.initial_state": ["input", "learned"]},
     {"model": ["minlstm"], "model.hidden_size": ["[6]"], "model.bidirectional": ["True"],
@@ -232,8 +233,10 @@ def recall_by_torch(model: SequenceModel, tokens: list[int], step: int, seed: in
 def kept(cell: Cell, parts: dict[str, torch.Tensor], prefix: str) -> torch.Tensor | None:
     """What a cell keeps of its memory at each step, as its equation says; None where no gate decides it."""
     match cell:
-        case MinLSTM():
+        case MinLSTM() | SLSTM():
             return parts[f"{prefix}forget_gate"]
+        case Diagonal():
+            return cell.lowest + (1 - cell.lowest) * parts[f"{prefix}forget_gate"]
         case MinGRU():
             return 1 - parts[f"{prefix}update_gate"]
         case GRU():
