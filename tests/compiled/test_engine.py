@@ -81,9 +81,10 @@ def test_answers_and_all_gradients_are_those_of_the_stepped_cells(kind: str, cas
     model, rows, learning = build(kind, generator, **CASES[case])
     right = gradients(copy.deepcopy(model), rows, **learning)
     found = step(model, rows, **learning)
-    torch.testing.assert_close(found[0], right[0], atol=1e-12, rtol=0)
+    within = {"atol": 1e-12, "rtol": 1e-12 if kind == "IRNN" else 0}  # whose numbers grow without bound
+    torch.testing.assert_close(found[0], right[0], **within)
     for one, other in zip(found[1], right[1], strict=True):
-        torch.testing.assert_close(one, other, atol=1e-12, rtol=0)
+        torch.testing.assert_close(one, other, **within)
 
 
 @pytest.mark.parametrize("kind", COMPILED)
