@@ -72,8 +72,8 @@ TRUNCATED: dict[str, MakeCell] = {"LSTM1997 truncated": partial(LSTM1997, trunca
 COMPILED = {name: kind for name, kind in {**KINDS, **TRUNCATED}.items() if name != "SLSTM"}
 """Those that the compiled engine covers."""
 
-TORCH_KINDS = ("SRN", "IRNN", "GRU reset after", "LSTM")
-"""Those that torch has too."""
+TORCH_KINDS = ("SRN", "GRU reset after", "LSTM")
+"""Those that are read from torch's layers and written as them."""
 
 
 def randomise(module: nn.Module, generator: torch.Generator, scale: float = 0.5) -> None:

@@ -20,8 +20,7 @@ Looks = dict[str, dict[str, Any]]
 
 PALETTE = sns.color_palette("colorblind")
 MODELS = {"srn": (0, "o"), "lstm": (1, "s"), "gru": (2, "D"), "minlstm": (3, "^"), "residual_srn": (4, "v"),
-          "mingru": (9, "P"), "irnn": (0, "*"), "indrnn": (4, "X"), "lstm_1997": (1, "h"), "slstm": (2, "p"),
-          "diagonal": (9, "d")}  # place in the palette, and marker  # fmt: skip
+          "mingru": (9, "P")}  # place in the palette, and marker  # fmt: skip
 REST = (5, 6, 8)  # places in the palette for a user's own cells; 7 is a grey
 DARKER = 0.72  # of these colours is drawn: a pale pink and a yellow are hard to see on white
 OWN = [(colour, marker) for marker, colour in itertools.product("X*hpd><", REST)]  # all colours with one marker first

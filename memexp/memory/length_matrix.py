@@ -113,7 +113,11 @@ class LengthMatrix(Measure):
         table = table[table["test_length"].isin([*LENGTHS, *table["trained_at"].unique()])]
         trained = table["trained_at"].nunique()
         figure, axes = curves.new_figure(
-            len(labels), 1, width=1.8 + 0.62 * table["test_length"].nunique(), height=1.1 + 0.34 * trained, share_x=False
+            len(labels),
+            1,
+            width=1.8 + 0.62 * table["test_length"].nunique(),
+            height=1.1 + 0.34 * trained,
+            share_x=False,
         )
         for ax, label in zip(axes.flat, labels, strict=True):
             own = table[table["label"] == label]

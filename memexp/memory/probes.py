@@ -176,7 +176,9 @@ class Probes(Measure):
 
 def _of_state(table: pd.DataFrame, state: str) -> Figure:
     labels, lengths = list(dict.fromkeys(table["label"])), sorted(table["length"].unique())
-    figure, axes = curves.new_figure(len(labels), len(lengths), width=2.7, height=2.3 + 0.8 / len(labels), share_x=False)
+    figure, axes = curves.new_figure(
+        len(labels), len(lengths), width=2.7, height=2.3 + 0.8 / len(labels), share_x=False
+    )
     for label, row in zip(labels, axes, strict=True):
         for length, ax in zip(lengths, row, strict=True):
             own = table[(table["label"] == label) & (table["length"] == length)]

@@ -168,7 +168,7 @@ def test_where_the_reset_gate_acts(reset_after: bool, c: list[float] | None, see
 # --- whole sequences ---
 
 
-@pytest.mark.parametrize("kind", TORCH_KINDS)
+@pytest.mark.parametrize("kind", [*TORCH_KINDS, "IRNN"])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (2, 3, 5, 4, 6), (3, 2, 17, 7, 1), (2, 5, 1, 3, 4)])
 def test_cell_equals_torchs_layer(kind: str, shape: tuple[int, ...], generator: torch.Generator):
     """Outputs, final states and all gradients, with a random initial state, in float64."""
