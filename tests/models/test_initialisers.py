@@ -112,7 +112,8 @@ def test_zeros_is_the_recurrent_layer_alone_with_the_head_of_nn_linear():
         assert torch.equal(draw("zeros", role), draw("torch", role))
 
 
-@pytest.mark.parametrize("cell", KINDS)
+#: Rectified units that are 0 stay so.
+@pytest.mark.parametrize("cell", [kind for kind in KINDS if kind not in ("IRNN", "IndRNN")])
 def test_a_layer_that_is_all_zero_learns_and_its_units_differ(cell: str):
     """h = 0 leaves U without a gradient at first, but not W and b; the head tells the units apart."""
     model = classifier(KINDS[cell], [0, 1], initialiser="zeros")
