@@ -30,8 +30,8 @@ from memexp.sources import code_of
 from memexp.words import LANGUAGES
 
 INITIALISERS = (
-    "xavier", "xavier_zero_bias", "zeros", "orthogonal", "torch", "chrono", "truncated_normal", "xavier_4",
-    "fan_in_uniform", "he_normal", "glorot_uniform", "file",
+    "xavier", "xavier_zero_bias", "zeros", "orthogonal", "identity", "torch", "chrono", "truncated_normal",
+    "xavier_4", "fan_in_uniform", "he_normal", "glorot_uniform", "file",
 )  # fmt: skip
 
 NO_LOGGER = "none"

@@ -21,7 +21,21 @@ from torch import Tensor, nn
 from memexp import CONF_DIR, experiment
 from memexp.config import check
 from memexp.experiment import build_task
-from memexp.models.cells import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN, State
+from memexp.models.cells import (
+    GRU,
+    IRNN,
+    LSTM,
+    LSTM1997,
+    SLSTM,
+    SRN,
+    Cell,
+    Diagonal,
+    IndRNN,
+    MinGRU,
+    MinLSTM,
+    ResidualSRN,
+    State,
+)
 from memexp.models.networks import SequenceModel
 from memexp.results import record
 from memexp.results.history import HISTORY_COLUMNS
@@ -44,11 +58,23 @@ KINDS: dict[str, MakeCell] = {
     **{f"LSTM {variant}": partial(LSTM, variant=variant) for variant in LSTM.VARIANTS if variant != "none"},
     "MinGRU": MinGRU,
     "MinLSTM": MinLSTM,
+    "IRNN": IRNN,
+    "IndRNN": IndRNN,
+    "LSTM1997": partial(LSTM1997, truncated=False),
+    "SLSTM": SLSTM,
+    "Diagonal": partial(Diagonal, lowest=0.0),
+    "Diagonal signed": partial(Diagonal, lowest=-1.0),
 }
-"""Every cell with every option of its own."""
+"""Every cell with every option of its own, but for those that do not learn by the gradient of what they compute."""
+
+TRUNCATED: dict[str, MakeCell] = {"LSTM1997 truncated": partial(LSTM1997, truncated=True)}
+"""Those others."""
+
+COMPILED = {name: kind for name, kind in {**KINDS, **TRUNCATED}.items() if name != "SLSTM"}
+"""Those that the compiled engine covers."""
 
 TORCH_KINDS = ("SRN", "GRU reset after", "LSTM")
-"""Those that torch has too."""
+"""Those that are read from torch's layers and written as them."""
 
 #: A module with a cell of a user's own, as in the README.
 LEAKY_SRN = """
@@ -129,7 +155,7 @@ def by_hand(cell: Cell, inputs: Tensor, k: int = 0, state: State | None = None) 
     Written apart from the code it tests: each gate with matrices of its own, each variant as the equation it changes.
     """
     W, U, b = ({} if p is None else dict(zip(cell.gates, p[k], strict=True)) for p in (cell.W, cell.U, cell.b))
-    h, *rest = state or [inputs.new_zeros(len(inputs), cell.hidden_size)] * len(cell.states)
+    h, *rest = state or [part[k] for part in cell.initial_state(len(inputs))]
     c = rest[0] if rest else None
     variant = getattr(cell, "variant", "")
     peep = cell.P[k] if variant == "peephole" else [0.0] * 3
@@ -166,6 +192,32 @@ def by_hand(cell: Cell, inputs: Tensor, k: int = 0, state: State | None = None) 
                 h = o * torch.tanh(c)
                 parts = {"input_gate": i, "forget_gate": f, "output_gate": o, "candidate": new, "cell_state": c}
                 parts.pop(variant.removeprefix("no_"), None)
+            case IRNN():
+                h = see("hidden_state").clamp(min=0)
+                parts = {}
+            case IndRNN():
+                h = (see("hidden_state") + cell.u[k, 0] * h).clamp(min=0)
+                parts = {}
+            case LSTM1997():
+                fed = h.detach() if cell.truncated else h
+                i, o = torch.sigmoid(see("input_gate", h=fed)), torch.sigmoid(see("output_gate", h=fed))
+                new = 2 * torch.tanh(see("candidate", h=fed) / 2)
+                c = c + i * new
+                h = o * torch.tanh(c / 2)
+                parts = {"input_gate": i, "output_gate": o, "candidate": new, "cell_state": c}
+            case SLSTM():  # as published, from the c and n that this state stands for
+                n = torch.exp(rest[0])
+                i, f = torch.exp(see("input_gate")), torch.sigmoid(see("forget_gate"))
+                new, o = torch.tanh(see("candidate")), torch.sigmoid(see("output_gate"))
+                before, whole = n * rest[1], f * n + i
+                c = (f * before + i * new) / whole
+                parts = {"input_gate": i / whole, "forget_gate": f * n / whole, "output_gate": o, "candidate": new}
+                h, rest = o * c, [torch.log(whole), c]
+                parts |= {"log_normaliser": rest[0], "cell_state": c}
+            case Diagonal():
+                f, new = torch.sigmoid(see("forget_gate")), see("candidate")
+                h = (f if cell.lowest == 0 else 2 * f - 1) * h + new
+                parts = {"forget_gate": f, "candidate": new}
             case MinLSTM():
                 i, f, new = torch.sigmoid(see("input_gate")), torch.sigmoid(see("forget_gate")), see("candidate")
                 h = (f * h + i * new) / (f + i)
@@ -183,6 +235,7 @@ def torchs_layer(stack: Sequence[Sequence[Cell]], k: int) -> nn.RNNBase:
     cell = stack[0][0]
     kind, order = {
         SRN: (nn.RNN, ("hidden_state",)),
+        IRNN: (partial(nn.RNN, nonlinearity="relu"), ("hidden_state",)),
         GRU: (nn.GRU, ("reset_gate", "update_gate", "candidate")),
         LSTM: (nn.LSTM, ("input_gate", "forget_gate", "candidate", "output_gate")),
     }[type(cell)]

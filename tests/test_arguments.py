@@ -59,7 +59,8 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["seeds=0..4294967296"], r"seeds=0..4294967296 are more than 10000"),
         (
             ["model=gruu"],
-            r"gruu is unknown \(did you mean gru\?\); allowed: gru, lstm, mingru, minlstm, residual_srn, srn",
+            r"gruu is unknown \(did you mean gru\?\); allowed: diagonal, gru, indrnn, irnn, lstm, lstm_1997, mingru, "
+            r"minlstm, residual_srn, slstm, srn",
         ),
         (["model=lstmm"], r"model=lstmm is unknown \(did you mean lstm\?\)"),
         (["task=digitsum"], r"task=digitsum is unknown \(did you mean digit_sum\?\)"),
@@ -70,7 +71,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["+model.dropout=1"], r"unknown key 'model.dropout'"),
         (["hidden_size=3"], r"unknown key 'hidden_size' \(did you mean model.hidden_size\?\)"),
         (["~model"], r"~model: a setting cannot be removed"),
-        (["model=null"], r"model=null is unknown; allowed: gru, lstm, "),
+        (["model=null"], r"model=null is unknown; allowed: diagonal, gru, indrnn, "),
         (["model.name=gru"], r"model.name belongs to its YAML file; choose model=..."),
         (["task._target_=foo"], r"task._target_ belongs to its YAML file"),
         (["epochs=${foo}"], r"foo"),

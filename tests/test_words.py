@@ -12,7 +12,19 @@ from memexp.analysis import common, digit_sum
 from memexp.errors import Complaints
 from memexp.figures.heatmaps import LOOK
 from memexp.memory.measure import all_measures
-from memexp.models.cells import GRU, LSTM, SRN, MinGRU, MinLSTM, ResidualSRN
+from memexp.models.cells import (
+    GRU,
+    IRNN,
+    LSTM,
+    LSTM1997,
+    SLSTM,
+    SRN,
+    Diagonal,
+    IndRNN,
+    MinGRU,
+    MinLSTM,
+    ResidualSRN,
+)
 from memexp.report import ENTRIES, HOW
 from memexp.results import record, tables
 from memexp.results.study import load_study
@@ -86,7 +98,7 @@ def test_every_name_of_ours_has_an_entry():
     readings += [RecallReading(3, 3, 2, 8)]
     needed = {name for reading in readings for name in (reading.token, *reading.kinds, reading.place.replace("_", " "))}
     needed |= {*characters.KINDS, *characters.features("ab c.")}
-    for cell in (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM):
+    for cell in (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM, IRNN, IndRNN, LSTM1997, SLSTM, Diagonal):
         needed |= {part.replace("_", " ") for part in (*cell.gates, *cell.states)}
     needed |= {f"{which}{when} training" for which in ("", "a unit ") for when in LOOK}
     needed |= {record.score_name(name).replace("_", " ") for own in all_measures().values() for name in own.scores}

@@ -6,7 +6,7 @@ Each function is the way back through one of `memexp.compiled.forward`; argument
 from typing import Any
 
 from memexp.compiled import cells
-from memexp.compiled.cells import GRU, LSTM, MINGRU, MINLSTM
+from memexp.compiled.cells import DIAGONAL, GRU, INDRNN, IRNN, LSTM, LSTM_1997, MINGRU, MINLSTM
 from memexp.compiled.forward import INPUT, LEARNED, answered, initial, lay_out_first, outputs, source_of, states_before
 from memexp.compiled.layout import LANES
 from memexp.compiled.products import add_rows, clear, copy, multiply, transpose
@@ -61,15 +61,24 @@ def recur_backward(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> No
             cells.mingru_backward(layer, B, work, gates, before, top)
         elif layer.kind == MINLSTM:
             cells.minlstm_backward(layer, B, work, gates, before, stash, top)
+        elif layer.kind == DIAGONAL:
+            cells.diagonal_backward(layer, B, work, gates, before, top)
+        elif layer.kind == INDRNN:
+            cells.indrnn_backward(layer, B, weights, extra, work, d_extra, gates, before, top)
         else:
             if layer.kind == LSTM:
                 c, then_c = layer.cell + first, layer.cell + then
                 cells.lstm_backward(
                     layer, B, weights, extra, work, d_extra, gates, c, then_c, stash, top, layer.d_cell
                 )  # fmt: skip
+            elif layer.kind == LSTM_1997:
+                cells.lstm_1997_backward(layer, B, work, gates, stash, top, layer.d_cell)
+            elif layer.kind == IRNN:
+                cells.irnn_backward(layer, B, work, gates, top)
             else:
                 cells.srn_backward(layer, B, work, gates, top)
-            multiply(work, gates, N, 1, work, U_T, row, work, top, D, B, N, D)
+            if not layer.truncated:
+                multiply(work, gates, N, 1, work, U_T, row, work, top, D, B, N, D)
 
 
 @inlined

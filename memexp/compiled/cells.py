@@ -17,9 +17,9 @@ from typing import Any
 
 from memexp.compiled.functions import exp, sigmoid, tanh
 from memexp.compiled.layout import KINDS, LANES, OPEN
-from memexp.compiled.vectors import at_most, compiled, fma, full, load, store
+from memexp.compiled.vectors import at_least, at_most, compiled, fma, full, if_above_0, load, store
 
-SRN, RESIDUAL_SRN, LSTM, GRU, MINGRU, MINLSTM = range(len(KINDS))
+SRN, RESIDUAL_SRN, LSTM, GRU, MINGRU, MINLSTM, IRNN, INDRNN, DIAGONAL, LSTM_1997 = range(len(KINDS))
 
 
 @compiled
@@ -45,6 +45,57 @@ def srn_backward(layer: Any, B: int, work: Any, gates: int, d_hidden: int) -> No
             store(work, row + j, d * (1.0 - candidate * candidate))
             if not residual:
                 store(work, d_hidden + unit + j, full(d, 0.0))
+
+
+@compiled
+def irnn(layer: Any, B: int, work: Any, gates: int, after: int) -> None:
+    """h_t = max(0, pre)."""
+    D = layer.padded
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            h = at_least(load(work, row + j), 0.0)
+            store(work, row + j, h)
+            store(work, after + unit + j, h)
+
+
+@compiled
+def irnn_backward(layer: Any, B: int, work: Any, gates: int, d_hidden: int) -> None:
+    """Backward step of `irnn`; the slope at 0 is 0, as torch's."""
+    D = layer.padded
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            d = load(work, d_hidden + unit + j)
+            store(work, row + j, if_above_0(load(work, row + j), d))
+            store(work, d_hidden + unit + j, full(d, 0.0))
+
+
+@compiled
+def indrnn(layer: Any, B: int, weights: Any, u: int, work: Any, gates: int, before: int, after: int) -> None:
+    """h_t = max(0, pre + u h_{t-1})."""
+    D = layer.padded
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            h = at_least(fma(load(weights, u + j), load(work, before + unit + j), load(work, row + j)), 0.0)
+            store(work, row + j, h)
+            store(work, after + unit + j, h)
+
+
+@compiled
+def indrnn_backward(
+    layer: Any, B: int, weights: Any, u: int, work: Any, d_u: int, gates: int, before: int, d_hidden: int
+) -> None:
+    """Backward step of `indrnn`."""
+    D = layer.padded
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            d = if_above_0(load(work, row + j), load(work, d_hidden + unit + j))
+            store(work, row + j, d)
+            _add(work, d_u + j, d * load(work, before + unit + j))
+            store(work, d_hidden + unit + j, d * load(weights, u + j))
 
 
 @compiled
@@ -136,6 +187,44 @@ def lstm_backward(
 
 
 @compiled
+def lstm_1997(
+    layer: Any, B: int, work: Any, gates: int, before: int, after: int, cell_before: int, cell_after: int, stash: int
+) -> None:
+    """c_t = c_{t-1} + I (4 sigmoid(.) - 2), h_t = O (2 sigmoid(c_t) - 1); stash: what O multiplies, [B, D]."""
+    D = layer.padded
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            i, o = sigmoid(load(work, row + j)), sigmoid(load(work, row + D + j))
+            candidate = 4.0 * sigmoid(load(work, row + 2 * D + j)) - 2.0
+            c = fma(i, candidate, load(work, cell_before + unit + j))
+            squashed = 2.0 * sigmoid(c) - 1.0
+            store(work, row + j, i)
+            store(work, row + D + j, o)
+            store(work, row + 2 * D + j, candidate)
+            store(work, cell_after + unit + j, c)
+            store(work, stash + unit + j, squashed)
+            store(work, after + unit + j, o * squashed)
+
+
+@compiled
+def lstm_1997_backward(layer: Any, B: int, work: Any, gates: int, stash: int, d_hidden: int, d_cell: int) -> None:
+    """Backward step of `lstm_1997`; the state before it has the same d_cell."""
+    D = layer.padded
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            i, o, candidate = load(work, row + j), load(work, row + D + j), load(work, row + 2 * D + j)
+            d, squashed = load(work, d_hidden + unit + j), load(work, stash + unit + j)
+            d_c = fma(d * o, 0.5 * (1.0 - squashed * squashed), load(work, d_cell + unit + j))
+            store(work, row + j, d_c * candidate * (i * (1.0 - i)))
+            store(work, row + D + j, d * squashed * (o * (1.0 - o)))
+            store(work, row + 2 * D + j, d_c * i * (1.0 - 0.25 * candidate * candidate))
+            store(work, d_cell + unit + j, d_c)
+            store(work, d_hidden + unit + j, full(d, 0.0))
+
+
+@compiled
 def gru_gates(layer: Any, B: int, work: Any, gates: int, before: int, stash: int) -> None:
     """R and Z; where R acts before the product, stash: R h_{t-1}, [B, D]."""
     D = layer.padded
@@ -219,6 +308,33 @@ def mingru_backward(layer: Any, B: int, work: Any, gates: int, before: int, d_hi
             store(work, row + j, d * (candidate - h) * (update * (1.0 - update)))
             store(work, row + D + j, d * update)
             store(work, d_hidden + unit + j, d * (1.0 - update))
+
+
+@compiled
+def diagonal(layer: Any, B: int, work: Any, gates: int, before: int, after: int) -> None:
+    """h_t = a h_{t-1} + x W + b with a = lowest + (1 - lowest) F."""
+    D, lowest = layer.padded, layer.lowest
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            forget = sigmoid(load(work, row + j))
+            keep = fma(forget, 1.0 - lowest, full(forget, lowest))
+            store(work, row + j, forget)
+            store(work, after + unit + j, fma(keep, load(work, before + unit + j), load(work, row + D + j)))
+
+
+@compiled
+def diagonal_backward(layer: Any, B: int, work: Any, gates: int, before: int, d_hidden: int) -> None:
+    """Backward step of `diagonal`."""
+    D, lowest = layer.padded, layer.lowest
+    for b in range(B):
+        row, unit = gates + b * layer.columns, b * D
+        for j in range(0, D, LANES):
+            forget, d = load(work, row + j), load(work, d_hidden + unit + j)
+            slope = forget * (1.0 - forget) * (1.0 - lowest)
+            store(work, row + j, d * load(work, before + unit + j) * slope)
+            store(work, row + D + j, d)
+            store(work, d_hidden + unit + j, d * fma(forget, 1.0 - lowest, full(forget, lowest)))
 
 
 MOST = 80.0  # of the exponent of e: the sum of two such powers is still a number

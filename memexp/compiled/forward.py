@@ -8,7 +8,7 @@ with the last one. Its states have a place more than there are time steps, at th
 from typing import Any
 
 from memexp.compiled import cells
-from memexp.compiled.cells import GRU, LSTM, MINGRU, MINLSTM
+from memexp.compiled.cells import DIAGONAL, GRU, INDRNN, IRNN, LSTM, LSTM_1997, MINGRU, MINLSTM
 from memexp.compiled.functions import tanh
 from memexp.compiled.layout import LANES
 from memexp.compiled.products import clear, copy, multiply
@@ -171,11 +171,20 @@ def recur(plan: Any, layer: Any, weights: Any, w: int, work: Any) -> None:
             cells.mingru(layer, B, work, gates, before, after)
         elif layer.kind == MINLSTM:
             cells.minlstm(layer, B, work, gates, before, after, stash)
+        elif layer.kind == DIAGONAL:
+            cells.diagonal(layer, B, work, gates, before, after)
+        elif layer.kind == INDRNN:
+            cells.indrnn(layer, B, weights, extra, work, gates, before, after)
         else:
             multiply(work, before, D, 1, weights, U, N, work, gates, N, B, units, N)
             if layer.kind == LSTM:
                 c, then_c = layer.cell + first, layer.cell + then
                 cells.lstm(layer, B, weights, extra, work, gates, before, after, c, then_c, stash)
+            elif layer.kind == LSTM_1997:
+                c, then_c = layer.cell + first, layer.cell + then
+                cells.lstm_1997(layer, B, work, gates, before, after, c, then_c, stash)
+            elif layer.kind == IRNN:
+                cells.irnn(layer, B, work, gates, after)
             else:
                 cells.srn(layer, B, work, gates, before, after)
 

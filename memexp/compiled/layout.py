@@ -14,11 +14,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memexp.models.cells import GRU, LSTM, SRN, Cell, MinGRU, MinLSTM, ResidualSRN
+from memexp.models.cells import (
+    GRU,
+    IRNN,
+    LSTM,
+    LSTM1997,
+    SRN,
+    Cell,
+    Diagonal,
+    IndRNN,
+    MinGRU,
+    MinLSTM,
+    ResidualSRN,
+)
 from memexp.models.networks import Direction, SequenceModel
 
 LANES = 16  # numbers of a vector
-KINDS: tuple[type[Cell], ...] = (SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM)  # the place of a cell is its number
+KINDS: tuple[type[Cell], ...] = (  # the place of a cell is its number
+    SRN, ResidualSRN, LSTM, GRU, MinGRU, MinLSTM, IRNN, IndRNN, Diagonal, LSTM1997,
+)  # fmt: skip
 INITIAL_STATES = ("zero", "learned", "input")
 CROWDED = 256  # numbers; measured with 64 to 512 units
 OPEN = -1  # the column of a gate that a variant of the LSTM leaves out
@@ -26,7 +40,8 @@ NONE = -1  # the place of what is not there
 
 SIZES = (
     "kind", "level", "backwards", "inputs", "units", "padded", "columns", "states", "initial", "recurrent", "U_T_row",
-    "coupled", "peephole", "reset_after", "input_gate", "forget_gate", "output_gate", "candidate", "stash_size",
+    "coupled", "peephole", "reset_after", "truncated", "input_gate", "forget_gate", "output_gate", "candidate",
+    "stash_size",
 )  # fmt: skip
 WEIGHTS = ("W", "U", "b", "extra", "start", "start_row")
 WORK = (
@@ -34,7 +49,7 @@ WORK = (
     "d_outputs", "d_hidden", "d_cell", "d_inner", "source", "d_above", "source_row",
 )  # fmt: skip
 #: One direction of one layer: its sizes, and where its weights and its workspace are.
-LAYER = np.dtype([(name, np.int64) for name in (*SIZES, *WEIGHTS, *WORK)])
+LAYER = np.dtype([(name, np.int64) for name in (*SIZES, *WEIGHTS, *WORK)] + [("lowest", np.float64)])
 #: The model: its sizes, and where what all layers share is.
 PLAN = np.dtype(
     [
@@ -188,6 +203,12 @@ def _describe(layer: Any, direction: Direction, level: int, row: Row) -> None:
         layer["extra"] = row.place(cell.P)
     elif isinstance(cell, GRU):
         layer["reset_after"], layer["extra"] = cell.reset_after, row.place(cell.c)
+    elif isinstance(cell, IndRNN):
+        layer["extra"] = row.place(cell.u)
+    elif isinstance(cell, LSTM1997):
+        layer["truncated"] = cell.truncated
+    elif isinstance(cell, Diagonal):
+        layer["lowest"] = cell.lowest
     layer["stash_size"] = 2 * padded(D) if isinstance(cell, MinLSTM) else padded(D)
     start = direction.start if direction.start is not None else direction.start_W
     kind = "zero" if start is None else "learned" if direction.start is not None else "input"

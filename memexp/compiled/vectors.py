@@ -165,6 +165,17 @@ def _limit(comparison: str) -> Any:
     return limit
 
 
+@intrinsic
+def if_above_0(typing: Any, vector: Any, given: Any) -> Any:
+    """Return the given number where that of the first vector is above 0, or none (NaN); else 0."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zero = ir.Constant(_Sizes(vector.dtype).vector, [0.0] * LANES)
+        return builder.select(builder.fcmp_unordered(">", arguments[0], zero), arguments[1], zero)
+
+    return vector(vector, given), code
+
+
 at_most, at_least = _limit(">"), _limit("<")
 """The smaller, and the larger, of each number and a bound; what is no number (NaN) stays none."""
 

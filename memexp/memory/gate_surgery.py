@@ -304,17 +304,17 @@ def _row(operation: str, part: str, step: int | None, unit: int | None = None, *
 
 
 def _figure(table: pd.DataFrame, draw: Draw, title: str) -> Figure:
-    lines, lengths = list(dict.fromkeys(table["line"])), sorted(table["length"].unique())
-    height = 2.3 + 0.8 / len(lines)
-    figure, axes = curves.new_figure(len(lines), len(lengths), 2.8, height, share_x=False, share_y=False)
+    labels, lengths = list(dict.fromkeys(table["label"])), sorted(table["length"].unique())
+    height = 2.3 + 0.8 / len(labels)
+    figure, axes = curves.new_figure(len(labels), len(lengths), 2.8, height, share_x=False, share_y=False)
     picture = None
-    for line, row in zip(lines, axes, strict=True):
+    for label, row in zip(labels, axes, strict=True):
         for length, ax in zip(lengths, row, strict=True):
-            own = table[(table["line"] == line) & (table["length"] == length)]
+            own = table[(table["label"] == label) & (table["length"] == length)]
             ax.set_visible(len(own) > 0)
             if len(own):
                 picture = draw(own, ax, table)
-                entitled(ax, tr(f"{labelled(line)}, length {length}"))
+                entitled(ax, tr(f"{labelled(label)}, length {length}"))
                 ax.set_xlabel(named("time step"))
     if picture is not None:
         figure.colorbar(picture, ax=axes, aspect=40, pad=0.01)

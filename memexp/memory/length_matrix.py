@@ -109,19 +109,23 @@ class LengthMatrix(Measure):
 
     def draw(self, table: pd.DataFrame, study: Study) -> Mapping[str, Figure]:
         """Draw a table of trained and tested lengths for each model; where both are the same has a frame."""
-        lines = list(dict.fromkeys(table["line"]))
+        labels = list(dict.fromkeys(table["label"]))
         table = table[table["test_length"].isin([*LENGTHS, *table["trained_at"].unique()])]
         trained = table["trained_at"].nunique()
         figure, axes = curves.new_figure(
-            len(lines), 1, width=1.8 + 0.62 * table["test_length"].nunique(), height=1.1 + 0.34 * trained, share_x=False
+            len(labels),
+            1,
+            width=1.8 + 0.62 * table["test_length"].nunique(),
+            height=1.1 + 0.34 * trained,
+            share_x=False,
         )
-        for ax, line in zip(axes.flat, lines, strict=True):
-            own = table[table["line"] == line]
+        for ax, label in zip(axes.flat, labels, strict=True):
+            own = table[table["label"] == label]
             curves.accuracy_table(own, "accuracy", ax, "trained_at", "test_length")
             down, across = (sorted(own[column].unique()) for column in ("trained_at", "test_length"))
             for place, length in enumerate(down):
                 ax.add_patch(Rectangle((across.index(length), place), 1, 1, fill=False, edgecolor="black", linewidth=2))
-            entitled(ax, labelled(line))
+            entitled(ax, labelled(label))
             ax.set(xlabel="", ylabel=tr("length trained at"))
         axes[-1, 0].set_xlabel(tr("length that is tested"))
         curves.finish(figure, tr("Accuracy in percent: mean over seeds ± half its 95 % interval; framed: as trained"))

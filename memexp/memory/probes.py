@@ -175,15 +175,17 @@ class Probes(Measure):
 
 
 def _of_state(table: pd.DataFrame, state: str) -> Figure:
-    lines, lengths = list(dict.fromkeys(table["line"])), sorted(table["length"].unique())
-    figure, axes = curves.new_figure(len(lines), len(lengths), width=2.7, height=2.3 + 0.8 / len(lines), share_x=False)
-    for line, row in zip(lines, axes, strict=True):
+    labels, lengths = list(dict.fromkeys(table["label"])), sorted(table["length"].unique())
+    figure, axes = curves.new_figure(
+        len(labels), len(lengths), width=2.7, height=2.3 + 0.8 / len(labels), share_x=False
+    )
+    for label, row in zip(labels, axes, strict=True):
         for length, ax in zip(lengths, row, strict=True):
-            own = table[(table["line"] == line) & (table["length"] == length)]
+            own = table[(table["label"] == label) & (table["length"] == length)]
             ax.set_visible(len(own) > 0)
             if len(own):
                 readable(own, ax)
-                entitled(ax, tr(f"{labelled(line)}, length {length}"))
+                entitled(ax, tr(f"{labelled(label)}, length {length}"))
     for ax in axes[-1]:
         ax.set_xlabel(named("time step"))
     for ax in axes[:, 0]:

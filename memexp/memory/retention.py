@@ -49,7 +49,7 @@ def retained(f: Tensor, kinds: Tensor, count: int, needed: Tensor | None) -> Kep
         count: how many kinds there are.
         needed: which tokens are, [B, L]; None where that is not known.
     """
-    logs = f.double().log()
+    logs = f.double().abs().log()  # an eigenvalue may be negative: it turns what it keeps about
     by_kind = torch.stack([logs[:, kinds == kind].mean(1).exp() for kind in range(count)], 1)
     after = torch.zeros_like(logs[:, :, 0]) if needed is None else _after_the_last(needed, logs)
     to_the_end = after.exp().mean(1) if needed is not None else torch.full_like(by_kind[:, 0], torch.nan)
@@ -100,7 +100,8 @@ class Retention(Measure):
     In c_t = f_t c_(t-1) + ..., a unit that is multiplied by f at every step has the half-life ln 0.5 / ln f; of several
     tokens f is the geometric mean, for it is their product that counts (a gate's time constant is about 1 / (1 - f):
     Tallec and Ollivier 2018, section 2). f is the forget gate of an LSTM (coupled: 1 - input gate) and of a minLSTM,
-    normalised; the update gate Z of a GRU, which weighs the old state; 1 - Z of a minGRU, where it weighs the new one.
+    normalised; the update gate Z of a GRU, which weighs the old state; 1 - Z of a minGRU, where it weighs the new one;
+    the size of a diagonal recurrence's eigenvalue.
     `memexp.models.cells.Cell.kept` says so. ``retained`` is the product of f from the last needed token to the end, the
     mean over units and rows. ``gate_half_life`` is that of the root mean square over units of the product of the last
     gates, by `memexp.memory.states.half_life`. What the gates pass on to the first step is held against what the

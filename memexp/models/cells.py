@@ -163,6 +163,40 @@ class ResidualSRN(Cell):
         return self.unroll(projected, state)
 
 
+class IRNN(Cell):
+    """SRN of rectified linear units, h_t = max(0, x_t W + h_{t-1} U + b) (Le, Jaitly and Hinton 2015, section 2).
+
+    The name is that of its beginning, U = I and b = 0: `memexp.models.initialisers.identity`.
+    """
+
+    title = "IRNN"
+    gates = ("hidden_state",)
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        h = torch.relu(x + self.recurrent(state[0])).squeeze(1)
+        return (h,), {"hidden_state": h}
+
+
+class IndRNN(Cell):
+    """Independently recurrent network, h_t = max(0, x_t W + u h_{t-1} + b) (Li et al. 2018, equation 2).
+
+    Each unit sees itself alone, by its own weight, u [S, 1, D]. These begin with U(0, 1), the paper's U(0, 2^(1/T)) for
+    long sequences. The paper also holds |u| under 2^(1/T) in training; here nothing does.
+    """
+
+    title = "IndRNN"
+    gates = ("hidden_state",)
+    recurrent_gates = False
+
+    def __init__(self, seeds: int, input_size: int, hidden_size: int) -> None:
+        super().__init__(seeds, input_size, hidden_size)
+        self.u = nn.Parameter(torch.rand(seeds, 1, hidden_size))
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        h = torch.relu(x[:, 0] + self.u * state[0])
+        return (h,), {"hidden_state": h}
+
+
 class GRU(Cell):
     """Gated recurrent unit, h_t = Z h_{t-1} + (1 - Z) H~ (exercise 6.4; Cho et al. 2014).
 
@@ -291,6 +325,74 @@ class LSTM(Cell):
         return torch.stack([own.get(name, missing) for name in self.VARIANTS["none"]], 1)
 
 
+class LSTM1997(Cell):
+    """The first LSTM, c_t = c_{t-1} + I g(.), h_t = O h(c_t) (Hochreiter and Schmidhuber 1997, section 4, appendix A).
+
+    It has no forget gate; g(z) = 4 sigmoid(z) - 2 is within [-2, 2], and h(c) = 2 sigmoid(c) - 1 within [-1, 1]. What
+    differs from the paper: gates see the outputs of all cells, not those of all gates too, and each cell has gates of
+    its own, where the paper's cells of one block share theirs.
+
+    Args:
+        seeds: S.
+        input_size: M.
+        hidden_size: D.
+        truncated: as in the paper, errors go back in time through c_t alone, not through the h_{t-1} that gates and
+            candidate see. What is computed is the same.
+    """
+
+    title = "LSTM of 1997"
+    gates = ("input_gate", "output_gate", "candidate")
+    states = ("hidden_state", "cell_state")
+
+    def __init__(self, seeds: int, input_size: int, hidden_size: int, truncated: bool) -> None:
+        super().__init__(seeds, input_size, hidden_size)
+        self.truncated = truncated
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        h, c = state
+        pre = x + self.recurrent(h.detach() if self.truncated else h)
+        i, o = torch.sigmoid(pre[:, :2]).unbind(1)
+        candidate = 4 * torch.sigmoid(pre[:, 2]) - 2
+        c = c + i * candidate
+        h = o * (2 * torch.sigmoid(c) - 1)
+        return (h, c), {"input_gate": i, "output_gate": o, "candidate": candidate, "cell_state": c, "hidden_state": h}
+
+
+class SLSTM(Cell):
+    """LSTM with exponential gating, h_t = O c_t / n_t (Beck et al. 2024, equations 8 to 17; one head for all units).
+
+        published: n_t = f n_{t-1} + i,  c_t = f c_{t-1} + i tanh(z),  with i = exp(a), f = sigmoid(b), from c = n = 0
+
+    The paper divides c, n and i by exp(m), a stabiliser that cancels in h. Here the state is c / n itself, the cell
+    state, and ln n, which need none: F = f n_{t-1} / n_t is what of c / n is kept, I = i / n_t = 1 - F. The numbers are
+    the paper's.
+    """
+
+    title = "sLSTM"
+    gates = ("input_gate", "forget_gate", "output_gate", "candidate")
+    states = ("hidden_state", "log_normaliser", "cell_state")
+    NOTHING: ClassVar[float] = -1e4  # ln n before the first step: exp of it is 0 in every precision
+
+    def step(self, x: Tensor, state: State) -> tuple[State, Parts]:  # noqa: D102
+        h, log_n, c = state
+        log_i, pre_f, pre_o, pre_candidate = (x + self.recurrent(h)).unbind(1)
+        log_left = nn.functional.logsigmoid(pre_f) + log_n
+        i, f = torch.sigmoid(log_i - log_left), torch.sigmoid(log_left - log_i)
+        o, candidate = torch.sigmoid(pre_o), torch.tanh(pre_candidate)
+        log_n, c = torch.logaddexp(log_left, log_i), f * c + i * candidate
+        h = o * c
+        parts = {"input_gate": i, "forget_gate": f, "output_gate": o, "candidate": candidate}
+        return (h, log_n, c), {**parts, "log_normaliser": log_n, "cell_state": c, "hidden_state": h}
+
+    def kept(self, parts: Parts) -> Tensor:  # noqa: D102
+        return parts["forget_gate"]
+
+    def initial_state(self, batch: int) -> State:
+        """Return the state that holds nothing: h = c = n = 0."""
+        h, _, c = super().initial_state(batch)
+        return h, torch.full_like(h, self.NOTHING), c
+
+
 class MinGRU(Cell):
     """Minimal GRU, h_t = (1 - Z) h_{t-1} + Z H~, where Z and H~ see x_t alone (Feng et al. 2024, section 3.1).
 
@@ -335,6 +437,37 @@ class MinLSTM(MinGRU):
         odds = nn.functional.logsigmoid(x[:, 0]) - nn.functional.logsigmoid(x[:, 1])
         i, f, candidate = torch.sigmoid(odds), torch.sigmoid(-odds), x[:, 2]
         return f, i * candidate, {"input_gate": i, "forget_gate": f, "candidate": candidate}
+
+
+class Diagonal(MinGRU):
+    """Diagonal linear recurrence, h_t = a_t h_{t-1} + x_t W + b, a_t = lowest + (1 - lowest) F, F of x_t alone.
+
+    The simplest of the linear recurrent units (Orvieto et al. 2023): real eigenvalues, and nothing between the units.
+    They depend on the input, as those of Grazzi et al. (2024, sections 3 and 4), who show that with eigenvalues in
+    [0, 1] no such network can tell the parity of long sequences, and that with [-1, 1] one unit does.
+
+    Args:
+        seeds: S.
+        input_size: M.
+        hidden_size: D.
+        lowest: of the eigenvalues; the highest is 1.
+    """
+
+    title = "diagonal"
+    gates = ("forget_gate", "candidate")
+
+    def __init__(
+        self, seeds: int, input_size: int, hidden_size: int, lowest: Annotated[float, limits(-1, most=0)]
+    ) -> None:
+        super().__init__(seeds, input_size, hidden_size)
+        self.lowest = lowest
+
+    def kept(self, parts: Parts) -> Tensor:  # noqa: D102
+        return self.lowest + (1 - self.lowest) * parts["forget_gate"]
+
+    def weights(self, x: Tensor) -> tuple[Tensor, Tensor, Parts]:  # noqa: D102
+        parts = {"forget_gate": torch.sigmoid(x[:, 0]), "candidate": x[:, 1]}
+        return self.kept(parts), x[:, 1], parts
 
 
 def settings(kind: type[Cell], shared: type[Named]) -> type[Named]:

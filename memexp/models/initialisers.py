@@ -74,6 +74,18 @@ def orthogonal(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: 
     return orthonormal(normal(shape, generator)).float()
 
 
+def identity(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
+    """Each gate's recurrent matrix is I, biases are 0, W is N(0, 0.001^2) (Le, Jaitly and Hinton 2015, section 4).
+
+    Units that are rectified and see nothing then keep what they hold.
+    """
+    if role == "recurrent_weight":
+        return torch.eye(shape[-1]).expand(shape)
+    if role == "input_weight":
+        return (0.001 * normal(shape, generator)).float()
+    return xavier_zero_bias(role, shape, sizes, generator)
+
+
 def torch_default(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """Torch's own defaults: N(0, 1) embeddings, U(+-1/sqrt(D)) elsewhere; b is the sum of torch's two biases."""
     if role == "embedding":
@@ -141,6 +153,7 @@ SCHEMES: dict[str, Scheme] = {
     "xavier_zero_bias": xavier_zero_bias,
     "zeros": zeros,
     "orthogonal": orthogonal,
+    "identity": identity,
     "torch": torch_default,
     "truncated_normal": truncated_normal,
     "xavier_4": xavier_4,

@@ -130,11 +130,13 @@ def _of_memexp(tensors: Mapping[str, Tensor]) -> Found:
 
 
 def _models_of_memexp(parts: set[str], G: int) -> tuple[str, ...]:
+    if "u" in parts:
+        return ("indrnn",)
     if "U" not in parts:
-        return {2: ("mingru",), 3: ("minlstm",)}.get(G, ())
-    if G == 3:
-        return ("gru",) if "c" in parts else ("gru", "lstm")
-    return {1: ("srn", "residual_srn"), 4: ("lstm",)}.get(G, ())
+        return {2: ("mingru", "diagonal"), 3: ("minlstm",)}.get(G, ())
+    if "c" in parts or "P" in parts:
+        return ("gru",) if "c" in parts else ("lstm",)
+    return {1: ("srn", "residual_srn", "irnn"), 3: ("gru", "lstm", "lstm_1997"), 4: ("lstm", "slstm")}.get(G, ())
 
 
 def _with_the_rest(tensors: Mapping[str, Tensor], cells: Recurrent, names: Mapping[str, Any]) -> Found:

@@ -77,7 +77,7 @@ def _check_model(path: Path, there: Mapping[str, Any], config: DictConfig) -> No
     """Check that the cell is the same one: others can have tensors of the same shapes."""
     if there["name"] != config.model.name:
         raise _other_model(path, there["name"], config)
-    for key in ("variant", "reset_after"):
+    for key in ("variant", "reset_after", "lowest"):
         if key in config.model and there.get(key) != config.model[key]:
             raise ConfigError(
                 f"init_from={path} is of model.{key}={there.get(key)}, and this run of model.{key}={config.model[key]}"

@@ -269,7 +269,7 @@ def test_a_cell_that_the_page_cannot_compute_is_said_in_a_line(
 def test_the_page_has_a_function_for_every_cell_of_memexp():
     targets = [yaml.safe_load(path.read_text())["_target_"] for path in (CONF_DIR / "model").glob("*.yaml")]
     assert {target.rpartition(".")[2] for target in targets} == explorer.CELLS == {
-        "SRN", "ResidualSRN", "LSTM", "GRU", "MinGRU", "MinLSTM",
+        "SRN", "ResidualSRN", "LSTM", "GRU", "MinGRU", "MinLSTM", "IRNN", "IndRNN", "LSTM1997", "SLSTM", "Diagonal",
     }  # fmt: skip
 
 

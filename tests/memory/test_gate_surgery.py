@@ -54,7 +54,8 @@ def test_a_patch_takes_the_state_that_is_named_and_a_clamp_holds_its_gate_in_eve
         for value in (0, 1):
             parts = clamped(model, gate, value).trace(inputs[None])
             some = clamped(model, gate, value, slice(1, 3)).trace(inputs[None])
-            if kind != "MinLSTM" or value == 0:  # a minimal LSTM's gates are shares of their sum: 1 / (1 + f) is left
+            shares = kind in ("MinLSTM", "SLSTM") and gate in ("input_gate", "forget_gate")  # of the sum of the two:
+            if not shares or (kind == "MinLSTM" and value == 0):  # an open one leaves 1 / (1 + f)
                 assert (parts[f"layer_2.{gate}"] == value).all()
                 assert (some[f"layer_1.{gate}"][..., 1:3] == value).all()
             first = [trace[f"layer_1.{gate}"][:, :, 0] for trace in (some, before)]

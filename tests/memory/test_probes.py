@@ -70,7 +70,8 @@ def test_every_state_of_every_cell_is_probed(kind: str):
     model = classifier(KINDS[kind], [3, 4], widths=(5, 6), bidirectional=True)
     inputs = enumerate_distribution(3, 1).inputs[::4]
     states = states_of(model, inputs)
-    names = ["hidden_state", "cell_state"] if "LSTM" in kind and kind != "MinLSTM" else ["hidden_state"]
+    of_lstms = ["hidden_state", *["log_normaliser"] * (kind == "SLSTM"), "cell_state"]
+    names = of_lstms if "LSTM" in kind and kind != "MinLSTM" else ["hidden_state"]
     prefixes = ("layer_1.", "layer_1.backwards.", "layer_2.", "layer_2.backwards.")
     assert list(states) == [f"{prefix}{name}" for prefix in prefixes for name in names]
     assert {states[f"layer_2.{names[-1]}"].shape} == {(2, len(inputs), 3, 6)}

@@ -50,7 +50,7 @@ def test_a_cell_says_by_what_it_multiplies_its_state(kind: str, generator: torch
     after, parts = cell.step(x, (*state[:-1], held_state))
     f = cell.kept(parts)
     (slope,) = torch.autograd.grad(after[-1].sum(), held_state)
-    gated = kind not in ("SRN", "ResidualSRN", "LSTM no_forget_gate")
+    gated = kind not in ("SRN", "ResidualSRN", "IRNN", "IndRNN", "LSTM no_forget_gate", "LSTM1997")
     assert (f is not None) == gated
     if f is not None:
         torch.testing.assert_close(f, slope)
@@ -132,12 +132,31 @@ def test_layers_and_directions_are_apart_and_read_in_their_order(generator: torc
     [
         ("SRN", "no gate of its SRN keeps the state (it has hidden_state)"),
         ("LSTM no_forget_gate", "no gate of its LSTM keeps the state (it has input_gate, output_gate, candidate)"),
+        ("LSTM1997", "no gate of its LSTM of 1997 keeps the state (it has input_gate, output_gate, candidate)"),
+        ("IRNN", "no gate of its IRNN keeps the state (it has hidden_state)"),
+        ("IndRNN", "no gate of its IndRNN keeps the state (it has hidden_state)"),
         ("MinGRU", None),
+        ("SLSTM", None),
+        ("Diagonal signed", None),
     ],
 )
 def test_a_cell_without_such_a_gate_is_not_measured(kind: str, reason: str | None, tmp_path: Path):
     one = subject_of(classifier(KINDS[kind], (0,), classes=19), tmp_path, "model=srn", "length=4")
     assert Retention().why_not(one) == reason
+
+
+@pytest.mark.parametrize("eigenvalue", [-0.9, 0.9])
+def test_of_an_eigenvalue_the_size_counts(eigenvalue: float, generator: torch.Generator):
+    """What a negative one keeps it turns about at every step: the half-life is that of its size."""
+    model = classifier(KINDS["Diagonal signed"], (3,), widths=(2,), classes=19).double()
+    with torch.no_grad():
+        model.cell.W[:, 0], model.cell.b[:, 0] = 0, math.log((1 + eigenvalue) / (1 - eigenvalue))
+    inputs = torch.randint(10, (4, 30), generator=generator)
+    (layer,) = layers(model, inputs)
+    torch.testing.assert_close(layer.f, torch.full_like(layer.f, eigenvalue), atol=1e-12, rtol=0)
+    found = retained(layer.f, torch.zeros_like(inputs), 1, None)
+    torch.testing.assert_close(found.by_kind, torch.full_like(found.by_kind, 0.9), atol=1e-12, rtol=0)
+    assert half_life(found.by_lag).tolist() == pytest.approx([math.log(0.5) / math.log(0.9)])
 
 
 def test_of_several_layers_the_largest_counts():

@@ -102,6 +102,10 @@ def test_torch_scheme_has_the_moments_of_torchs_layers():
     assert float(draw("torch", "head_bias").abs().max()) == pytest.approx(1 / math.sqrt(60), rel=0.2)
 
 
+#: Rectified units that are 0 stay so: their slope is 0 there.
+NOT_RECTIFIED = [kind for kind in KINDS if kind not in ("IRNN", "IndRNN")]
+
+
 def test_zeros_is_the_recurrent_layer_alone_with_the_head_of_nn_linear():
     for role in RECURRENT_ROLES:
         assert not draw("zeros", role).any()
@@ -112,7 +116,7 @@ def test_zeros_is_the_recurrent_layer_alone_with_the_head_of_nn_linear():
         assert torch.equal(draw("zeros", role), draw("torch", role))
 
 
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", NOT_RECTIFIED)
 def test_a_layer_that_is_all_zero_learns_and_its_units_differ(cell: str):
     """h = 0 leaves U without a gradient at first, but not W and b; the head tells the units apart."""
     model = classifier(KINDS[cell], [0, 1], initialiser="zeros")
@@ -124,14 +128,15 @@ def test_a_layer_that_is_all_zero_learns_and_its_units_differ(cell: str):
     assert len(own.unique(dim=1).T) == own.shape[1] == 6
 
 
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", NOT_RECTIFIED)
 @pytest.mark.parametrize("initial_state", ["zero", "learned", "input"])
 def test_stacked_layers_that_are_all_zero_never_see_the_input_unless_they_start_from_it(cell: str, initial_state: str):
     model = classifier(KINDS[cell], [0, 1], widths=[5, 6], initial_state=initial_state, initialiser="zeros")
     train(model)
     with torch.no_grad():
         answers = model(torch.arange(10).view(1, 10, 1).expand(-1, -1, 3))
-    assert torch.equal(answers, answers[:, :1].expand_as(answers)) == (initial_state != "input")
+    apart = float((answers - answers[:, :1]).abs().max())
+    assert apart > 1e-4 if initial_state == "input" else apart < 1e-6
 
 
 def train(model: SequenceModel, updates: int = 40) -> tuple[list[float], set[str]]:

@@ -114,7 +114,7 @@ def test_the_best_weights_of_a_run_are_that_run():
     alone = Path("alone.pt")
     alone.write_bytes((folder / "best.pt").read_bytes())
     with pytest.raises(
-        ConfigError, match="alone.pt: its tensors are those of srn or residual_srn; say which, as model=srn"
+        ConfigError, match="alone.pt: its tensors are those of srn or residual_srn or irnn; say which, as model=srn"
     ):
         memexp.load(alone)
     run = memexp.load(alone, model="residual_srn", length=4)
