@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 import memexp
 from memexp import experiment, face, status, sweeps, trained
+from memexp.progress import TerminalHandler
 from memexp.results import record
 from memexp.tasks.task import Task
 from memexp.training import checkpoints
@@ -136,8 +137,11 @@ def test_a_run_may_be_in_any_thread():
 
 
 def test_the_log_is_in_the_folder_and_the_users_logging_gets_what_it_asked_for(
-    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
+    commands = [handler for handler in logging.getLogger().handlers if isinstance(handler, TerminalHandler)]
+    for handler in commands:  # of a command that another test ran in this process
+        monkeypatch.setattr(handler, "emit", lambda entry: None)
     run = memexp.run("model=srn", length=4, lr=1e38, **TINY)  # its loss is not finite
     log = (run.folder / "memexp.log").read_text()
     assert "INFO srn trains on length 4" in log

@@ -5,6 +5,7 @@ import runpy
 import shlex
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,9 @@ def test_shell(line: str, briefly: list[Path], monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(sys, "argv", [module, *arguments])
     code: Any = 0
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=False)
+        with warnings.catch_warnings():  # another test may have imported the command already
+            warnings.filterwarnings("ignore", "'memexp.* found in sys.modules", RuntimeWarning)
+            runpy.run_module(module, run_name="__main__", alter_sys=False)
     except SystemExit as stop:
         code = stop.code
     if "cuda" in line and not torch.cuda.is_available():
