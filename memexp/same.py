@@ -61,6 +61,9 @@ CASES = (
     "task=adding model=lstm",
     "task=adding model=mingru model.embedding_size=0",
     "task=copy_memory model=gru task.symbols=3 task.items=2",
+    *(f"task={task} model=lstm task.train_rows=320" for task in ("state_tracking", "two_sequences", "latch")),
+    "task=temporal_order model=lstm task.train_rows=320 length=20",
+    "task=associative_recall model=lstm task.train_rows=320 length=16",
 )
 
 

@@ -154,10 +154,10 @@ def test_a_run_of_a_sweep_is_returned_as_composed_and_as_checked(task: str):
         def load(job: list[str]) -> DictConfig:
             return compose("config", job, return_hydra_config=True)
 
-        composed, checked = compose_job([f"task={task}", "length=12", "seeds=2"], load)
-        assert (composed.length, composed.seeds, "hydra" in composed) == (12, 2, True)
-        assert (checked.length, checked.seeds, "hydra" in checked) == (12, [0, 1], False)  # every task has a length
-        with pytest.raises(ConfigError, match="^length=0 is too small; it must be at least [13]$"):
+        composed, checked = compose_job([f"task={task}", "length=20", "seeds=2"], load)
+        assert (composed.length, composed.seeds, "hydra" in composed) == (20, 2, True)
+        assert (checked.length, checked.seeds, "hydra" in checked) == (20, [0, 1], False)  # every task has a length
+        with pytest.raises(ConfigError, match=r"^length=0 is too small; it must be at least \d+$"):
             compose_job([f"task={task}", "length=0"], load)
 
 

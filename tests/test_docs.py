@@ -184,13 +184,17 @@ def test_the_reference_has_every_key_with_its_default():
     tasks = sorted((HOME / "conf/task").glob("*.yaml"))
     paths += [path for path in tasks if any(f"`task={path.stem}`" in read(page) for page in KEYS)]
     known = [key for page in KEYS for key in documented(page)]
+    rows = re.findall(r"^\| `(\w+)` \|(.*)", read("docs/reference.md"), re.M)
+    begins = [(f"{model}.yaml", name) for name, said in rows for model in re.findall(r"what `(\w+)` begins with", said)]
     missing = []
     for path in paths:
         text = path.read_text(encoding="utf-8")
         group = {"conf": "", "common": "model.", "model": "model.", "task": "task."}[path.parent.name]
         prefix = "" if "@package _global_" in text else group
         missing += [(path.name, *key) for key in keys_of(yaml.safe_load(text), prefix) if key not in known]
-    assert missing == []
+    # Some cells begin as their papers do: the table of initialisers says which.
+    assert sorted((name, value) for name, key, value in missing if key == "model.initialiser") == sorted(begins)
+    assert [row for row in missing if row[1] != "model.initialiser"] == []
 
 
 def test_the_slurm_keys_have_their_defaults():

@@ -79,7 +79,7 @@ def test_a_summary_describes_the_model(tmp_path: Path):
 
 @pytest.mark.parametrize("task", choices("task"))
 def test_the_record_says_what_the_task_says(task: str, tmp_path: Path):
-    sizes = ("length=4", "seeds=[5,1]", "epochs=1", "batch_size=64", "model.hidden_size=4", "model.embedding_size=0")
+    sizes = ("length=20", "seeds=[5,1]", "epochs=1", "batch_size=64", "model.hidden_size=4", "model.embedding_size=0")
     config = config_of(f"task={task}", "model=srn", *sizes, f"datasets_dir={tmp_path}/data")
     summary = run(config, tmp_path / "run")
     built = build_task(config)

@@ -139,7 +139,7 @@ def test_a_run_that_cannot_be_does_not_harm_the_others(memexp: CommandLine, tmp_
     for complaint in (
         "length=2 is too small; it must be at least 3",
         "length=ten is not a whole number",
-        "model=gruu is unknown (did you mean gru?); allowed: gru, lstm, ",
+        "model=gruu is unknown (did you mean gru?); allowed: diagonal, gru, ",
         "dev.txt, line 2: 5 digits, but length is 6",
     ):
         assert complaint in result.stdout

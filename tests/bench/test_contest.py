@@ -4,20 +4,22 @@ from pathlib import Path
 
 import pytest
 from helpers import KINDS
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 
+from memexp import CONF_DIR
 from memexp.bench import contest, digit_sum, parity
 from memexp.bench.contest import MODELS, Contestant
-from memexp.models.cells import GRU, Cell
+from memexp.models.cells import GRU
 
 SRN = KINDS["SRN"]
 
 
-def test_every_cell_of_memexp_is_in_the_bench():
-    def leaves(kind: type[Cell]) -> set[type[Cell]]:
-        own = {kind} if kind is not Cell else set()
-        return own.union(*(leaves(child) for child in kind.__subclasses__() if child.__module__ == Cell.__module__))
-
-    assert {type(make_cell(1, 1, 1)) for make_cell in MODELS.values()} == leaves(Cell)
+def test_every_cell_of_the_study_of_cells_is_in_the_bench():
+    grids = OmegaConf.load(CONF_DIR / "experiment/cells.yaml").hydra.sweeper.grids
+    names = {name for grid in grids for name in grid.model.split(",")}
+    classes = {get_class(OmegaConf.load(CONF_DIR / f"model/{name}.yaml")._target_) for name in names}
+    assert {type(make_cell(1, 1, 1)) for make_cell in MODELS.values()} == classes
 
 
 def test_the_gru_that_is_compared_with_torch_resets_after_the_product():

@@ -515,9 +515,10 @@ def test_networks_are_labelled_by_their_settings(opened: webdriver.Chrome, netwo
     labels = [option.text for option in Select(find(opened, "#model")).options]
     assert len(labels) == len(set(labels)) == len(NETWORKS)
     assert not [label for label in labels if "nan" in label or "(length" in label]
-    assert sum("GRU, hidden size (6,), reset after" in label for label in labels) == 1
-    assert sum("LSTM, hidden size (3, 5), bidirectional, initial state learned" in label for label in labels) == 1
-    assert sum("LSTM, hidden size (6,), peephole" in label for label in labels) == 1
+    assert sum("GRU, hidden size (6,), xavier, reset after" in label for label in labels) == 1
+    stacked = "LSTM, hidden size (3, 5), bidirectional, initial state learned, xavier"
+    assert sum(stacked in label for label in labels) == 1
+    assert sum("LSTM, hidden size (6,), xavier, peephole" in label for label in labels) == 1
 
 
 def test_a_link_holds_everything(opened: webdriver.Chrome, page: Path):
