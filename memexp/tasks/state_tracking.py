@@ -144,8 +144,7 @@ def modular_sum(modulus: int) -> Automaton:
 
 def even_pairs(_: int) -> Automaton:
     """Is the number of 01s and 10s odd? It is if the last symbol is another than the first: these two are enough."""
-    ends = automaton("01", str, START, lambda ends, x: (x if ends == START else ends[0], x), _unequal)
-    return ends
+    return automaton("01", str, START, lambda ends, x: (x if ends == START else ends[0], x), _unequal)
 
 
 def _unequal(ends: Any) -> int:

@@ -33,6 +33,7 @@ NAMES = {
 }
 CHOICES = {"reset": ("before", "after"), "update": ("old", "new")}
 _STATE = re.compile(r"[hc]_?0|(hidden|cell)(_state)?|init_[hc]", re.IGNORECASE)
+SAME_AS_LSTM = "read as an LSTM; an sLSTM has the same tensors: give model=slstm if it is one"
 _EMBEDDING = re.compile(r"emb|lookup|wte|vocab", re.IGNORECASE)
 
 
@@ -126,7 +127,8 @@ def _of_memexp(tensors: Mapping[str, Tensor]) -> Found:
     }
     inputs = W.shape[2] if embedding is None else embedding.shape[1]
     models = _models_of_memexp(parts, W.shape[1])
-    return Found("memexp's own", models, settings, dict(tensors), inputs, head.shape[-1])
+    remarks = (SAME_AS_LSTM,) if models == ("lstm",) and "P" not in parts else ()
+    return Found("memexp's own", models, settings, dict(tensors), inputs, head.shape[-1], remarks)
 
 
 def _models_of_memexp(parts: set[str], G: int) -> tuple[str, ...]:
@@ -136,7 +138,7 @@ def _models_of_memexp(parts: set[str], G: int) -> tuple[str, ...]:
         return {2: ("mingru", "diagonal"), 3: ("minlstm",)}.get(G, ())
     if "c" in parts or "P" in parts:
         return ("gru",) if "c" in parts else ("lstm",)
-    return {1: ("srn", "residual_srn", "irnn"), 3: ("gru", "lstm", "lstm_1997"), 4: ("lstm", "slstm")}.get(G, ())
+    return {1: ("srn", "residual_srn", "irnn"), 3: ("gru", "lstm", "lstm_1997"), 4: ("lstm",)}.get(G, ())
 
 
 def _with_the_rest(tensors: Mapping[str, Tensor], cells: Recurrent, names: Mapping[str, Any]) -> Found:

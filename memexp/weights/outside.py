@@ -149,10 +149,11 @@ def load_outside(
     _check_sizes(first, found[0], contents[0], task, config)
     model = build_model(config, task.interface, initialise=False)
     fit(model, parameters, first)
-    for remark in found[0].remarks:
+    remarks = found[0].remarks if config.model.name in found[0].models else ()  # else another was named
+    for remark in remarks:
         log.warning("%s: %s", first, remark)
     kind: type[Task] = class_of(config.task, "task")
-    return OutsideRun(first, config, _summary(config, task, model), kind, model, found[0].layout, found[0].remarks)
+    return OutsideRun(first, config, _summary(config, task, model), kind, model, found[0].layout, remarks)
 
 
 def _recognised(path: Path, content: Content, names: Mapping[str, Any] | None) -> Found:

@@ -123,6 +123,16 @@ def test_the_best_weights_of_a_run_are_that_run():
         assert torch.equal(own, other)
 
 
+def test_four_gates_alone_are_an_lstm_unless_the_other_is_named(caplog: pytest.LogCaptureFixture):
+    folder, alone = Path("outputs/study/run"), Path("alone.pt")
+    experiment.run(config_of("model=slstm", "model.hidden_size=6", "epochs=1", "length=4", "seeds=1"), folder)
+    alone.write_bytes((folder / "best.pt").read_bytes())
+    for given, name, said in (({}, "lstm", True), ({"model": "slstm"}, "slstm", False)):
+        caplog.clear()
+        assert memexp.load(alone, **given, length=4).config.model.name == name
+        assert ("give model=slstm if it is one" in caplog.text) == said
+
+
 @pytest.mark.slow
 def test_the_command_line_reads_called(book: Whole, tmp_path: Path):
     state = book.state_dict()
