@@ -25,7 +25,8 @@ from typing import NoReturn
 
 SECONDS = 300  # that a command may take
 ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error"}  # that of the tests before any of them has begun
-OF_A_TEST = ("PYTHONWARNINGS", "PYTEST_CURRENT_TEST")  # what may be different there, for no library has read it
+#: What may be different there: no library has read it, or a library sets it itself when it is loaded, as here so there.
+OF_A_TEST = ("PYTHONWARNINGS", "PYTEST_CURRENT_TEST", "KMP_INIT_AT_FORK", "HYDRA_FULL_ERROR")
 LOADED = (
     *("memexp.app", "memexp.experiment", "memexp.analysis.command", "memexp.gates.command", "memexp.explorer"),
     *("hydra_plugins.memexp_sweeper", "hydra_plugins.hydra_joblib_launcher.joblib_launcher"),
@@ -33,8 +34,19 @@ LOADED = (
 """What commands import sooner or later."""
 
 
-def run(module: str, *arguments: str, folder: Path, warned: str = "error") -> subprocess.CompletedProcess[str]:
-    """Run ``python -m MODULE ARGUMENTS`` in a folder; ``warned`` says what becomes of warnings, as PYTHONWARNINGS."""
+def run(
+    module: str, *arguments: str, folder: Path, warned: str = "error", drawn: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m MODULE ARGUMENTS`` in a folder.
+
+    Args:
+        module: the command.
+        arguments: its own.
+        folder: where it is run.
+        warned: what becomes of warnings, as PYTHONWARNINGS.
+        drawn: False where no figure is looked at: each is made and its files are written, but they are empty.
+            Turning it into PNG and PDF takes most of the time of such a command.
+    """
     environment = {**os.environ, "PYTHONWARNINGS": warned}
     command = [sys.executable, "-m", module, *arguments]
     if sys.platform != "linux" or _read_by_libraries(environment) != _read_by_libraries(ENVIRONMENT):
@@ -46,7 +58,7 @@ def run(module: str, *arguments: str, folder: Path, warned: str = "error") -> su
     assert server.stdout is not None
     with tempfile.TemporaryDirectory() as scratch:
         outputs = [Path(scratch, name) for name in ("stdout", "stderr")]
-        request = [module, arguments, str(folder), environment, warned, [str(path) for path in outputs]]
+        request = [module, arguments, str(folder), environment, warned, drawn, [str(path) for path in outputs]]
         server.stdin.write(f"{json.dumps(request)}\n")
         server.stdin.flush()
         code = int(server.stdout.readline())
@@ -90,7 +102,13 @@ def _serve() -> None:
 
 
 def _do(
-    module: str, arguments: list[str], folder: str, environment: dict[str, str], warned: str, outputs: Sequence[str]
+    module: str,
+    arguments: list[str],
+    folder: str,
+    environment: dict[str, str],
+    warned: str,
+    drawn: bool,
+    outputs: Sequence[str],
 ) -> NoReturn:
     """Be a process that was started for a module, to its end."""
     signal.alarm(SECONDS)
@@ -105,6 +123,9 @@ def _do(
     warnings.simplefilter(warned)  # type: ignore[arg-type]
     sys.warnoptions[:] = [warned]
     sys.path[0], sys.argv = folder, ["-m", *arguments]
+    if not drawn:
+        files = importlib.import_module("memexp.files")
+        files.as_files = lambda figure, name: {f"{name}.png": b"", f"{name}.pdf": b""}  # type: ignore[attr-defined]
     code = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,5 +1,6 @@
 """A command that is forked does what one that is started does; else tests that use it would show nothing."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -68,6 +69,22 @@ def test_no_command_sees_what_another_has_done(tmp_path: Path):
         (tmp_path / name / "mine.py").write_text(f"NAME = {name!r}")
         (tmp_path / name / "own.py").write_text(OWN)
         assert f" {name} None " in forked.run("own", folder=tmp_path / name).stdout
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_figures_that_are_not_looked_at_are_made_and_empty(drawn: bool, tmp_path: Path):
+    sizes = ("length=4", "model=srn", "model.hidden_size=4", "epochs=1", "seeds=2")
+    assert forked.run("memexp", *sizes, folder=tmp_path).returncode == 0
+    assert forked.run("memexp.analysis", folder=tmp_path, drawn=drawn).returncode == 0
+    written = [*tmp_path.glob("images/book/*.png"), *tmp_path.glob("images/book/*.pdf")]
+    assert len(written) > 2
+    assert [path.stat().st_size > 0 for path in written] == [drawn] * len(written)
+
+
+def test_what_libraries_set_as_they_are_loaded_makes_no_other_environment(tmp_path: Path):
+    importlib.import_module("joblib")
+    (tmp_path / "own.py").write_text("import os; print(os.getppid())")
+    assert forked.run("own", folder=tmp_path).stdout != f"{os.getpid()}\n"
 
 
 def test_another_environment_is_that_of_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

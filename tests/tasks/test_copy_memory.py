@@ -167,7 +167,7 @@ def test_it_runs_is_drawn_and_explored(tmp_path: Path):
         ("memexp.gates", ("study=copy_memory", "sequence=dab")),
         ("memexp.explorer", ("study=copy_memory",)),
     ):
-        done = forked.run(module, *arguments, folder=tmp_path)
+        done = forked.run(module, *arguments, folder=tmp_path, drawn=False)
         assert done.returncode == 0, done.stderr
         assert module != "memexp.gates" or "recalls" in done.stdout
     images = {path.name for path in (tmp_path / "images" / "copy_memory").rglob("*")}

@@ -111,8 +111,8 @@ def test_it_runs_and_is_drawn(tmp_path: Path):
     summary = record.read_summary(folder)
     assert summary["trained_on"] == "lengths 5 to 7"
     assert {"dev_squared_error", "test_within_0.1", "test_sign"} < summary["seeds"][0].keys()
-    assert forked.run("memexp.analysis", folder=tmp_path).returncode == 0
-    done = forked.run("memexp.gates", "study=latch", folder=tmp_path)
+    assert forked.run("memexp.analysis", folder=tmp_path, drawn=False).returncode == 0
+    done = forked.run("memexp.gates", "study=latch", folder=tmp_path, drawn=False)
     assert done.returncode == 0, done.stderr
     images = {path.name for path in (tmp_path / "images" / "latch").rglob("*.png")}
     assert {"scores.png", "curves.png", "sheet.png", "averages.png"} <= images

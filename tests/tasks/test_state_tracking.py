@@ -249,7 +249,7 @@ def test_it_runs_is_drawn_measured_and_scored_at_other_lengths(tmp_path: Path):
         ("memexp.memory", ("study=state_tracking", "measures=length_matrix")),
         ("memexp.evaluate", ("study=state_tracking", "lengths=6,501")),
     ):
-        done = forked.run(module, *arguments, folder=tmp_path)
+        done = forked.run(module, *arguments, folder=tmp_path, drawn=False)
         assert done.returncode == 0, done.stderr
         assert module != "memexp.gates" or "truth 0" in done.stdout
     table = (tmp_path / "images/state_tracking/memory/length_matrix.csv").read_text()
