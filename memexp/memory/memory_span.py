@@ -159,7 +159,7 @@ class MemorySpan(Measure):
             reason = BEST_ALONE
         elif kind.counted is None or score is None:
             reason = "its task does not count what has to be remembered"
-        elif study.rows[counted].nunique() < FEWEST:
+        elif counted not in study.rows or study.rows[counted].nunique() < FEWEST:
             reason = f"its runs have fewer than {FEWEST} values of {counted}, as -m {counted}=2,4,8 gives"
         if reason is not None:
             yield from ((run, reason) for run in runs)
