@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import optimize, special
 
 from memexp.errors import MemexpError
@@ -223,6 +224,7 @@ class MemorySpan(Measure):
         curves.score_against(rows, "span", ax, looks, bounds=(0, most))
         ax.axhline(most, **curves.FLOOR)
         ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.set_ylabel(tr("memory span (items)"))
         curves.finish(figure, tr("Memory span: each seed, mean and 95 % interval;\ndashed: no more were asked for"))
         return {f"{self.name}_by_length": figure}
