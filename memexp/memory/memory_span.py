@@ -22,17 +22,18 @@ from memexp.words import labelled, tr
 
 LEVEL = 0.9  # of the items are recalled right at the span
 FEWEST = 3  # numbers of items: two are fitted by any curve
-STEEPEST = 0.05  # of the smallest step between numbers of items: a steeper curve is the same step
-FIT = ["half", "spread", "span", "span_open", "most"]  # columns: of a seed of a curve at a length
+STEEPEST = 0.05  # of the smallest step between logarithms of numbers of items: a steeper curve is the same step
+FARTHEST = 3.0  # natural logarithms from them to half of what is above guessing
+FIT = ["half", "steepness", "span", "span_open", "most"]  # columns: of a seed of a curve at a length
 
 
-def recalled(items: np.ndarray, half: float, spread: float, guessing: np.ndarray | float) -> np.ndarray:
-    """Return the psychometric function g + (1 - g) / (1 + exp((n - half) / spread)); see `MemorySpan`."""
-    return np.asarray(guessing + (1 - guessing) * special.expit((half - items) / spread))
+def recalled(items: np.ndarray, half: float, steepness: float, guessing: np.ndarray | float) -> np.ndarray:
+    """Return the psychometric function g + (1 - g) / (1 + (n / half)^steepness); see `MemorySpan`."""
+    return np.asarray(guessing + (1 - guessing) * special.expit(steepness * np.log(half / items)))
 
 
 def fitted(items: Sequence[float], right: Sequence[float], guessing: Sequence[float]) -> tuple[float, float]:
-    """Fit the psychometric function by least squares; return ``half`` and ``spread``.
+    """Fit the psychometric function by least squares; return ``half`` and ``steepness``.
 
     Args:
         items: how many there were, ascending.
@@ -40,18 +41,19 @@ def fitted(items: Sequence[float], right: Sequence[float], guessing: Sequence[fl
         guessing: what guessing reaches.
     """
     n, p, g = (np.asarray(values, dtype=float) for values in (items, right, guessing))
-    least = STEEPEST * np.diff(n).min()
+    x = np.log(n)
+    least = STEEPEST * np.diff(x).min()  # of 1 / steepness
     found = optimize.least_squares(
-        lambda fit: recalled(n, fit[0], fit[1], g) - p,
-        x0=(float(np.median(n)), max(least, float(np.ptp(n)) / 4)),
-        bounds=((-np.inf, least), (np.inf, np.inf)),
+        lambda fit: recalled(n, np.exp(fit[0]), 1 / fit[1], g) - p,
+        x0=(np.median(x), max(least, np.ptp(x) / 4)),
+        bounds=((x[0] - FARTHEST, least), (x[-1] + FARTHEST, np.inf)),
     )
-    return float(found.x[0]), float(found.x[1])
+    return float(np.exp(found.x[0])), float(1 / found.x[1])
 
 
-def span_of(half: float, spread: float, guessing: float) -> float:
+def span_of(half: float, steepness: float, guessing: float) -> float:
     """Return how many items are recalled right to the share `LEVEL`: the psychometric function solved for n."""
-    return half - spread * float(special.logit((LEVEL - guessing) / (1 - guessing)))
+    return float(half * ((1 - LEVEL) / (LEVEL - guessing)) ** (1 / steepness))
 
 
 def bits_held(right: float, items: int, symbols: int) -> float:
@@ -63,7 +65,7 @@ def bits_held(right: float, items: int, symbols: int) -> float:
         I(items; state) >= sum_i I(item_i; answer_i) >= sum_i b(p_i),  b(p) = log2 K - h(p) - (1 - p) log2(K - 1),
 
     with h the entropy of a share. The first step needs items that are independent, the second is Fano's inequality
-    (Cover and Thomas 2006, theorem 2.10.1), where the i-th answer is right in a share p_i. b is convex, for h is
+    (Cover and Thomas 2006, section 2.10), where the i-th answer is right in a share p_i. b is convex, for h is
     concave, and 0 at 1 / K; so n b(p) for the mean p of all places is no more than the sum (Jensen).
 
     Args:
@@ -84,8 +86,8 @@ def spans(rows: pd.DataFrame) -> pd.DataFrame:
             recalls nothing, and guesses.
 
     Returns:
-        The same with ``half``, ``spread``, ``span``, ``span_open`` (0 or 1) and ``most``, the largest n; NaN for a seed
-        that was not trained with all numbers of items of its curve and length, or where they are fewer than `FEWEST`.
+        The same with ``half``, ``steepness``, ``span``, ``span_open`` (0 or 1) and ``most``, the largest n; NaN for a
+        seed that was not trained with all numbers of items of its curve and length, or with fewer than `FEWEST`.
     """
     rows = rows.assign(recalled=rows["recalled"].fillna(rows["guessing"]))
     rows[FIT] = np.nan
@@ -94,11 +96,11 @@ def spans(rows: pd.DataFrame) -> pd.DataFrame:
         for _, of_seed in own.groupby("seed"):
             if len(of_seed) == numbers >= FEWEST:
                 items, right, guessing = (of_seed[name].tolist() for name in ("items", "recalled", "guessing"))
-                half, spread = fitted(items, right, guessing)
-                span, most = span_of(half, spread, float(np.mean(guessing))), float(items[-1])
+                half, steepness = fitted(items, right, guessing)
+                span, most = span_of(half, steepness, float(np.mean(guessing))), float(items[-1])
                 if min(right) >= LEVEL or max(right) < LEVEL:  # nothing between them says where it falls
                     span = most if min(right) >= LEVEL else 0.0
-                rows.loc[of_seed.index, FIT] = half, spread, min(max(span, 0.0), most), float(span >= most), most
+                rows.loc[of_seed.index, FIT] = half, steepness, min(span, most), float(span >= most), most
     return rows
 
 
@@ -109,15 +111,15 @@ class MemorySpan(Measure):
     training (exact where there is such a score, else on the test rows, with the weights that dev chose) and g what
     guessing reaches,
 
-        p(n) = g + (1 - g) / (1 + exp((n - n_half) / s))
+        p(n) = g + (1 - g) / (1 + (n / n_half)^k)
 
-    is fitted by least squares: n_half, at which half of what is above guessing is left, and s, the width of the fall.
-    This is the logistic psychometric function with a guess rate (Wichmann and Hill 2001, equation 1), falling instead
-    of rising, without lapses: a network that can do the task does it always. They fit by maximum likelihood, for the
-    few trials of an observer; here a score is exact, or of thousands of answers, and each number of items counts alike.
-    The span is the n with p(n) = `LEVEL`:
+    is fitted by least squares: n_half, at which half of what is above guessing is left, and k, how steeply it falls.
+    This is the psychometric function with a guess rate of Wichmann and Hill (2001, equation 1), logistic in log n,
+    falling instead of rising, without lapses: of no items all are recalled. (Logistic in n it was farther from the
+    scores of every cell.) They fit by maximum likelihood, for the few trials of an observer; here a score is exact, or
+    of thousands of answers, and each number of items counts alike. The span is the n with p(n) = `LEVEL`:
 
-        n = n_half - s logit((`LEVEL` - g) / (1 - g)).
+        n = n_half ((1 - `LEVEL`) / (`LEVEL` - g))^(1 / k).
 
     A seed all of whose p are at least `LEVEL`, or whose curve gets there beyond the largest n, counts with the largest
     n (``span_open``): its span is at least that. One that is there at no n counts with 0. The span is no more exact
@@ -222,7 +224,7 @@ class MemorySpan(Measure):
         figure, axes = curves.new_figure(1, 1, width=5.2, height=3.6)
         ax, most = axes[0, 0], float(rows["most"].max())
         curves.score_against(rows, "span", ax, looks, bounds=(0, most))
-        ax.axhline(most, **curves.FLOOR)
+        ax.plot(*rows.groupby("length")["most"].max().reset_index().to_numpy().T, **curves.FLOOR)
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.set_ylabel(tr("memory span (items)"))
@@ -236,7 +238,7 @@ def recalled_against(rows: pd.DataFrame, ax: Axes, looks: Looks, numbers: Sequen
     A curve is the mean of the curves of the seeds. A span is a bar across the line of `LEVEL`, as wide as its interval.
 
     Args:
-        rows: columns ``label``, ``seed``, ``items``, ``recalled``, ``guessing``, ``half``, ``spread`` and ``span``.
+        rows: columns ``label``, ``seed``, ``items``, ``recalled``, ``guessing``, ``half``, ``steepness`` and ``span``.
         ax: where to draw.
         looks: of the labels.
         numbers: of items, those of all Axes that share the x axis.
@@ -253,7 +255,7 @@ def recalled_against(rows: pd.DataFrame, ax: Axes, looks: Looks, numbers: Sequen
             continue
         guessing = own.groupby("items")["guessing"].first()
         g = np.interp(grid, guessing.index, guessing)
-        mean = np.mean([recalled(grid, *fit, g) for fit in zip(seeds["half"], seeds["spread"], strict=True)], axis=0)
+        mean = np.mean([recalled(grid, *fit, g) for fit in zip(seeds["half"], seeds["steepness"], strict=True)], axis=0)
         ax.plot(grid, mean, label=labelled(str(name)), markevery=[], linewidth=1.6, **look)
         middle, low, high = interval(seeds["span"].tolist(), bounds=(0, own["most"].max()))
         if few <= middle:  # a span of less than the fewest items has no place on the axis

@@ -15,29 +15,30 @@ from memexp.memory.memory_span import LEVEL, MemorySpan, bits_held, fitted, reca
 from memexp.results.study import Study, load_study
 
 ITEMS = (1, 2, 4, 8, 12, 16)
+STEEP = 6.0
 NUMBERS = np.array(ITEMS, dtype=float)
 
 
 @pytest.mark.parametrize(
-    ("half", "spread", "guessing"),
-    [(7.0, 1.5, 0.5), (12.0, 0.8, 0.125), (2.5, 3.0, 0.0), (6.0, 2.0, (0.1, 0.1, 0.08, 0.07, 0.06, 0.06))],
+    ("half", "steepness", "guessing"),
+    [(7.0, 4.0, 0.5), (12.0, 9.0, 0.125), (2.5, 1.2, 0.0), (6.0, 3.0, (0.1, 0.1, 0.08, 0.07, 0.06, 0.06))],
 )
-def test_a_curve_that_is_one_is_found(half: float, spread: float, guessing: float | tuple[float, ...]):
+def test_a_curve_that_is_one_is_found(half: float, steepness: float, guessing: float | tuple[float, ...]):
     g = np.broadcast_to(np.asarray(guessing), NUMBERS.shape)
-    right = g + (1 - g) / (1 + np.exp((NUMBERS - half) / spread))
-    np.testing.assert_allclose(recalled(NUMBERS, half, spread, g), right)
-    assert fitted(ITEMS, right.tolist(), g.tolist()) == pytest.approx((half, spread), rel=1e-4)
+    right = g + (1 - g) / (1 + (NUMBERS / half) ** steepness)
+    np.testing.assert_allclose(recalled(NUMBERS, half, steepness, g), right)
+    assert fitted(ITEMS, right.tolist(), g.tolist()) == pytest.approx((half, steepness), rel=1e-4)
 
 
 def test_the_span_is_where_the_curve_is_at_90_percent():
-    assert span_of(7, 1.5, 0.5) == pytest.approx(7 - 1.5 * math.log(0.8 / 0.2))
-    assert span_of(9, 2, 0) == pytest.approx(9 - 2 * math.log(9))
+    assert span_of(8, 2, 0.5) == pytest.approx(4)  # (1 - .9) / (.9 - .5) is a quarter
+    assert span_of(9, 1, 0) == pytest.approx(1)
     assert recalled(np.array(span_of(7, 1.5, 0.3)), 7, 1.5, 0.3) == pytest.approx(LEVEL)
 
 
 def test_a_step_falls_between_the_numbers_where_it_is():
-    half, spread = fitted(ITEMS, [1, 1, 1, 1, 0.5, 0.5], [0.5] * 6)
-    assert 8 < span_of(half, spread, 0.5) < half < 12
+    half, steepness = fitted(ITEMS, [1, 1, 1, 1, 0.5, 0.5], [0.5] * 6)
+    assert 8 < span_of(half, steepness, 0.5) < half < 12
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def study_of(folder: Path, halves: dict[str, float], lengths: tuple[int, ...] = 
     for model, half in halves.items():
         for length in lengths:
             for n in ITEMS:
-                p = recalled(np.array(n), half * (1 if length == lengths[0] else 2 / 3), 1.0, 0.5)
+                p = recalled(np.array(n), half * (1 if length == lengths[0] else 2 / 3), STEEP, 0.5)
                 score = "exact_accuracy" if n < 16 else "test_accuracy"  # too many to enumerate
                 seeds: list[dict[str, object]] = [
                     {"seed": seed, "best_iteration": 1, "diverged_at": None, "dev_accuracy": 0.1, "test_accuracy": 0.1,
@@ -127,9 +128,9 @@ def test_the_spans_of_a_study_are_those_of_its_curves(tmp_path: Path):
     scores = MemorySpan().summed_up(table).merge(study.rows[["run", "seed", "length", "model.name", "task.items"]])
     by_setting = scores.groupby(["model.name", "length"])["span"].agg(["min", "max"])
     for (model, length), half in {("srn", 10): 9, ("srn", 30): 6, ("gru", 10): 6, ("gru", 30): 4}.items():
-        assert by_setting.loc[(model, length)].tolist() == pytest.approx([half - math.log(4)] * 2, abs=0.01)
+        assert by_setting.loc[(model, length)].tolist() == pytest.approx([half / 4 ** (1 / STEEP)] * 2, rel=1e-3)
     four = scores[(scores["task.items"] == 4) & (scores["length"] == 10) & (scores["model.name"] == "srn")].iloc[0]
-    assert four["recalled"] == pytest.approx(recalled(np.array(4), 9, 1, 0.5))
+    assert four["recalled"] == pytest.approx(recalled(np.array(4), 9, STEEP, 0.5))
     assert four["bits_held"] == pytest.approx(bits_held(four["recalled"], 4, 2))
     assert four["bits_per_unit"] == pytest.approx(four["bits_held"] / 5)
     assert four["bits_per_parameter"] == pytest.approx(four["bits_held"] / 40)
@@ -140,9 +141,9 @@ def test_the_spans_of_a_study_are_those_of_its_curves(tmp_path: Path):
     for ax, halves in ((near, (6, 9)), (far, (4, 6))):
         bars = [bar for bar in ax.containers if bar.lines[0].get_ydata().tolist() == [LEVEL]]
         places = sorted(float(bar.lines[0].get_xdata()[0]) for bar in bars)
-        assert places == pytest.approx([half - math.log(4) for half in halves], abs=0.01)
+        assert places == pytest.approx([half / 4 ** (1 / STEEP) for half in halves], rel=1e-3)
     curve = next(line for line in near.lines if len(line.get_xdata()) == 201)
-    assert curve.get_ydata()[[0, -1]] == pytest.approx(recalled(np.array([1, 16]), 9, 1, 0.5), abs=1e-3)
+    assert curve.get_ydata()[[0, -1]] == pytest.approx(recalled(np.array([1, 16]), 9, STEEP, 0.5), abs=1e-3)
     everything = figures["memory_span_bits"].axes[0].lines[-1]
     assert everything.get_ydata().tolist() == list(ITEMS)  # a bit for each of two symbols
 
