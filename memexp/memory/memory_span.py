@@ -116,8 +116,9 @@ class MemorySpan(Measure):
     is fitted by least squares: n_half, at which half of what is above guessing is left, and k, how steeply it falls.
     This is the psychometric function with a guess rate of Wichmann and Hill (2001, equation 1), logistic in log n,
     falling instead of rising, without lapses: of no items all are recalled. (Logistic in n it was farther from the
-    scores of every cell.) They fit by maximum likelihood, for the few trials of an observer; here a score is exact, or
-    of thousands of answers, and each number of items counts alike. The span is the n with p(n) = `LEVEL`:
+    scores of ten of the eleven curves of ``experiment=memory_span``.) They fit by maximum likelihood, for the few
+    trials of an observer; here a score is exact, or of thousands of answers, and each number of items counts alike. The
+    span is the n with p(n) = `LEVEL`:
 
         n = n_half ((1 - `LEVEL`) / (`LEVEL` - g))^(1 / k).
 
@@ -203,14 +204,15 @@ class MemorySpan(Measure):
     def _bits(self, rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
         if rows["bits_held"].isna().all():
             return {}
-        lengths, items = sorted(rows["length"].unique()), np.array(sorted(rows["items"].unique()))
+        lengths = sorted(rows["length"].unique())
         figure, axes = curves.new_figure(1, len(lengths), width=4.4, height=3.6)
         for length, ax in zip(lengths, axes[0], strict=True):
             own = rows[rows["length"] == length]
             curves.score_against(
-                own, "bits_held", ax, looks, "items", points=False, bounds=(0, np.inf), numbers=items.tolist(),
-                x_label=tr("items"),
+                own, "bits_held", ax, looks, "items", points=False, bounds=(0, np.inf),
+                numbers=rows["items"].tolist(), x_label=tr("items"),
             )  # fmt: skip
+            items = np.array(sorted(own["items"].unique()))
             ax.plot(items, items * math.log2(own["symbols"].iloc[0]), **curves.FLOOR)
             entitled(ax, tr(f"trained at length {length}"))
         axes[0, 0].set_ylabel(tr("bits held at least"))
@@ -247,18 +249,17 @@ def recalled_against(rows: pd.DataFrame, ax: Axes, looks: Looks, numbers: Sequen
     curves.score_against(
         rows, "recalled", ax, unjoined, "items", points=False, bounds=(0, 1), x_label=tr("items"), numbers=numbers
     )
-    few, many = min(numbers), max(numbers)
-    grid = np.geomspace(few, many, 201) if curves.spans_magnitudes(numbers) else np.linspace(few, many, 201)
     for name, own in rows.groupby("label", sort=False):
         look, seeds = looks[str(name)], own.drop_duplicates("seed").dropna(subset="span")
         if seeds.empty:
             continue
         guessing = own.groupby("items")["guessing"].first()
+        grid = np.geomspace(guessing.index.min(), guessing.index.max(), 201)
         g = np.interp(grid, guessing.index, guessing)
         mean = np.mean([recalled(grid, *fit, g) for fit in zip(seeds["half"], seeds["steepness"], strict=True)], axis=0)
         ax.plot(grid, mean, label=labelled(str(name)), markevery=[], linewidth=1.6, **look)
         middle, low, high = interval(seeds["span"].tolist(), bounds=(0, own["most"].max()))
-        if few <= middle:  # a span of less than the fewest items has no place on the axis
+        if middle >= grid[0]:  # a span of less than the fewest items has no place on the axis
             ends = np.nan_to_num([[middle - low], [high - middle]])
             ax.errorbar(middle, LEVEL, xerr=ends, color=look["color"], fmt="|", markersize=12, capsize=4, linewidth=1.2)
     ax.plot(*rows.groupby("items")["guessing"].first().reset_index().to_numpy().T, **curves.FLOOR)
