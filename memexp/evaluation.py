@@ -31,9 +31,8 @@ def runner_of(run: "TrainedRun", task: Task) -> Runner:
     return build_runner(Run(whole, run.folder, task, model, "cpu"))  # type: ignore[arg-type]
 
 
-def scores_at(runner: Runner, by_length: Mapping[int, Rows]) -> dict[int, np.ndarray]:
-    """Score each seed on rows of each length: length -> [S]. The score is the first metric of the task."""
-    name = runner.metric.name
+def scores_at(runner: Runner, by_length: Mapping[int, Rows], name: str) -> dict[int, np.ndarray]:
+    """Score each seed on rows of each length by a metric of this name: length -> [S]."""
     return {length: runner.evaluate(rows)[name].numpy() for length, rows in by_length.items()}
 
 

@@ -14,6 +14,7 @@ from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.memory.measure import Measure, Score, Subject
 from memexp.results.study import Study
+from memexp.tasks.task import Task
 from memexp.words import labelled, tr
 
 LENGTHS = (3, 5, 10, 15, 20, 25, 30, 35, 50, 75, 100, 150, 200)
@@ -44,6 +45,11 @@ def reach(trained_at: int, lengths: Sequence[int], scores: Sequence[float], crit
     return float(beyond[-1][0])
 
 
+def _tested(task: Task) -> list[int]:
+    """Return the lengths but its own at which a task is tested, ascending."""
+    return sorted({*LENGTHS, *task.far, *(task.length + further for further in BEYOND)} - {task.length})
+
+
 class LengthMatrix(Measure):
     """Accuracy at lengths that were not trained on.
 
@@ -55,7 +61,10 @@ class LengthMatrix(Measure):
     least twice the accuracy of guessing. Length generalisation is another question than long-range dependency
     (Hochreiter and Schmidhuber 1997 train and test at one length).
 
-    Cost: about 2 million tokens for each run, and all inputs of its own length.
+    A(l) is the task's first metric that is a share: of sums of numbers, how often they are near. A task may name more
+    lengths (`memexp.tasks.task.Task.far`).
+
+    Cost: about 3 million tokens for each run, and all inputs of its own length.
     """
 
     name = "length_matrix"
@@ -64,7 +73,7 @@ class LengthMatrix(Measure):
         "own_length_accuracy": Score("accuracy at the length that was trained on", share=True),
         "extrapolation_ratio": Score(
             f"the length at which accuracy falls under {CRITERION:g}, over the length that was trained on; of seeds "
-            f"that reach it there; {LENGTHS[-1]} is the longest that is tested"
+            "that reach it there; where it never does, the longest that is tested counts"
         ),
         "relative_extrapolation_ratio": Score(
             f"the length at which accuracy falls under {CRITERION:g} of that at the length that was trained on, over "
@@ -73,21 +82,21 @@ class LengthMatrix(Measure):
     }
 
     def why_not(self, subject: Subject) -> str | None:
-        """Say that a task has one length only."""
-        return None if subject.task.at_length(LENGTHS[0], 1) is not None else "its task has no rows of other lengths"
+        """Say that a task has one length only, or that none of its scores is a share."""
+        if subject.share is None:
+            return "its scores are no shares"
+        others = (subject.task.at_length(length, 1) for length in _tested(subject.task))
+        return "its task has no rows of other lengths" if all(rows is None for rows in others) else None
 
     def measure(self, subject: Subject) -> pd.DataFrame:
         """Return ``seed``, ``test_length``, ``accuracy``, ``source``, ``trained_at``, ``guessing``."""
-        task, own = subject.task, subject.task.length
-        by_length = {own: task.distribution()}
-        for length in sorted({*LENGTHS, *(own + further for further in BEYOND)}):
-            rows = task.at_length(length, TOKENS) if length != own else None
-            if rows is not None:
-                by_length[length] = rows
+        task, own, score = subject.task, subject.task.length, str(subject.share)
+        rows = {length: task.at_length(length, TOKENS) for length in _tested(task)} | {own: task.distribution()}
+        by_length = {length: of_length for length, of_length in rows.items() if of_length is not None}
         return pd.DataFrame(
             [
                 (seed, length, score, by_length[length].source)
-                for length, scores in sorted(scores_at(subject.runner, by_length).items())
+                for length, scores in sorted(scores_at(subject.runner, by_length, score).items())
                 for seed, score in zip(subject.seeds, scores.tolist(), strict=True)
             ],
             columns=["seed", "test_length", "accuracy", "source"],
@@ -110,7 +119,9 @@ class LengthMatrix(Measure):
     def draw(self, table: pd.DataFrame, study: Study) -> Mapping[str, Figure]:
         """Draw a table of trained and tested lengths for each model; where both are the same has a frame."""
         labels = list(dict.fromkeys(table["label"]))
-        table = table[table["test_length"].isin([*LENGTHS, *table["trained_at"].unique()])]
+        shown = table["test_length"].isin([*LENGTHS, *table["trained_at"].unique()])
+        far = table["test_length"] > LENGTHS[-1]
+        table = table[shown | far & ~(table["test_length"] - table["trained_at"]).isin(BEYOND)]
         trained = table["trained_at"].nunique()
         figure, axes = curves.new_figure(
             len(labels),

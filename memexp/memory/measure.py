@@ -19,9 +19,11 @@ from typing import Any, ClassVar, NamedTuple
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from omegaconf import DictConfig
 from torch import Tensor
 
 import memexp.memory
+from memexp import registered
 from memexp.errors import ConfigError, MemexpError, nearest
 from memexp.evaluation import runner_of
 from memexp.memory.sequences import drawn
@@ -101,9 +103,14 @@ class Subject:
         return runner_of(self.run, self.task)
 
     @property
+    def share(self) -> str | None:
+        """The metric that says how often the task's answers are right, by name; None if none does."""
+        return next((metric.name for metric in self.task.metrics if metric.share), None)
+
+    @property
     def guessing(self) -> float:
-        """What the best of simple answers scores, by the first metric of the task; 0 where it names none."""
-        return max(self.task.floors().get(self.runner.metric.name, {}).values(), default=0.0)
+        """How often the best of simple answers is right; 0 where the task names none."""
+        return max(self.task.floors().get(self.share or "", {}).values(), default=0.0)
 
     def answers(self, inputs: Tensor) -> Tensor:
         """Return what each seed answers: inputs [N, L] or [N, L, M] -> [S, N, A, K]."""
@@ -207,6 +214,18 @@ def share_score(study: Study) -> str | None:
     """Name the score that says how often a network is right, exact where there is such a one; None if none says so."""
     shares = [column for column, share in study.shown.items() if share]
     return next((column for begin in ("exact_", "test_") for column in shares if column.startswith(begin)), None)
+
+
+def task_of(study: Study, subjects: Subjects) -> type[Task]:
+    """Return the class of a study's task; neither weights nor data are read.
+
+    Raises:
+        ConfigError: the user has not named it.
+    """
+    row = study.rows.iloc[0]
+    node = DictConfig({registered.TARGET: row[f"task.{registered.TARGET}"], "name": row["task.name"]})
+    kind: type[Task] = registered.kind_of(node, "task", subjects.modules)
+    return kind
 
 
 def all_measures() -> dict[str, Measure]:

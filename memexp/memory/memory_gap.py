@@ -5,16 +5,13 @@ from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
 
-from memexp import registered
 from memexp.errors import MemexpError
 from memexp.figures import curves
 from memexp.figures.lettering import entitled
 from memexp.figures.looks import looks_of
-from memexp.memory.measure import BEST_ALONE, Measure, Score, Subject, Subjects, share_score
+from memexp.memory.measure import BEST_ALONE, Measure, Score, Subject, Subjects, share_score, task_of
 from memexp.results.study import Study, against
-from memexp.tasks.task import Task
 from memexp.words import tr
 
 
@@ -74,7 +71,7 @@ class MemoryGap(Measure):
         """Compare each run with its twin, by the record alone."""
         runs = study.rows["run"].drop_duplicates()
         try:
-            kind, score = _task_of(study, subjects), share_score(study)
+            kind, score = task_of(study, subjects), share_score(study)
         except MemexpError as error:
             yield str(runs.iloc[0]), error
             return
@@ -126,15 +123,3 @@ class MemoryGap(Measure):
             figure, tr("Accuracy of each seed, and their mean with its 95 % interval; the gap is paired by seed")
         )
         return {self.name: figure}
-
-
-def _task_of(study: Study, subjects: Subjects) -> type[Task]:
-    """Return the class of a study's task; neither weights nor data are read.
-
-    Raises:
-        ConfigError: the user has not named it.
-    """
-    row = study.rows.iloc[0]
-    node = DictConfig({registered.TARGET: row[f"task.{registered.TARGET}"], "name": row["task.name"]})
-    kind: type[Task] = registered.kind_of(node, "task", subjects.modules)
-    return kind

@@ -12,7 +12,7 @@ and the first mark near the beginning.
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from memexp.errors import ConfigError
 from memexp.fields import ranged
 from memexp.tasks.metrics import Mean, SquaredError
 from memexp.tasks.sampled import SampledTask
-from memexp.tasks.task import SEPARATORS, Interface, Reading, Rows
+from memexp.tasks.task import SEPARATORS, Interface, Reading, Rows, generator
 from memexp.words import tr
 
 DEV_ROWS, TEST_ROWS = 500, 2560  # the latter as in 1997
@@ -110,16 +110,26 @@ class Adding(SampledTask):
 
     def draw(self, rows: int, draw: Generator) -> Rows:
         """Draw rows: inputs [rows, L, 2], targets [rows, 1]."""
-        half = self.length // 2
-        numbers = torch.rand(rows, self.length, generator=draw)
+        return self._drawn(rows, self.length, draw)
+
+    def _drawn(self, rows: int, length: int, draw: Generator) -> Rows:
+        half = length // 2
+        numbers = torch.rand(rows, length, generator=draw)
         first = torch.randint(half, (rows, 1), generator=draw)
-        second = torch.randint(half, self.length, (rows, 1), generator=draw)
-        marks = torch.zeros(rows, self.length).scatter_(1, torch.cat([first, second], 1), 1.0)
+        second = torch.randint(half, length, (rows, 1), generator=draw)
+        marks = torch.zeros(rows, length).scatter_(1, torch.cat([first, second], 1), 1.0)
         return Rows(torch.stack([numbers, marks], -1), (numbers * marks).sum(1, keepdim=True))
 
     def rows(self, split: str) -> Rows:
         """Return the fixed rows of a split."""
         return self.drawn_once(split, {"train": self.train_rows, "dev": DEV_ROWS, "test": TEST_ROWS}[split])
+
+    def at_length(self, length: int, tokens: int) -> Rows | None:
+        """Return a sample of rows of another length."""
+        if length < SHORTEST:
+            return None
+        rows = self._drawn(max(1, tokens // length), length, generator(0, "length", length))
+        return replace(rows, source=f"{len(rows)} sampled rows")
 
     def needed(self, inputs: Tensor) -> Tensor:
         """The two marked numbers."""

@@ -26,7 +26,7 @@ from memexp.arithmetic import ln
 from memexp.fields import ranged
 from memexp.tasks.metrics import Accuracy, SequenceAccuracy
 from memexp.tasks.sampled import SampledTask
-from memexp.tasks.task import Interface, Reading, Rows, codes_typed
+from memexp.tasks.task import Interface, Reading, Rows, codes_typed, generator
 from memexp.words import tr
 
 DEV_ROWS, TEST_ROWS = 500, 2000
@@ -121,6 +121,8 @@ class CopyMemory(SampledTask):
     """
 
     metrics: ClassVar = (Accuracy, SequenceAccuracy)
+    counted: ClassVar = "items"
+    drawn_from: ClassVar = "symbols"
 
     symbols: int = ranged(2, most=len(ascii_lowercase))
     items: int = ranged(1)
@@ -132,19 +134,22 @@ class CopyMemory(SampledTask):
         """Items, blank and cue in, items out, at every step."""
         return Interface(self.symbols + 2, self.symbols, every_step=True, longest=self.items + self.length)
 
-    def asked(self, items: Tensor, source: str = "") -> Rows:
-        """Ask for items, [N, n]: inputs [N, length + 2 n], targets and weights of the same shape."""
+    def asked(self, items: Tensor, source: str = "", blanks: int | None = None) -> Rows:
+        """Ask for items, [N, n], after ``blanks``, or else ``length``: inputs [N, blanks + 2 n], targets, weights."""
         N, n = items.shape
-        blank, cue = self.symbols, self.symbols + 1
-        wait, recall = items.new_full((N, self.length), blank), items.new_full((N, n), blank)
+        lag, blank, cue = self.length if blanks is None else blanks, self.symbols, self.symbols + 1
+        wait, recall = items.new_full((N, lag), blank), items.new_full((N, n), blank)
         recall[:, 0] = cue
-        before = items.new_zeros(N, n + self.length)  # nothing is asked there
+        before = items.new_zeros(N, n + lag)  # nothing is asked there
         weights = torch.cat([before, torch.ones_like(items)], 1).double()
         return Rows(torch.cat([items, wait, recall], 1), torch.cat([before, items], 1), weights, source)
 
     def draw(self, rows: int, draw: Generator) -> Rows:
         """Draw rows: every item is equally likely at every place."""
-        return self.asked(torch.randint(self.symbols, (rows, self.items), generator=draw))
+        return self.asked(self._items(rows, draw))
+
+    def _items(self, rows: int, draw: Generator) -> Tensor:
+        return torch.randint(self.symbols, (rows, self.items), generator=draw)
 
     def rows(self, split: str) -> Rows:
         """Return the fixed rows of a split."""
@@ -160,15 +165,33 @@ class CopyMemory(SampledTask):
 
     @cached_property
     def _all(self) -> Rows | None:
+        return self._every(self.length, self.exact_limit)
+
+    def _every(self, blanks: int, tokens: int) -> Rows | None:
+        """Return all inputs with so many blanks; None if they have more tokens."""
         inputs = self.symbols**self.items
-        if inputs * (self.length + 2 * self.items) > self.exact_limit:
+        if inputs * (blanks + 2 * self.items) > tokens:
             return None
         every = torch.tensor([*itertools.product(range(self.symbols), repeat=self.items)])
-        return self.asked(every, f"all {inputs} inputs")
+        return self.asked(every, f"all {inputs} inputs", blanks)
+
+    def at_length(self, length: int, tokens: int) -> Rows | None:
+        """Return as many items after another wait: all there are, or a sample."""
+        if length < 1:
+            return None
+        if (every := self._every(length, tokens)) is not None:
+            return every
+        rows = max(1, tokens // (length + 2 * self.items))
+        items = self._items(rows, generator(0, "length", length))
+        return self.asked(items, f"{rows} sampled rows", length)
 
     def needed(self, inputs: Tensor) -> Tensor:
         """The items."""
         return inputs < self.symbols
+
+    def facts(self, rows: Rows) -> dict[str, Tensor]:
+        """Return the items in their order: at the last step the last one is asked for."""
+        return {f"item {place}": item for place, item in enumerate(rows.inputs[:, : self.items].unbind(1), 1)}
 
     def floors(self) -> dict[str, dict[str, float]]:
         """Return what guessing reaches: ln K nats for each item that is asked for."""

@@ -140,6 +140,7 @@ class DigitSum(SampledTask):
     panels = ("task.sampling",)
     later: ClassVar = {"asked": "first", "digits": BOOK_DIGITS}
     no_lag: ClassVar = {"asked": "last"}
+    counted: ClassVar = "digits"
 
     digits: int = ranged(1, most=9)
     distractors: Any

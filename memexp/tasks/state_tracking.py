@@ -289,6 +289,7 @@ class StateTracking(SampledTask):
     """
 
     metrics: ClassVar = (Accuracy, SequenceAccuracy)
+    far: ClassVar = (300, 500)  # the latter as Deletang et al. 2023
 
     automaton: str = ranged(one_of=AUTOMATA)
     modulus: int = ranged(2, most=len(digits))

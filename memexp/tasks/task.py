@@ -258,6 +258,9 @@ class Task(ABC):
     later: ClassVar[Mapping[str, Any]] = {}  # settings that came after there were records, and their values in those;
     # what they change, `fingerprint` must say
     no_lag: ClassVar[Mapping[str, Any]] = {}  # settings by which the same is asked with nothing to remember
+    far: ClassVar[tuple[int, ...]] = ()  # lengths at which `memexp.memory.length_matrix` tests beside its own ones
+    counted: ClassVar[str | None] = None  # the setting that counts what has to be remembered, where there is one
+    drawn_from: ClassVar[str | None] = None  # that of how many equally likely symbols each of these is, independently
     writes: ClassVar[bool] = False  # whether an answer is the next symbol, so that a trained model can go on by itself
 
     # What is asked -------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from helpers import config_of, task_of
 
 from memexp.config import class_of
 from memexp.memory.measure import Subject
-from memexp.models.cells import LSTM, SRN, Cell, MinGRU
+from memexp.models.cells import IRNN, LSTM, SRN, Cell, MinGRU
 from memexp.models.networks import SequenceModel
 from memexp.tasks.digit_sum import CLASSES, DIGITS
 from memexp.trained import TrainedRun
@@ -22,9 +22,16 @@ BETWEEN = torch.arange(1, CLASSES) - 0.5  # between a sum and the next one
 SURE = 2000.0  # times the distance from a threshold: nats between the two answers
 
 
-def _bare(kind: type[Cell] | partial[Cell], seeds: int, width: int) -> SequenceModel:
-    """Build a model of digit sums without an embedding, all of whose weights are zero."""
-    model = SequenceModel(kind, seeds, DIGITS, CLASSES, False, 0, [width], False, "zero")
+def _bare(
+    kind: type[Cell] | partial[Cell],
+    seeds: int,
+    width: int,
+    inputs: int = DIGITS,
+    outputs: int = CLASSES,
+    every_step: bool = False,
+) -> SequenceModel:
+    """Build a model, of digit sums unless said otherwise, without an embedding, all of whose weights are zero."""
+    model = SequenceModel(kind, seeds, inputs, outputs, every_step, 0, [width], False, "zero")
     return model.requires_grad_(False)
 
 
@@ -73,20 +80,50 @@ def leaky(decays: Sequence[float]) -> SequenceModel:
     return model
 
 
-def subject(model: SequenceModel, folder: Path, *overrides: str) -> Subject:
-    """Make a finished run of digit sums of a model, with seeds 0, 1, ...; its data go into a folder.
+def adder(seeds: int = 1) -> SequenceModel:
+    """Build an IRNN that solves adding at any length: one unit is the marked number, the other the sum of those before.
+
+    The first is max(0, number + mark - 1), which is 0 without a mark; the head adds the two.
+    """
+    model = _bare(IRNN, seeds, 2, 2, 1)
+    cell = model.cell
+    cell.W[:, 0, :, 0], cell.b[:, 0, 0] = 1.0, -1.0
+    cell.U[:, 0, :, 1] = 1.0
+    model.head_weight[:] = 1.0
+    return model
+
+
+def copier(keeps: Sequence[bool] = (True,)) -> SequenceModel:
+    """Build an LSTM that keeps one of two items over any wait, and says it at every step; a seed for each of ``keeps``.
+
+    The input gate opens for items alone; what does not keep has its forget gate shut, and always says the first.
+    """
+    model = _bare(partial(LSTM, variant="none"), len(keeps), 1, 4, 2, True)
+    cell = model.cell
+    i, f, o, candidate = range(4)
+    cell.b[:, o] = 100.0
+    cell.b[:, f, 0] = torch.where(torch.tensor(keeps), 100.0, -200.0)
+    cell.W[:, i, :2, 0], cell.b[:, i] = 200.0, -100.0
+    cell.W[:, candidate, 0, 0], cell.W[:, candidate, 1, 0] = -100.0, 100.0
+    model.head_weight[:, 0, 1], model.head_bias[:, 0] = SURE, 0.5
+    return model
+
+
+def subject(model: SequenceModel, folder: Path, *overrides: str, task: str = "digit_sum") -> Subject:
+    """Make a finished run of a model, with seeds 0, 1, ...; its data go into a folder.
 
     Args:
         model: of one layer, of a cell of memexp.
         folder: for data.
         overrides: as on the command line, for example ``length=6``.
+        task: its name.
     """
     S, name = len(model.head_bias), type(model.cell).__name__.lower()
     sizes = [f"model={name}", f"model.hidden_size={model.widths[0]}", "model.embedding_size=0"]
     given = [f"seeds={[*range(S)]}", *sizes, *overrides]
-    config = config_of(f"datasets_dir={folder}", *given)
-    task = task_of("digit_sum", folder, *given)
-    summary = {"interface": asdict(task.interface)}  # all that a record says that `Subject.before` asks for
+    config = config_of(f"task={task}", f"datasets_dir={folder}", *given)
+    asked = task_of(task, folder, *given)
+    summary = {"interface": asdict(asked.interface)}  # all that a record says that `Subject.before` asks for
     run = TrainedRun(folder, config, summary, class_of(config.task, "task"), model)
     (folder / "config.json").write_text('{"data": "none"}')
-    return Subject(run, task)
+    return Subject(run, asked)

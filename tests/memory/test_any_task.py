@@ -35,7 +35,7 @@ def test_runs_of_every_task_are_measured_where_it_makes_sense(
     names = "measures=length_matrix,hold_time,effective_memory,substitution"
     said = in_process(command.main, "study=odd", names)
     for line in (
-        "length_matrix: not measured: its task has no rows of other lengths",
+        "length_matrix: not measured: its scores are no shares",
         "hold_time: not measured: its task has no question that nothing follows",
         "hold_time: not measured (1 of 2 runs): it reads backwards too, so that it cannot go on from a state",
         "substitution: not measured: its inputs are numbers, no symbols",
@@ -47,8 +47,8 @@ def test_runs_of_every_task_are_measured_where_it_makes_sense(
     }
     assert found == {
         "digit_sum": {"length_matrix", "hold_time", "effective_memory", "substitution"},
-        "adding": {"effective_memory"},
-        "copy_memory": {"effective_memory", "substitution"},
+        "adding": {"length_matrix", "effective_memory"},
+        "copy_memory": {"length_matrix", "effective_memory", "substitution"},
         "char_lm": {"effective_memory", "substitution"},
     }
     held = pd.read_csv("images/odd/memory/digit_sum/hold_time.csv")

@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import task_of
-from memory.networks import latch, subject
+from memory.networks import adder, copier, latch, subject
 
 from memexp.memory import length_matrix
 from memexp.memory.length_matrix import LENGTHS, LengthMatrix, reach
+from memexp.memory.measure import Subject
 
 MEASURE = LengthMatrix()
 
@@ -80,8 +81,30 @@ def test_the_trained_length_is_framed_and_lengths_are_named_once(chinese: None):
     assert [ax.get_xlabel() for ax in (upper, lower)] == ["", "测试的长度"]
 
 
-def test_a_task_of_one_length_is_not_measured(tmp_path: Path):
+def test_networks_set_by_hand_copy_and_add_at_every_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of numbers it counts how often they are near the sum, not how large the error is."""
+    monkeypatch.setattr(length_matrix, "TOKENS", 2000)
+    copies = subject(copier((True, False)), tmp_path, "length=7", "task.items=1", "task.symbols=2", task="copy_memory")
+    adds = subject(adder(), tmp_path, "length=7", task="adding")
+    assert (copies.share, copies.guessing) == ("accuracy", 0.5)
+    assert (adds.share, adds.guessing) == ("within_0.04", pytest.approx(0.0784))
+    for subjected, right in ((copies, [1, 0.5]), (adds, [1])):
+        assert MEASURE.why_not(subjected) is None
+        table = MEASURE.measure(subjected).assign(run="a")
+        assert sorted(table["test_length"].unique()) == sorted({*LENGTHS, 7, 8, 9, 12, 17})
+        assert [own.unique().tolist() for _, own in table.groupby("seed")["accuracy"]] == [[own] for own in right]
+        assert MEASURE.summed_up(table)["extrapolation_ratio"].iloc[0] == pytest.approx(200 / 7)
+
+
+def test_a_task_is_measured_if_any_of_the_lengths_is_one_of_its_own_and_may_name_longer_ones(tmp_path: Path):
     digits = subject(latch(), tmp_path, "length=4")
+
+    def of_task(name: str, *overrides: str) -> Subject:
+        return Subject(digits.run, task_of(name, tmp_path, *overrides))
+
     assert MEASURE.why_not(digits) is None
-    adding = type(digits)(digits.run, task_of("adding", tmp_path))
-    assert MEASURE.why_not(adding) == "its task has no rows of other lengths"
+    assert MEASURE.why_not(of_task("temporal_order")) is None  # it has no rows of length 3
+    odd = of_task("state_tracking", "task.automaton=modular_arithmetic", "length=9")  # nor this one any of even length
+    assert MEASURE.why_not(odd) is None
+    assert length_matrix._tested(odd.task) == [3, 5, 10, 11, 14, 15, 19, *LENGTHS[4:], 300, 500]
+    assert MEASURE.why_not(of_task("latch")) == "its task has no rows of other lengths"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import config_of, goes_on_where_it_was_stopped, task_of
+from memory.networks import adder
 
 from memexp import experiment
 from memexp.errors import ConfigError
@@ -38,6 +39,19 @@ def test_one_mark_is_in_each_half_and_the_target_is_the_sum_of_both(tmp_path: Pa
     assert torch.equal(adding(tmp_path, f"length={length}").needed(rows.inputs), marks == 1)
 
 
+def test_rows_of_another_length_are_of_the_same_kind(tmp_path: Path):
+    task = adding(tmp_path, "length=4")
+    rows = task.at_length(7, 77)
+    assert rows is not None
+    assert (rows.source, rows.inputs.shape) == ("11 sampled rows", (11, 7, 2))
+    numbers, marks = rows.inputs.unbind(-1)
+    assert (marks[:, :3].sum(1) == 1).all()
+    assert (marks[:, 3:].sum(1) == 1).all()
+    torch.testing.assert_close(rows.targets[:, 0], (numbers * marks).sum(1))
+    assert torch.equal(rows.inputs, task.at_length(7, 77).inputs)  # type: ignore[union-attr]
+    assert task.at_length(1, 77) is None
+
+
 def test_every_place_is_marked_equally_often(tmp_path: Path):
     marks = adding(tmp_path, "length=8").draw(40_000, torch.Generator().manual_seed(1)).inputs[..., 1]
     share = marks.mean(0)
@@ -63,9 +77,9 @@ def test_an_answer_within_4_hundredths_is_right():
 
 
 def test_a_network_set_by_hand_solves_it(tmp_path: Path):
-    """A leaky-free accumulator of number x mark, written as a function: nothing but the two marked numbers counts."""
+    """Two rectified units: the number that is marked now, and the sum of those before."""
     rows = adding(tmp_path, "length=6").rows("dev").with_seed_axis()
-    answers = (rows.inputs[..., 0] * rows.inputs[..., 1]).sum(-1)[..., None, None]
+    answers = adder()(rows.inputs)
     error, near = SquaredError(1), Within(1)
     for mean in (error, near):
         mean.update(answers, rows.targets)

@@ -56,6 +56,30 @@ def test_all_inputs_are_enumerated_once(tmp_path: Path):
     assert "exact" in copying(tmp_path, *SMALL, "task.exact_limit=512").splits()
 
 
+def test_rows_of_another_wait_are_all_there_are_or_a_sample(tmp_path: Path):
+    task = copying(tmp_path, *SMALL)
+    every = task.at_length(5, 64 * 11)
+    assert every is not None
+    assert (every.source, every.inputs.shape) == ("all 64 inputs", (64, 3 + 5 + 3))
+    row = task.asked(torch.tensor([[3, 0, 1]]), blanks=5)
+    assert row.inputs.tolist() == [[3, 0, 1, 4, 4, 4, 4, 4, 5, 4, 4]]
+    assert (every.inputs == row.inputs).all(1).sum() == 1
+    some = task.at_length(5, 64 * 11 - 1)
+    assert some is not None
+    assert (some.source, some.inputs.shape) == ("63 sampled rows", (63, 11))
+    assert torch.equal(some.inputs[:, :3], some.targets[:, 8:])
+    assert torch.equal(some.inputs, task.at_length(5, 64 * 11 - 1).inputs)  # type: ignore[union-attr]
+    assert torch.equal(task.at_length(2, 512).inputs, task.distribution().inputs)  # type: ignore[union-attr]
+    assert task.at_length(0, 100) is None
+
+
+def test_a_state_could_know_each_item_and_the_last_is_asked_at_the_end(tmp_path: Path):
+    facts = copying(tmp_path, *SMALL).facts(copying(tmp_path, *SMALL).asked(torch.tensor([[3, 0, 1], [2, 2, 0]])))
+    assert {name: classes.tolist() for name, classes in facts.items()} == {
+        "item 1": [3, 2], "item 2": [0, 2], "item 3": [1, 0],
+    }  # fmt: skip
+
+
 def test_a_network_set_by_hand_copies_exactly(tmp_path: Path):
     """A tape that hands each item on for length + items steps."""
     task = copying(tmp_path, "length=4", "task.symbols=5", "task.items=2")
