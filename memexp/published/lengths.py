@@ -17,6 +17,7 @@ from memexp.evaluation import runner_of, scores_at
 from memexp.published.claims import Claim, Estimate, Measured, exactly, over, over_seeds
 from memexp.results.statistics import difference
 from memexp.trained import TrainedRun
+from memexp.training import machine
 
 LENGTHS = tuple(range(41, 501, 24))  # 20 of those from 41 to 500; odd ones, as expressions are
 ROWS = 250  # of each length
@@ -29,9 +30,10 @@ def beyond(run: TrainedRun) -> np.ndarray:
     Returns:
         The mean accuracy over `LENGTHS`, on `ROWS` fixed random rows of each, [S].
     """
-    task = run.task()
-    by_length = {length: task.at_length(length, length * ROWS) for length in LENGTHS}
-    scores = scores_at(runner_of(run, task), {length: rows for length, rows in by_length.items() if rows is not None})
+    with machine.prepared():
+        task = run.task()
+        rows = {length: task.at_length(length, length * ROWS) for length in LENGTHS}
+        scores = scores_at(runner_of(run, task), {length: own for length, own in rows.items() if own is not None})
     found: np.ndarray = np.mean(list(scores.values()), axis=0)
     return found
 
