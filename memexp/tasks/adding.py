@@ -186,6 +186,11 @@ class Adding(SampledTask):
         always = {"loss": variance, SquaredError.name: variance, Within.name: near}
         return {metric: {"always the mean": value} for metric, value in always.items()}
 
+    @property
+    def trained_on(self) -> str:
+        """Which lengths."""
+        return super().trained_on if self.posed == "2015" else f"lengths {self.length} to {self.interface.longest}"
+
     @classmethod
     def reading(cls, config: DictConfig, about: Mapping[str, Any]) -> AddingReading:
         """Read numbers and marks."""
