@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from memexp.errors import MemexpError
-from memexp.guess import mean_trials
-from memexp.guess import with_interval as with_brackets
+from memexp.guess import mean_trials, number, with_interval
 from memexp.progress import bar
 from memexp.results import record
 from memexp.results.collect import collect
@@ -27,8 +26,8 @@ class Estimate(NamedTuple):
 
     Attributes:
         mean: NaN where only the interval is told, as of "more than 0".
-        low: of the interval.
-        high: of the interval.
+        low: of the interval; -inf where it is open.
+        high: of the interval; inf where it is open.
         n: of how many seeds or searches it is; 0 where that is not told.
     """
 
@@ -38,15 +37,14 @@ class Estimate(NamedTuple):
     n: int = 0
 
     def __str__(self) -> str:
-        if not math.isnan(self.mean):
-            return with_brackets(self.mean, self.low, self.high)
-        bounds = {"over ": self.low, "under ": self.high}
-        return " and ".join(f"{word}{bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+        if self.high == math.inf:
+            return f"over {number(self.low) if self.low else 0}"
+        return f"under {number(self.high)}" if self.low == -math.inf else with_interval(self.mean, self.low, self.high)
 
 
-def exactly(number: float) -> Estimate:
+def exactly(mean: float) -> Estimate:
     """Take a number of which nothing more is told."""
-    return Estimate(number, number, number)
+    return Estimate(mean, mean, mean)
 
 
 def over(low: float) -> Estimate:

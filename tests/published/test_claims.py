@@ -34,7 +34,7 @@ def test_their_numbers_have_the_interval_that_follows_from_what_they_say():
     assert exactly(22)[:3] == (22, 22, 22)
     assert str(exactly(22)) == "22.0"
     assert trials(6, 40)[:3] == pytest.approx((6, 4.62, 8.21), abs=0.01)
-    assert (str(over(0)), str(under(0.5))) == ("over 0", "under 0.5")
+    assert (str(over(0)), str(under(0.5))) == ("over 0", "under 0.50")
 
 
 def test_an_estimate_over_seeds_counts_those_that_have_a_value():
@@ -50,7 +50,7 @@ def test_ours_agrees_where_the_intervals_have_a_number_in_common(tmp_path: Path)
     found = table(claims, measured(tmp_path))
     assert found["agrees"].tolist() == ["yes", "no", "yes", "no", "yes"]
     assert set(found["n"]) == {3}
-    assert "over 2.9" in as_text(found)
+    assert "over 2.90" in as_text(found)
 
 
 def test_a_claim_is_measured_from_the_runs_that_have_its_settings(tmp_path: Path):

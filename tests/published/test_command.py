@@ -22,6 +22,6 @@ def test_the_command_says_whether_theirs_agrees_with_ours(
     guessed = found["missing"].isna()
     meets = (found["their_low"] <= found["high"]) & (found["low"] <= found["their_high"])
     assert (found["agrees"] == "yes").tolist() == meets.tolist()
-    assert len(re.findall(r"\[.*\] +2 +(?:yes|no)$", said, re.M)) == guessed.sum()
+    assert len(re.findall(r"(?:\]|over [\d.,]+) +2 +(?:yes|no)$", said, re.M)) == guessed.sum()
     assert len(re.findall("not trained yet: python -m memexp experiment=published$", said, re.M)) == (~guessed).sum()
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
