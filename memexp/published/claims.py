@@ -18,6 +18,7 @@ from memexp.results.collect import collect
 from memexp.results.study import once
 from memexp.results.tables import interval
 
+MISSING = "-"  # in the table, where there is nothing of ours
 HOW = "python -m memexp experiment=published"  # trains what is measured from records
 
 
@@ -101,7 +102,7 @@ class Measured:
         for name, value in settings.items():
             rows = rows[rows[name] == value] if name in rows else rows.iloc[:0]
         if rows.empty:
-            raise NotThereError(f"not trained yet: {HOW}")
+            raise NotThereError(f"not trained yet; {HOW} does")
         return rows
 
 
@@ -171,10 +172,11 @@ def as_text(table: pd.DataFrame) -> str:
     columns: dict[str, Any] = {
         "theirs": [str(Estimate(*row)) for row in table[theirs].to_numpy()],
         "ours": [
-            missing or str(Estimate(*row))
+            MISSING if missing else str(Estimate(*row))
             for missing, row in zip(table["missing"], table[ours].to_numpy(), strict=True)
         ],
         "n": [n or "" for n in table["n"]],
         "agrees": table["agrees"],
     }
-    return table[["source", "what"]].assign(**columns).to_string(index=False)
+    reasons = [f"{MISSING}: {reason}" for reason in table["missing"].unique() if reason]
+    return "\n".join([table[["source", "what"]].assign(**columns).to_string(index=False), *reasons])

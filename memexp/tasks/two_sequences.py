@@ -131,6 +131,11 @@ class TwoSequences(SampledTask):
         """A number in, a number out, at every step, of which one counts."""
         return Interface(1, 1, every_step=True, longest=self.longest)
 
+    @property
+    def verdict(self) -> type[Mean]:
+        """An answer is right within 0.2, or in experiment 3c within 0.1."""
+        return Near if self.noise == "targets" else Within
+
     def draw(self, rows: int, draw: Generator) -> Rows:
         """Draw rows to train on: inputs [rows, L, 1], targets [rows, L]."""
         drawn = self._drawn(rows, self.length, draw)

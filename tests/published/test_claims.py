@@ -63,7 +63,7 @@ def test_a_claim_is_measured_from_the_runs_that_have_its_settings(tmp_path: Path
     found = table(claims, measured(tmp_path))
     assert found["ours"].tolist()[:2] == [0.25, 0.5]
     assert found["agrees"].tolist() == ["no", "yes", ""]
-    assert found["missing"].tolist() == ["", "", "not trained yet: python -m memexp experiment=published"]
-    assert "not trained yet" in as_text(found)
+    assert found["missing"].tolist() == ["", "", "not trained yet; python -m memexp experiment=published does"]
+    assert as_text(found).endswith("\n-: not trained yet; python -m memexp experiment=published does")
     nothing = table(claims, measured(tmp_path / "no study"))
     assert set(nothing["agrees"]) == {""}

@@ -23,5 +23,6 @@ def test_the_command_says_whether_theirs_agrees_with_ours(
     meets = (found["their_low"] <= found["high"]) & (found["low"] <= found["their_high"])
     assert (found["agrees"] == "yes").tolist() == meets.tolist()
     assert len(re.findall(r"(?:\]|over [\d.,]+) +2 +(?:yes|no)$", said, re.M)) == guessed.sum()
-    assert len(re.findall("not trained yet: python -m memexp experiment=published$", said, re.M)) == (~guessed).sum()
+    assert len(re.findall(" - +$", said, re.M)) == (~guessed).sum()
+    assert len(re.findall("^-: not trained yet; python -m memexp experiment=published does$", said, re.M)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
