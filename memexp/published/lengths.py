@@ -59,7 +59,8 @@ def mean(values: Sequence[float]) -> Estimate:
 
 def best(values: Sequence[float]) -> Estimate:
     """Return the best seed's."""
-    return exactly(float(np.nanmax(values)))._replace(n=len(values))
+    found = over_seeds(values, most=100.0)
+    return exactly(max([value for value in values if math.isfinite(value)], default=math.nan))._replace(n=found.n)
 
 
 @dataclass(frozen=True)
