@@ -18,7 +18,7 @@ from memexp.models.cells import Diagonal
 from memexp.models.networks import SequenceModel
 from memexp.published import lengths
 from memexp.published.claims import HOW, Measured, NotThereError, table
-from memexp.published.lengths import Beyond, Ordering, best, beyond, mean, percent_beyond
+from memexp.published.lengths import Beyond, Ordering, best, beyond, mean, of_ones, percent
 from memexp.results import record
 from memexp.trained import TrainedRun
 
@@ -45,7 +45,9 @@ def flipping(folder: Path, sure: Sequence[float]) -> TrainedRun:
              "model.embedding_size=0", f"seeds={[*range(len(sure))]}", f"datasets_dir={folder}"]  # fmt: skip
     config, task = config_of(*given), task_of("state_tracking", folder, *given)
     record.write_json(folder / record.CONFIG, {"data": task.fingerprint()})
-    return TrainedRun(folder, config, {"interface": asdict(task.interface)}, class_of(config.task, "task"), model)
+    return TrainedRun(
+        folder, config, {"interface": asdict(task.interface), "about": {}}, class_of(config.task, "task"), model
+    )
 
 
 def test_the_lengths_are_those_that_were_not_trained_on():
@@ -62,6 +64,7 @@ def test_one_unit_with_an_eigenvalue_of_minus_1_tells_parity_at_every_length(
     deviation = math.sqrt(0.25 / (lengths.ROWS * len(lengths.LENGTHS)))
     assert found[1] == pytest.approx(0.5, abs=4 * deviation)  # it answers 0
     assert beyond(flipping(tmp_path, [0.0]))[0] == found[1]  # the rows are the same ones
+    assert of_ones(flipping(tmp_path, [1.0, 0.0, 3.0])).tolist() == [1, 0.5, 1]
 
 
 def test_the_interval_of_a_mean_is_of_seeds_and_of_rows():
@@ -85,9 +88,11 @@ def test_runs_are_picked_by_settings_and_scored_with_their_last_weights(
     study = tmp_path / "published"
     (folder,) = study.glob("*lowest=-1.0*")
     last = trained.load(folder, "last")
-    found = Beyond(lengths.NEGATIVE, lambda values: lengths.exactly(sum(values)))(measured(study))
+    found = Beyond(
+        lengths.runs("parity", "diagonal", **{"model.lowest": -1.0}), lambda values: lengths.exactly(sum(values))
+    )(measured(study))
     assert found.mean == pytest.approx(100 * beyond(last).sum())
-    assert percent_beyond(folder) == dict(zip([2, 5], 100 * beyond(last), strict=True))
+    assert percent(beyond, folder) == dict(zip([2, 5], 100 * beyond(last), strict=True))
     assert not np.array_equal(beyond(last), beyond(trained.load(folder)))  # the best on dev are others
     with pytest.raises(NotThereError):
         Beyond(lengths.runs("parity", "srn"), mean)(measured(study))
