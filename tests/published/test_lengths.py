@@ -17,7 +17,7 @@ from memexp.config import class_of
 from memexp.models.cells import Diagonal
 from memexp.models.networks import SequenceModel
 from memexp.published import lengths
-from memexp.published.claims import HOW, Measured, NotThereError, exactly, table
+from memexp.published.claims import HOW, Measured, NotThereError, table
 from memexp.published.lengths import Beyond, Ordering, best, beyond, mean, of_ones, percent
 from memexp.results import record
 from memexp.trained import TrainedRun
