@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from memexp import CONF_DIR
 from memexp.config import check
 from memexp.published.claims import FromRecords, Measured, NotThereError
-from memexp.published.sequences import no_more_wrong_than, until, until_streak, wrong
+from memexp.published.sequences import CLAIMS, no_more_wrong_than, until, until_streak, wrong
 from memexp.results.record import flatten
 from memexp.results.tables import interval
 
@@ -80,10 +80,8 @@ def planned() -> list[dict[str, Any]]:
             swept = {key: str(values).split(",") for key, values in {**sweeper.params, **grid}.items()}
             for chosen in itertools.product(*swept.values()):
                 given = [f"{key}={value}" for key, value in zip(swept, chosen, strict=True)]
-                config = OmegaConf.to_container(
-                    check(compose("config", ["experiment=published", *given])), resolve=True
-                )
-                runs.append(flatten(config))  # type: ignore[arg-type]
+                config = check(compose("config", ["experiment=published", *given]))
+                runs.append(flatten(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
     return runs
 
 
