@@ -1,5 +1,6 @@
 """How many sequences it took, read from records: until a streak, or until dev says so."""
 
+import itertools
 import math
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from helpers import make_run, seed_row, write_history
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from memexp import CONF_DIR
+from memexp.config import check
 from memexp.published.claims import FromRecords, Measured, NotThereError
-from memexp.published.sequences import no_more_wrong_than, until, until_streak, wrong
+from memexp.published.sequences import CLAIMS, no_more_wrong_than, until, until_streak, wrong
+from memexp.results.record import flatten
 from memexp.results.tables import interval
 
 TASK = {"_target_": "memexp.tasks.two_sequences.TwoSequences", "name": "two_sequences"}
@@ -63,3 +69,26 @@ def test_so_few_of_256_are_wrong():
     assert no_more_wrong_than(0, "within_0.2", None, shares).tolist() == [True, False, False, False]
     assert no_more_wrong_than(5, "within_0.2", None, shares).tolist() == [True, True, True, False]
     assert no_more_wrong_than(5, "within_0.2", 0.2, shares).tolist() == [True, False, True, False]
+
+
+def planned() -> list[dict[str, Any]]:
+    """Return the settings of every run of the study, by dotted name."""
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        sweeper = compose("config", ["experiment=published"], return_hydra_config=True).hydra.sweeper
+        runs = []
+        for grid in sweeper.grids:
+            swept = {key: str(values).split(",") for key, values in {**sweeper.params, **grid}.items()}
+            for chosen in itertools.product(*swept.values()):
+                given = [f"{key}={value}" for key, value in zip(swept, chosen, strict=True)]
+                config = check(compose("config", ["experiment=published", *given]))
+                runs.append(flatten(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
+    return runs
+
+
+def test_each_claim_is_of_one_run_of_the_study():
+    runs = planned()
+    for claim in CLAIMS:
+        wanted = claim.ours.runs if isinstance(claim.ours, FromRecords) else claim.ours.args[1]  # type: ignore[attr-defined]
+        found = [run for run in runs if all(run.get(name) == value for name, value in wanted.items())]
+        assert len(found) == 1, claim.what
+        assert (found[0]["batch_size"], found[0]["length"], len(found[0]["seeds"])) == (1, 100, 10)

@@ -96,6 +96,18 @@ def test_such_a_run_goes_on_where_it_was_stopped(tmp_path: Path):
     goes_on_where_it_was_stopped(tmp_path, *BRIEF, "until_right=4")
 
 
+def test_more_epochs_go_on_from_a_shorter_run(tmp_path: Path):
+    def of(name: str, *overrides: str) -> dict[str, Any]:
+        folder = tmp_path / name / ",".join(["model=srn", *overrides])
+        return experiment.run(config_of(*BRIEF, "engine=torch", *overrides, f"datasets_dir={tmp_path}"), folder)
+
+    of("on", "epochs=7")
+    longer, whole = of("on", "epochs=30"), of("whole", "epochs=30")
+    assert longer["went_on_from"]["epochs"] == 7
+    assert longer["seeds"] == whole["seeds"]
+    assert (longer["updates"], longer["sequences_seen"]) == (whole["updates"], whole["sequences_seen"])
+
+
 def test_a_run_without_it_is_the_run_that_it_was():
     without, null, with_it = (
         identity_text(experiment.identity(config_of(*TASK, *more)))
