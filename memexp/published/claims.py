@@ -140,13 +140,20 @@ class Claim:
     ours: Callable[[Measured], Estimate]
 
 
+def agreement(theirs: Estimate, ours: Estimate) -> str:
+    """Say whether both intervals have a number in common: yes, no, or open, where ours has no upper end yet."""
+    if theirs.low > ours.high or ours.low > theirs.high:
+        return "no"
+    return "open" if ours.high == math.inf else "yes"
+
+
 def table(claims: Sequence[Claim], measured: Measured) -> pd.DataFrame:
     """Measure claims.
 
     Returns:
         A row for each: ``source``, ``what``, ``theirs``, ``their_low``, ``their_high``, ``ours``, ``low``, ``high``,
-        ``n``, how many seeds or searches ours are, ``agrees``: yes where both intervals have a number in common, else
-        no; and ``missing``, why there is nothing of ours.
+        ``n``, how many seeds or searches ours are, ``agrees``, see `agreement`; and ``missing``, why there is nothing
+        of ours.
     """
     rows = []
     with bar(len(claims), "published") as shown:
@@ -154,7 +161,7 @@ def table(claims: Sequence[Claim], measured: Measured) -> pd.DataFrame:
             ours, missing = Estimate(math.nan, math.nan, math.nan), ""
             try:
                 ours = claim.ours(measured)
-                agrees = "yes" if claim.theirs.low <= ours.high and ours.low <= claim.theirs.high else "no"
+                agrees = agreement(claim.theirs, ours)
             except NotThereError as error:
                 agrees, missing = "", str(error)
             theirs = {"theirs": claim.theirs.mean, "their_low": claim.theirs.low, "their_high": claim.theirs.high}

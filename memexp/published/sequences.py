@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from memexp.published.claims import Claim, Estimate, FromRecords, Measured, exactly, over_seeds
 from memexp.results.history import read_history
@@ -27,8 +28,17 @@ def until_streak(rows: pd.DataFrame) -> Estimate:
 
 
 def wrong(metric: str, rows: pd.DataFrame) -> Estimate:
-    """Return how many of the test sequences are wrong."""
-    return over_seeds((TESTED * (1 - rows[f"test_{metric}"])).tolist(), TESTED)
+    """Return how many of the test sequences are wrong.
+
+    The interval is the wider of two: Student's over seeds, which is none where all have the same number, and that of
+    Clopper and Pearson (1934) over all sequences, which takes the seeds for one.
+    """
+    counts = TESTED * (1 - rows[f"test_{metric}"])
+    seeds = over_seeds(counts.tolist(), TESTED)
+    k, n = round(counts.sum()), TESTED * len(counts)
+    low = special.betaincinv(k, n - k + 1, 0.025) if k else 0.0
+    high = special.betaincinv(k + 1, n - k, 0.975) if k < n else 1.0
+    return seeds._replace(low=min(seeds.low, TESTED * low), high=max(seeds.high, TESTED * high))
 
 
 def until(ended: Callable[[pd.DataFrame], pd.Series], settings: Mapping[str, Any], measured: Measured) -> Estimate:

@@ -12,6 +12,7 @@ from memexp.published.claims import (
     Estimate,
     FromRecords,
     Measured,
+    agreement,
     as_text,
     exactly,
     over,
@@ -51,6 +52,11 @@ def test_ours_agrees_where_the_intervals_have_a_number_in_common(tmp_path: Path)
     assert found["agrees"].tolist() == ["yes", "no", "yes", "no", "yes"]
     assert set(found["n"]) == {3}
     assert "over 2.90" in as_text(found)
+
+
+def test_what_has_no_upper_end_yet_can_be_refuted_but_not_confirmed():
+    unfinished = Estimate(20.0, 10.0, math.inf)
+    assert [agreement(exactly(number), unfinished) for number in (9, 11, 1000)] == ["no", "open", "open"]
 
 
 def test_a_claim_is_measured_from_the_runs_that_have_its_settings(tmp_path: Path):

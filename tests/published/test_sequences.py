@@ -44,7 +44,17 @@ def test_the_mean_until_a_streak_is_over_seeds_and_open_where_one_is_not_there(t
 
 def test_wrong_sequences_are_counted_of_those_of_1997(tmp_path: Path):
     make_run(tmp_path, 100, task=TASK, seeds=seeds(9, 9, 9, 9))
-    assert FromRecords(RUNS, partial(wrong, "within_0.2"))(measured(tmp_path)).mean == pytest.approx(1.5)
+    found = FromRecords(RUNS, partial(wrong, "within_0.2"))(measured(tmp_path))
+    assert found[:2] == pytest.approx((1.5, 0))  # Student's is wider: 3.182 * 1.291 / 2 = 2.054
+    assert found.high == pytest.approx(1.5 + 2.054, abs=0.001)
+
+
+def test_where_no_sequence_is_wrong_the_interval_is_not_empty(tmp_path: Path):
+    none_wrong = [seed | {"test_within_0.2": 1.0} for seed in seeds(9, 9, 9, 9)]
+    make_run(tmp_path, 100, task=TASK, seeds=none_wrong)
+    found = FromRecords(RUNS, partial(wrong, "within_0.2"))(measured(tmp_path))
+    assert found[:2] == (0, 0)
+    assert found.high == pytest.approx(2560 * (1 - 0.025 ** (1 / (4 * 2560))))
 
 
 def test_a_run_would_have_ended_where_dev_first_says_so(tmp_path: Path):
