@@ -151,17 +151,8 @@ def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
     """Write a mean with its interval in brackets, if it has one; a share in percent."""
     if not np.isfinite(mean):
         return ""
-    form = (
-        ".1f"
-        if share
-        else ".0f"
-        if abs(mean) >= 1000
-        else ".2f"
-        if abs(mean) >= 1
-        else ".4f"
-        if mean == 0 or abs(mean) >= 0.001
-        else ".1e"
-    )
+    digits = next((n for least, n in ((10_000, 0), (1, 2), (0.001, 4)) if abs(mean) >= least), None)
+    form = ".1f" if share else ".4f" if mean == 0 else ".1e" if digits is None else f".{digits}f"
     mean, low, high = (100 * number if share else number for number in (mean, low, high))
     if high == math.inf:
         return f"> {mean if math.isnan(low) else low:{form}}"
