@@ -24,14 +24,14 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from memexp import CONF_DIR
 from memexp.errors import ConfigError
 from memexp.fields import NOTHING, Named, check_ranges, ranged, refuse_nothing
-from memexp.results.identity import CLASSES, INIT, NOT_IDENTITY, identity_of
+from memexp.results.identity import CLASSES, INIT, LATER, NOT_IDENTITY, identity_of
 from memexp.results.record import BEST
 from memexp.sources import code_of
 from memexp.words import LANGUAGES
 
 INITIALISERS = (
-    "xavier", "xavier_zero_bias", "zeros", "orthogonal", "identity", "torch", "chrono", "truncated_normal",
-    "xavier_4", "fan_in_uniform", "he_normal", "glorot_uniform", "file",
+    "xavier", "xavier_zero_bias", "zeros", "uniform_1997", "orthogonal", "identity", "torch", "chrono",
+    "truncated_normal", "xavier_4", "fan_in_uniform", "he_normal", "glorot_uniform", "file",
 )  # fmt: skip
 
 NO_LOGGER = "none"
@@ -64,6 +64,7 @@ class Config:
     seeds: Any
     init_from: str | None
     epochs: int = ranged(1)
+    until_right: int | None = ranged(1)
     lr: float = ranged(above=0)
     batch_size: int = ranged(1)
     optimizer: str = ranged(one_of=("adam", "sgd"))
@@ -120,14 +121,15 @@ def schema(config: DictConfig) -> type:
 def typed(config: DictConfig) -> DictConfig:
     """Return a config without Hydra's part, every value of its declared type, ``seeds`` as a list.
 
+    A setting that came after there were records is null where one does not name it.
+
     Raises:
         ConfigError: the seeds are not possible, or a class cannot be imported.
         OmegaConfBaseException: a value of another type, or a key that does not exist; see `memexp.explain.explain`.
     """
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     config.seeds = read_seeds(config.seeds)
-    if INIT not in config:  # a record that began with no weights does not name it
-        config = OmegaConf.merge(config, {INIT: None})  # type: ignore[assignment]
+    config = OmegaConf.merge(dict.fromkeys(LATER), config)  # type: ignore[assignment]
     return OmegaConf.merge(OmegaConf.structured(schema(config)), config)  # type: ignore[return-value]
 
 

@@ -26,13 +26,14 @@ from memexp.errors import ConfigError, MemexpError, RecordError
 from memexp.models.networks import SequenceModel, widths_for
 from memexp.results import claims, record
 from memexp.results.history import History
-from memexp.results.identity import INIT, check_identity, engine_of, identity_text
+from memexp.results.identity import LATER, check_identity, engine_of, identity_text
 from memexp.results.seals import Seal
 from memexp.tasks.task import Interface, Task
 from memexp.tracking import Tracker, tracking
 from memexp.training import credit, extending, joining, machine, scoring
 from memexp.training.engines import Engine, TorchEngine
 from memexp.training.runner import Runner
+from memexp.training.streak import Streak
 from memexp.weights import start
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,9 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The config as plain data; weights to begin with stand in it only where there are some."""
+        """The config as plain data; settings that came after there were records stand in it only where they are set."""
         settings: dict[str, Any] = OmegaConf.to_container(self.config, resolve=True)  # type: ignore[assignment]
-        return {key: value for key, value in settings.items() if key != INIT or value is not None}
+        return {key: value for key, value in settings.items() if key not in LATER or value is not None}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -184,7 +185,22 @@ def build_runner(this: Run) -> Runner:
         this.task.metrics,
         identity=identity_text(this.identity),
         extras=this.task.extras,
+        streak=build_streak(this),
     )
+
+
+def build_streak(this: Run) -> Streak | None:
+    """Build what ends a run once all its seeds get so many sequences in a row right; None where nothing does.
+
+    Raises:
+        ConfigError: the task does not say whether an answer is right.
+    """
+    length, verdict = this.config.until_right, this.task.verdict
+    if length is None:
+        return None
+    if verdict is None:
+        raise ConfigError(f"until_right={length} needs a task that says whether an answer is right; give none")
+    return Streak(length, verdict, len(this.config.seeds), this.device)
 
 
 def run(config: DictConfig, folder: Path, show_bar: bool = False) -> dict[str, Any]:
@@ -251,11 +267,12 @@ def clean(folder: Path) -> None:
 def _trained_elsewhere(this: Run) -> list[joining.Part]:
     """Find complete runs that have some of this run's seeds, unless it has begun, or begins where a shorter run ended.
 
-    That one comes first, but where there is nothing left to train.
+    That one comes first, but where there is nothing left to train. A run with ``until_right`` takes no seeds of others:
+    how long each is trained depends on all of them.
     """
     if (this.folder / record.LAST).exists():
         return []
-    parts = joining.find(this.folder, this.identity, _made_by(this))
+    parts = [] if this.config.until_right else joining.find(this.folder, this.identity, _made_by(this))
     left = len(this.config.seeds) - sum(len(part.seeds) for part in parts)
     return [] if left and extending.begin(this.folder, this.identity, _made_by(this)) else parts
 

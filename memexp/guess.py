@@ -255,12 +255,11 @@ def criterion(task: Task, name: str) -> type[Mean]:
     Raises:
         ConfigError: the task has none.
     """
-    found = next((metric for metric in task.metrics if metric.share), None)
-    if found is None:
+    if task.verdict is None:
         raise ConfigError(
             f"task={name} does not say whether an answer is right; random guessing needs a task that does"
         )
-    return found
+    return task.verdict
 
 
 def guesses(config: DictConfig, options: Options) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from memexp.figures import curves
 from memexp.figures.lettering import entitled, fitted
 from memexp.figures.looks import looks_of
 from memexp.results import statistics
+from memexp.results.record import SEEN, SEQUENCES
 from memexp.results.study import Histories, Study, against, pairs
 from memexp.words import labelled, named, tr
 
@@ -88,10 +89,15 @@ def told_apart(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: rows[name] + " (" + rows["study"] + ")" for name in ("label", "line")})
 
 
+def at_least(rows: pd.DataFrame) -> pd.DataFrame:
+    """Put a seed that never had its streak of right sequences where it was seen last: it takes more than that."""
+    return rows.assign(**{SEQUENCES: rows[SEQUENCES].fillna(rows[SEEN])}) if SEQUENCES in rows else rows
+
+
 @own_style()
 def draw_scores(study: Study) -> Figure:
     """Draw every score that tables show against length, or what else was swept, with its floors, an Axes for each."""
-    rows, axis = against(told_apart(study.rows))
+    rows, axis = against(told_apart(at_least(study.rows)))
     looks = looks_of(rows)
     columns = math.ceil(math.sqrt(len(study.shown)))
     figure, axes = curves.new_figure(

@@ -95,6 +95,11 @@ def torch_default(role: str, shape: tuple[int, ...], sizes: LayerSizes, generato
     return draw + uniform(shape, bound, generator) if role == "bias" else draw
 
 
+def uniform_1997(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
+    """Draw everything from U(-0.1, 0.1) (Hochreiter and Schmidhuber 1997, section 5); see `graded_biases` too."""
+    return uniform(shape, 0.1, generator)
+
+
 def zeros(role: str, shape: tuple[int, ...], sizes: LayerSizes, generator: Generator) -> Tensor:
     """Start as one PyTorch re-telling does, SRN and LSTM alike: the recurrent layer at zero, the head as nn.Linear.
 
@@ -152,6 +157,7 @@ SCHEMES: dict[str, Scheme] = {
     "xavier": xavier,
     "xavier_zero_bias": xavier_zero_bias,
     "zeros": zeros,
+    "uniform_1997": uniform_1997,
     "orthogonal": orthogonal,
     "identity": identity,
     "torch": torch_default,
@@ -183,6 +189,14 @@ def read_matrix(path: Path) -> Tensor:
     if not matrix.isfinite().all():
         raise ConfigError(f"{path} holds numbers that are not finite")
     return matrix
+
+
+def graded_biases(units: int) -> Tensor:
+    """Input-gate biases -1, -3, -5, ..., [units], so that one unit after the other opens (1997, experiment 3).
+
+    In experiments 4 and 6 they were -3, -6 and -2, -4, -6 for blocks of two units; "the precise values hardly matter".
+    """
+    return -1.0 - 2 * torch.arange(units)
 
 
 def chrono_biases(shape: tuple[int, ...], longest: int, generator: Generator) -> Tensor:

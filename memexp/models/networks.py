@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from memexp.errors import ConfigError
 from memexp.models.cells import Cell, Parts, State, split_time
-from memexp.models.initialisers import SCHEMES, LayerSizes, chrono_biases, read_matrix
+from memexp.models.initialisers import SCHEMES, LayerSizes, chrono_biases, graded_biases, read_matrix
 
 MakeCell = Callable[[int, int, int], Cell]
 """(seeds, input_size, hidden_size) -> a cell."""
@@ -349,8 +349,9 @@ class SequenceModel(nn.Module):
 
         Args:
             seeds: one for each place on the axis S; each has its own generator, so seed k is the same in any group.
-            initialiser: a name in `memexp.models.initialisers.SCHEMES`; ``chrono``: as ``xavier``, but with the biases
-                of the forget and input gates spread over the time constants up to ``longest``; ``file``: as
+            initialiser: a name in `memexp.models.initialisers.SCHEMES`, of which ``uniform_1997`` also has own biases
+                of the input gates (`memexp.models.initialisers.graded_biases`); ``chrono``: as ``xavier``, but with
+                the biases of the forget and input gates spread over the time constants up to ``longest``; ``file``: as
                 ``xavier_zero_bias``, but W and U from text files.
             forget_bias: added to the initial bias of the forget gate.
             longest: the largest distance that the task bridges, in time steps (used by ``chrono``).
@@ -365,6 +366,8 @@ class SequenceModel(nn.Module):
             raise ConfigError(
                 f"initialiser=chrono and forget_bias need a forget gate; {type(cells[0]).__name__} has none"
             )
+        if initialiser == "uniform_1997" and "input_gate" not in cells[0].gates:
+            raise ConfigError(f"initialiser=uniform_1997 needs an input gate; {type(cells[0]).__name__} has none")
         if initialiser not in (*SCHEMES, "chrono", "file"):
             raise ConfigError(f"initialiser {initialiser!r} is unknown; there are {', '.join(SCHEMES)}, chrono, file")
         scheme = SCHEMES[{"chrono": "xavier", "file": "xavier_zero_bias"}.get(initialiser, initialiser)]
@@ -378,6 +381,8 @@ class SequenceModel(nn.Module):
                     cell.b[k, cell.gates.index("forget_gate")] = bias
                     if "input_gate" in cell.gates:
                         cell.b[k, cell.gates.index("input_gate")] = -bias
+                if initialiser == "uniform_1997":
+                    cell.b[k, cell.gates.index("input_gate")] = graded_biases(cell.hidden_size)
                 if forget_bias:
                     cell.b[k, cell.gates.index("forget_gate")] += forget_bias
             self._set_without_role(k, seed)

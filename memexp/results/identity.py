@@ -23,7 +23,9 @@ NOT_IDENTITY = (
 #: And those that two runs of the same setting may differ in: they are no columns to group by.
 NOT_COMPARED = (*NOT_IDENTITY, "seeds", "gradient_norms")
 
-INIT = "init_from"  # weights to begin with; in config.json their hash, and where there are none nothing
+INIT = "init_from"  # weights to begin with; in config.json their hash
+UNTIL = "until_right"  # sequences in a row that end a run
+LATER = (INIT, UNTIL)  # settings that came after there were records: where they are null, nothing names them
 ENGINE, UNDECIDED = "engine", "auto"  # a run has one engine or the other; before it is chosen, none is compared
 FIRST_ENGINE = "torch"  # of records that name none: there was no other
 CLASSES = ("task", "model")  # the nodes of a config that name a class
@@ -45,8 +47,7 @@ def identity_of(
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     if kept.get(ENGINE) == UNDECIDED:
         del kept[ENGINE]
-    if kept.get(INIT) is None:  # as in a record of before there was such a setting
-        kept.pop(INIT, None)
+    kept = {key: value for key, value in kept.items() if key not in LATER or value is not None}
     for node in CLASSES:
         kept[node] = {key: value for key, value in kept[node].items() if key != "_target_"}
     for node, source in (sources or {}).items():

@@ -33,6 +33,10 @@ FAILURE = "failure.txt"  # why the run ended without a summary, in one line; rem
 LARGEST = 256  # MB of a history that is compressed: a small file can be made to unpack to any size
 WRITTEN = "written.txt"  # what a language model wrote while it was trained: epoch, tab, text
 FILES = (CONFIG, HISTORY, BEST, LAST, WRITTEN)  # that the summary seals
+SEQUENCES = (
+    "sequences"  # in a summary: of each seed, how many it took until a streak of right ones; None if never there
+)
+SEEN = "sequences_seen"  # and how many there were in all
 SEALED = "sealed"  # in a summary, and in a checkpoint: file -> its seal
 SEALED_LATER = "sealed_later"  # in a summary: files that were sealed by memexp.verify, as they were then
 

@@ -169,6 +169,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "shown": ("true or false for each score", _is_dict_of(lambda v: type(v) is bool)),
     "panels": ("names of settings", _is_list_of(_is_text)),
     "later": ("what settings are in records that do not name them", _is_dict_of(_is_plain)),
+    "sequences_seen": _COUNT,
     "machine": ("texts by name", _is_dict_of(_is_text)),
     "went_on_from": ("a run, its epochs and updates", _is_dict_of(_is_plain)),
     "config": ("the settings of a run", _is_config),

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import special
 
 from memexp.escaping import in_markdown
-from memexp.results.record import score_name
+from memexp.results.record import SEEN, SEQUENCES, score_name
 from memexp.words import named, tr
 
 SIZES = ("hidden_sizes", "parameters", "state_size")
@@ -38,6 +38,22 @@ def interval(
         return mean, float("nan"), float("nan")
     half = _t((1 + level) / 2, len(finite) - 1) * float(finite.std(ddof=1)) / math.sqrt(len(finite))
     return mean, max(bounds[0], mean - half), min(bounds[1], mean + half)
+
+
+def interval_until(values: Sequence[float], watched: Sequence[float]) -> tuple[float, float, float]:
+    """Return mean and 95 % interval of how long something took that may not have happened yet.
+
+    Where it has not, a seed counts with how long it was watched. What it took is more, so the interval's lower end
+    holds all the same; the upper one is then infinite.
+
+    Args:
+        values: what it took each seed; NaN where it has not happened.
+        watched: how long each was watched; NaN where nobody did.
+    """
+    took, until = np.asarray(values, dtype=float), np.asarray(watched, dtype=float)
+    open_end = np.isnan(took) & np.isfinite(until)
+    mean, low, high = interval(np.where(open_end, until, took).tolist(), bounds=(0.0, math.inf))
+    return mean, low, math.inf if open_end.any() else high
 
 
 @lru_cache
@@ -92,7 +108,10 @@ def results(
         for column, share in shown.items():
             name, usual = score_name(column), (0.0, 1.0 if share else math.inf)
             values = group.loc[~stopped, column].tolist()
-            low_to_high = interval(values, bounds=(bounds or {}).get(column, usual))
+            if column == SEQUENCES:
+                low_to_high = interval_until(values, group.loc[~stopped, SEEN].tolist())
+            else:
+                low_to_high = interval(values, bounds=(bounds or {}).get(column, usual))
             row[name], row[f"{name}_low"], row[f"{name}_high"] = low_to_high
         row["seconds"] = float(group.drop_duplicates("run")["seconds"].sum())
         table.append(row)
@@ -132,8 +151,11 @@ def _with_interval(mean: float, low: float, high: float, share: bool) -> str:
     """Write a mean with its interval in brackets, if it has one; a share in percent."""
     if not np.isfinite(mean):
         return ""
-    form = ".1f" if share else ".2f" if abs(mean) >= 1 else ".4f" if mean == 0 or abs(mean) >= 0.001 else ".1e"
+    digits = next((n for least, n in ((10_000, 0), (1, 2), (0.001, 4)) if abs(mean) >= least), None)
+    form = ".1f" if share else ".4f" if mean == 0 else ".1e" if digits is None else f".{digits}f"
     mean, low, high = (100 * number if share else number for number in (mean, low, high))
+    if high == math.inf:
+        return f"> {mean if math.isnan(low) else low:{form}}"
     return f"{mean:{form}}" + (f" [{low:{form}}, {high:{form}}]" if np.isfinite(low) else "")
 
 
@@ -176,6 +198,11 @@ def explained(rows: pd.DataFrame, table: pd.DataFrame, shown: Mapping[str, bool]
         lines.append(
             tr("*stopped* counts the seeds whose loss was not finite at some update; the scores leave them out.")
         )
+    if SEQUENCES in shown:
+        lines.append(
+            tr("*sequences* is how many training sequences it took until so many in a row were right (`until_right`); "
+               "with > the lower end of the interval, where a seed was never there.")
+        )  # fmt: skip
     if "parameters" in table:
         lines.append(tr("*parameters* is the number of weights of one seed."))
     lines.append(tr("*time* is what all seeds took together."))

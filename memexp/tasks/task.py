@@ -296,6 +296,11 @@ class Task(ABC):
 
     # What is scored and said in the record ---------------------------------------------------------------------------
 
+    @property
+    def verdict(self) -> type[Mean] | None:
+        """The metric that says of an answer whether it is right, where its value is 1; None if there is none."""
+        return next((metric for metric in self.metrics if metric.share), None)
+
     def splits(self) -> dict[str, Rows]:
         """Return what the chosen weights are scored on, by name; ``dev`` is one of them."""
         return {"dev": self.rows("dev"), "test": self.rows("test")}

@@ -22,6 +22,7 @@ from memexp.tasks.metrics import Loss, Mean, SequenceAccuracy
 from memexp.tasks.task import Rows
 from memexp.training import checkpoints
 from memexp.training.engines import Answered, Engine
+from memexp.training.streak import Streak
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ UNREAD_NUMBERS = 4_000_000  # and numbers in them
 # In a checkpoint, for `memexp.training.extending`:
 BEFORE_END = "before_end"  # of a training that has ended: what was otherwise before notes were made because it ended
 MIDWAY = "midway"  # an update was done, and what follows it was not
+STREAK = "streak"  # where a run has one
 ORIGIN = "went_on_from"  # the run whose checkpoint this one began with; in a summary too
 
 
@@ -54,6 +56,7 @@ class Runner:
         metrics: what else is noted, by name; the first one chooses the best weights on dev.
         identity: says which run this is; a checkpoint of another one is refused.
         extras: saved with the weights, for example the vocabulary that they are for.
+        streak: training ends once all seeds are there; None where all updates are done.
 
     Attributes:
         iteration: updates done.
@@ -71,8 +74,9 @@ class Runner:
         metrics: Sequence[type[Mean]],
         identity: str = "",
         extras: Mapping[str, Tensor] | None = None,
+        streak: Streak | None = None,
     ) -> None:
-        self.identity, self.extras = identity, dict(extras or {})
+        self.identity, self.extras, self.streak = identity, dict(extras or {}), streak
         self.engine, self.model, self.loss, self.metric = engine, engine.model, loss, metrics[0]
         self._means = {"loss": loss, **{metric.name: metric for metric in metrics}}
         self.device, S = engine.device, engine.seeds
@@ -101,7 +105,9 @@ class Runner:
         progress: Callable[[int], None] = lambda iteration: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Train up to ``updates`` updates, from wherever the runner is.
+        """Train up to ``updates`` updates, from wherever the runner is, or until all seeds have their streak.
+
+        That is seen when answers are scored, up to `UNREAD_UPDATES` later: how many sequences it took is exact.
 
         Args:
             batch: the rows of update 0, 1, ...; a pure function.
@@ -125,14 +131,14 @@ class Runner:
         if self.iteration == 0:
             self._note_start(batch(0), history)
             self._evaluate_dev(dev, history)
-        while self._midway or (self.iteration < updates and self._is_learning()):
+        while self._midway or (self.iteration < updates and self._is_learning() and not self._is_there()):
             if not self._midway:
                 self._update(batch(self.iteration), history)
             self._midway = False
-            last = self.iteration == updates
             note, look = self.iteration % log_steps == 0, self.iteration % eval_steps == 0
             if note or look or self._is_full():
                 self._read_updates()
+            last = self.iteration == updates or self._is_there()
             before_end: dict[str, Any] = {}
             if last and checkpoint is not None:
                 before_end = self._state_before_end(history, checkpoint.parent, look)
@@ -156,6 +162,13 @@ class Runner:
         """Say whether a seed is left whose loss was finite, as far as answers were scored."""
         return bool(self._unread) or any(self._active())
 
+    def _is_there(self) -> bool:
+        """Say whether every seed has its streak, or none to hope for: its loss was not finite."""
+        if self.streak is None:
+            return False
+        there = self.streak.is_there
+        return bool(there.any() and (there | (self.diverged_at >= 0)).all())
+
     def _is_full(self) -> bool:
         """Say whether so many answers wait that they have to be scored."""
         waiting = len(self._unread)
@@ -175,8 +188,12 @@ class Runner:
             "unread": list(self._unread),
             "diverged_at": self.diverged_at,
             record.SEALED: _sealed(history, folder),
+            **self._streak_state(),
             **({} if looks else best),
         }
+
+    def _streak_state(self) -> dict[str, Any]:
+        return {STREAK: self.streak.state()} if self.streak else {}
 
     def _fresh_means(self) -> dict[str, Mean]:
         return {name: kind(len(self.best_score), self.device) for name, kind in self._means.items()}
@@ -209,6 +226,9 @@ class Runner:
                 losses if type(mean).values is self.loss.values else self.engine.values(type(mean), answers, targets)
             )
             mean.add(values, weights)
+        if self.streak is not None:
+            values = self.engine.values(self.streak.metric, answers, targets)
+            self.streak.add(SequenceAccuracy.weigh(values, weights)[0].squeeze(-1) == 1)
         never = self.iteration + 1
         update = torch.arange(first, never, device=self.device).repeat_interleave(sizes)
         finite = self.engine.values(self.loss, answers, targets).isfinite().all(-1)
@@ -238,6 +258,9 @@ class Runner:
         score = scores[self.metric.name]
         better = score > self.best_score if self.metric.higher_is_better else score < self.best_score
         better &= self.diverged_at < 0
+        if self.streak is not None:  # those of a seed are chosen as if it had been trained alone, and ended there
+            better &= ~self.streak.is_settled
+            self.streak.settle()
         self.best_score = torch.where(better, score, self.best_score)
         self.best_iteration = torch.where(better, self.iteration, self.best_iteration)
         for name, parameter in self.model.named_parameters():
@@ -317,6 +340,7 @@ class Runner:
             "carried": self.engine.carried,
             record.SEALED: _sealed(history, path.parent),
             ORIGIN: self.origin,
+            **self._streak_state(),
             **(more or {}),
             **self.extras,
         }
@@ -354,3 +378,5 @@ class Runner:
             mean.total, mean.count = state["running"][name]
         self._unread, self.engine.carried = state["unread"], state["carried"]
         self._midway, self.origin = state.get(MIDWAY, False), state.get(ORIGIN, {})
+        if self.streak is not None:
+            self.streak.load_state(state[STREAK])

@@ -48,7 +48,8 @@ def summarise(
         "interface": dataclasses.asdict(task.interface),
         "about": task.about(),
         "floors": task.floors(),
-        "shown": task.shown(),
+        "shown": task.shown() | ({record.SEQUENCES: False} if runner.streak else {}),
+        **({record.SEEN: runner.streak.seen} if runner.streak else {}),
         "panels": list(task.panels),
         "later": {f"task.{name}": value for name, value in task.later.items()},
         "config": config,
@@ -80,6 +81,8 @@ def _by_seed(runner: Runner, seeds: list[int], scores: Mapping[str, list[float]]
     for k, seed in enumerate(seeds):
         stopped = diverged[k] >= 0
         own = {name: None if stopped else values[k] for name, values in scores.items()}
+        if runner.streak is not None:
+            own[record.SEQUENCES] = runner.streak.by_seed()[k]
         by_seed.append(
             {"seed": seed, "best_iteration": best[k], "diverged_at": diverged[k] if stopped else None, **own}
         )
@@ -91,8 +94,7 @@ def _right_or_wrong(runner: Runner, task: Task, seeds: list[int]) -> dict[str, s
 
     Nothing where no metric of the task says of an answer whether it is right.
     """
-    share = next((metric for metric in task.metrics if metric.share), None)
-    if share is None:
+    if task.verdict is None:
         return {}
-    right = runner.right(share, task.rows("test")).int().tolist()
+    right = runner.right(task.verdict, task.rows("test")).int().tolist()
     return {str(seed): "".join(map(str, own)) for seed, own in zip(seeds, right, strict=True)}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from memexp.analysis import common
 from memexp.analysis.command import analyse
 from memexp.errors import Complaints
-from memexp.results import record
+from memexp.results import record, tables
 from memexp.results.history import HISTORY_COLUMNS
 from memexp.results.study import Histories, Study, join, load_study, read_histories
 
@@ -333,3 +333,19 @@ def test_of_very_many_runs_some_have_panels(tmp_path: Path, monkeypatch: pytest.
     assert len(visible(figures["curves"])) == 2
     assert figures["curves"].get_suptitle().endswith("the first 2 of 3 runs")
     assert "runs" not in figures["gradients_10"].get_suptitle()
+
+
+def test_a_seed_that_was_never_there_stands_where_it_was_seen_last(tmp_path: Path):
+    """In the figure it is a point; in the table the mean is more than the lower end of the interval says."""
+    took = [5000, None, 6000]
+    seeds = [{"seed": k, "best_iteration": 1, "diverged_at": None, "sequences": took[k]} for k in (0, 1, 2)]
+    task = {"_target_": "own.Copy", "name": "copy"}
+    make_run(tmp_path / "s", 10, "srn", seeds, task, shown={"sequences": False}, sequences_seen=7000)
+    study = load_study(tmp_path / "s", Complaints())
+    assert common.at_least(study.rows)["sequences"].tolist() == [5000, 7000, 6000]
+    ax = common.draw_scores(study).axes[0]
+    assert {float(y) for line in ax.lines for y in line.get_ydata()} >= {5000, 6000, 7000}
+    table = tables.results(study.rows, study.settings, study.shown)
+    assert table.loc[0, ["sequences", "sequences_high"]].tolist() == [6000, float("inf")]
+    assert f" > {table.loc[0, 'sequences_low']:.2f} " in tables.shown_text(table, study.shown)
+    assert "with > the lower end" in tables.explained(study.rows, table, study.shown)

@@ -50,11 +50,23 @@ def test_xavier_bounds_are_those_of_each_gates_own_matrix(role: str, bound: floa
     assert_uniform(draw("xavier", role), bound)
 
 
-@pytest.mark.parametrize("scheme", sorted(SCHEMES.keys() - {"torch", "zeros"}))
+@pytest.mark.parametrize("scheme", sorted(SCHEMES.keys() - {"torch", "zeros", "uniform_1997"}))
 def test_what_is_not_a_cells_own_is_as_in_the_book(scheme: str):
     for role in SHAPES.keys() - {*RECURRENT_ROLES}:
         assert torch.equal(draw(scheme, role), draw("xavier", role))
     assert not draw(scheme, "head_bias").any()
+
+
+def test_in_1997_all_was_drawn_alike_but_the_input_gates_opened_one_after_the_other():
+    for role in SHAPES.keys() - {"head_bias"}:
+        assert_uniform(draw("uniform_1997", role), 0.1)
+    model = classifier(KINDS["LSTM1997"], [3, 4], widths=[5], initialiser="uniform_1997")
+    cell = model.layers[0][0].cell
+    assert cell.gates == ("input_gate", "output_gate", "candidate")
+    assert cell.b[:, 0].tolist() == [[-1, -3, -5, -7, -9]] * 2
+    assert 0 < cell.b[:, 1:].abs().max() <= 0.1
+    with pytest.raises(ConfigError, match="^initialiser=uniform_1997 needs an input gate; SRN has none$"):
+        classifier(SRN, [0], initialiser="uniform_1997")
 
 
 def test_xavier_zero_bias_differs_from_xavier_in_the_gates_biases_alone():

@@ -167,3 +167,59 @@ def test_a_short_one_is_learned(tmp_path: Path):
     config = config_of("task=adding", "model=srn", "length=2", "seeds=3", "task.train_rows=6400", "epochs=3", "lr=0.01")
     errors = [seed["test_squared_error"] for seed in experiment.run(config, tmp_path / "run")["seeds"]]
     assert max(errors) < 0.01
+
+
+# --- as posed in 1997 ---
+
+
+def test_as_posed_in_1997_two_early_numbers_are_marked_and_both_ends(tmp_path: Path):
+    task = adding(tmp_path, "task.posed=1997", "length=30")
+    rows = task.draw(20_000, torch.Generator().manual_seed(4))
+    assert rows.inputs.shape == (20_000, 33, 2)
+    assert rows.targets.shape == (20_000, 33)
+    assert task.interface.every_step
+    numbers, marks = rows.inputs.unbind(-1)
+    assert rows.weights is not None
+    ends = rows.weights.argmax(1)  # places from 0
+    assert sorted({*ends.tolist()}) == [29, 30, 31, 32]
+    assert (rows.weights.sum(1) == 1).all()
+    marked = marks == 1
+    assert (marked.sum(1) == 2).all()
+    assert marked[:, :10].any(1).all()
+    assert not marked[:, 15:].any()  # the second is one of the first 15 places
+    assert (marked[:, 10:15].float().mean(0) - (1 / 14)).abs().max() < 0.01
+    first = marked[:, 0]
+    assert ((marks[:, 0] == -1) == ~first).all()
+    assert (numbers[first, 0] == 0).all()
+    assert (marks.gather(1, ends[:, None]) == -1).all()
+    assert (rows.inputs[ends == 29][:, 30:] == 0).all()
+    assert numbers.min() < -0.99
+    assert numbers.max() > 0.99
+    by_hand = torch.stack([0.5 + row[mark].sum() / 4 for row, mark in zip(numbers[:50], marked[:50], strict=True)])
+    torch.testing.assert_close(rows.targets[:50, 7], by_hand)
+    assert torch.equal(task.needed(rows.inputs), marked)
+
+
+def test_as_posed_in_1997_always_answering_the_mean_scores_the_floors(tmp_path: Path):
+    task = adding(tmp_path, "task.posed=1997", "length=30")
+    rows = task.draw(200_000, torch.Generator().manual_seed(5)).with_seed_axis()
+    for kind in (SquaredError, Within):
+        mean = kind(1)
+        mean.update(torch.full((1, 200_000, 33, 1), 0.5), rows.targets, rows.weights)
+        assert mean.compute().item() == pytest.approx(task.floors()[kind.name]["always the mean"], abs=0.003)
+
+
+def test_as_posed_in_1997_it_is_another_run_and_has_another_shortest_length(tmp_path: Path):
+    assert adding(tmp_path).fingerprint() == "none" != adding(tmp_path, "task.posed=1997").fingerprint()
+    with pytest.raises(ConfigError, match="^length=19 is too small; it must be at least 20$"):
+        config_of("task=adding", "task.posed=1997", "length=19")
+
+
+def test_as_posed_in_1997_the_answer_is_the_one_at_the_end(tmp_path: Path):
+    reading = Adding.reading(config_of("task=adding", "task.posed=1997"), {})
+    sequence = torch.tensor([[0.5, -1], [-0.5, 1], [1.0, 1], [0.3, -1], [0, 0]])
+    answers = np.array([[9], [9], [9], [0.63], [9]])
+    assert reading.describe(sequence, answers) == "answer 0.630; truth 0.625 (right)"
+    assert reading.write(sequence) == "0.50 -0.50* 1.00* 0.30 0.00"
+    with pytest.raises(ConfigError, match="cannot be typed"):
+        reading.read(".3 .7* .2*")

@@ -12,7 +12,7 @@ from memexp.models.cells import SRN
 from memexp.models.networks import SequenceModel
 from memexp.tasks.metrics import SquaredError
 from memexp.tasks.task import Rows
-from memexp.tasks.two_sequences import ClassReading, Near, TwoSequences, Within
+from memexp.tasks.two_sequences import AbsoluteError, ClassReading, Near, TwoSequences, Within
 
 
 def two(folder: Path, *overrides: str) -> TwoSequences:
@@ -100,6 +100,16 @@ def test_an_answer_is_told_in_words():
     assert reading.describe(sequence, np.array([[0.9], [0.125]])) == "answer 0.125; truth 0.000 (right)"
     assert reading.describe(-sequence, np.array([[0.9], [0.125]])) == "answer 0.125; truth 1.000 (off by 0.875)"
     assert reading.token_kinds(sequence[None]).tolist() == [[0, 1]]
+
+
+def test_what_is_right_depends_on_the_experiment(tmp_path: Path):
+    assert [two(tmp_path, f"task.noise={noise}").verdict for noise in ("tail", "signal", "targets")] == [
+        Within,
+        Within,
+        Near,
+    ]
+    answers, targets = torch.tensor([0.25, -0.5]).view(1, 2, 1, 1), torch.zeros(1, 2, 1)
+    assert AbsoluteError.values(answers, targets).flatten().tolist() == [0.25, 0.5]
 
 
 @pytest.mark.parametrize(
