@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from memexp.errors import MemexpError
-from memexp.guess import mean_trials, number, with_interval
+from memexp.guess import LEVEL, mean_trials, number, with_interval
 from memexp.progress import bar
 from memexp.results import record
 from memexp.results.collect import collect
@@ -56,6 +57,19 @@ def over(low: float) -> Estimate:
 def under(high: float) -> Estimate:
     """Take the statement that it is less than this."""
     return Estimate(math.nan, -math.inf, high)
+
+
+def counted(number: int, of: int) -> Estimate:
+    """Take a count of so many that were tested once, with the interval of `share_within`."""
+    low, high = share_within(number, of)
+    return Estimate(number, of * low, of * high, of)
+
+
+def share_within(k: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of which k of n are known (Clopper and Pearson 1934)."""
+    tail = (1 - LEVEL) / 2
+    low = float(special.betaincinv(k, n - k + 1, tail)) if k else 0.0
+    return low, float(special.betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
 
 
 def trials(mean: float, searches: int) -> Estimate:
@@ -141,9 +155,14 @@ class Claim:
 
 
 def agreement(theirs: Estimate, ours: Estimate) -> str:
-    """Say whether both intervals have a number in common: yes, no, or open, where ours has no upper end yet."""
+    """Say whether both intervals have a number in common: yes, no, or open, where ours has no upper end yet.
+
+    Where theirs is a bound, all of our interval has to be on its right side; it is open where the bound is within it.
+    """
     if theirs.low > ours.high or ours.low > theirs.high:
         return "no"
+    if math.isnan(theirs.mean):
+        return "yes" if theirs.low < ours.low and ours.high < theirs.high else "open"
     return "open" if ours.high == math.inf else "yes"
 
 

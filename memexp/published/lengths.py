@@ -34,7 +34,9 @@ def beyond(run: TrainedRun) -> np.ndarray:
     with machine.prepared():
         task = run.task()
         rows = {length: task.at_length(length, length * ROWS) for length in LENGTHS}
-        scores = scores_at(runner_of(run, task), {length: own for length, own in rows.items() if own is not None})
+        scores = scores_at(
+            runner_of(run, task), {length: own for length, own in rows.items() if own is not None}, "accuracy"
+        )
     found: np.ndarray = np.mean(list(scores.values()), axis=0)
     return found
 

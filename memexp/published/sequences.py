@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from memexp.published.claims import Claim, Estimate, FromRecords, Measured, exactly, over_seeds
+from memexp.published.claims import Claim, Estimate, FromRecords, Measured, counted, exactly, over_seeds, share_within
 from memexp.results.history import read_history
 from memexp.results.record import SEEN, SEQUENCES
 from memexp.results.tables import interval_until
@@ -36,8 +35,7 @@ def wrong(metric: str, rows: pd.DataFrame) -> Estimate:
     counts = TESTED * (1 - rows[f"test_{metric}"])
     seeds = over_seeds(counts.tolist(), TESTED)
     k, n = round(counts.sum()), TESTED * len(counts)
-    low = special.betaincinv(k, n - k + 1, 0.025) if k else 0.0
-    high = special.betaincinv(k + 1, n - k, 0.975) if k < n else 1.0
+    low, high = share_within(k, n)
     return seeds._replace(low=min(seeds.low, TESTED * low), high=max(seeds.high, TESTED * high))
 
 
@@ -85,7 +83,7 @@ def of_streak(table: str, settings: Mapping[str, Any], metric: str, named: str, 
     source, runs = f"{PAPER}, {table}", {**settings, "until_right": STREAK}
     return [
         Claim(source, f"{named}: sequences", exactly(theirs), FromRecords(runs, until_streak)),
-        Claim(source, f"{named}: wrong of {TESTED:,}", exactly(few), FromRecords(runs, partial(wrong, metric))),
+        Claim(source, f"{named}: wrong of {TESTED:,}", counted(few, TESTED), FromRecords(runs, partial(wrong, metric))),
     ]
 
 

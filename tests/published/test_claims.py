@@ -14,6 +14,7 @@ from memexp.published.claims import (
     Measured,
     agreement,
     as_text,
+    counted,
     exactly,
     over,
     over_seeds,
@@ -49,9 +50,21 @@ def test_ours_agrees_where_the_intervals_have_a_number_in_common(tmp_path: Path)
         for theirs in (exactly(3), exactly(3.5), over(2.9), over(3.1), under(1.5))
     ]
     found = table(claims, measured(tmp_path))
-    assert found["agrees"].tolist() == ["yes", "no", "yes", "no", "yes"]
+    assert found["agrees"].tolist() == ["yes", "no", "open", "no", "open"]
     assert set(found["n"]) == {3}
     assert "over 2.90" in as_text(found)
+
+
+def test_a_bound_is_confirmed_by_an_interval_that_is_all_beyond_it():
+    ours = Estimate(2.0, 1.0, 3.0)
+    assert [agreement(theirs, ours) for theirs in (over(0.9), over(1), under(3), under(3.1))] == [
+        "yes", "open", "open", "yes"
+    ]  # fmt: skip
+
+
+def test_a_count_has_the_interval_of_its_share():
+    assert counted(0, 10)[:3] == pytest.approx((0, 0, 3.085), abs=0.001)  # 10 (1 - 0.025^(1/10))
+    assert counted(10, 10)[:3] == pytest.approx((10, 6.915, 10), abs=0.001)
 
 
 def test_what_has_no_upper_end_yet_can_be_refuted_but_not_confirmed():
