@@ -25,8 +25,8 @@ from typing import NoReturn
 
 SECONDS = 300  # that a command may take
 ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error"}  # that of the tests before any of them has begun
-#: What may be different there: no library has read it, or a library sets it itself when it is loaded, as here so there.
-OF_A_TEST = ("PYTHONWARNINGS", "PYTEST_CURRENT_TEST", "KMP_INIT_AT_FORK", "HYDRA_FULL_ERROR")
+OF_A_TEST = ("PYTHONWARNINGS", "PYTEST_CURRENT_TEST")  # what may be different there, for no library has read it
+_noted = dict(ENVIRONMENT)  # that of the test, when it began
 LOADED = (
     *("memexp.app", "memexp.experiment", "memexp.analysis.command", "memexp.gates.command", "memexp.explorer"),
     *("hydra_plugins.memexp_sweeper", "hydra_plugins.hydra_joblib_launcher.joblib_launcher"),
@@ -49,7 +49,7 @@ def run(
     """
     environment = {**os.environ, "PYTHONWARNINGS": warned}
     command = [sys.executable, "-m", module, *arguments]
-    if sys.platform != "linux" or _read_by_libraries(environment) != _read_by_libraries(ENVIRONMENT):
+    if sys.platform != "linux" or _read_by_libraries(environment) != _read_by_libraries(_noted):
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
         )
@@ -63,6 +63,15 @@ def run(
         server.stdin.flush()
         code = int(server.stdout.readline())
         return subprocess.CompletedProcess(command, code, *(path.read_text() for path in outputs))
+
+
+def note_environment() -> None:
+    """Note the environment as a test begins: what it changes itself makes its commands processes of their own.
+
+    What differs by then from `ENVIRONMENT` libraries have set as they were loaded; they do so in every process.
+    """
+    _noted.clear()
+    _noted.update(os.environ)
 
 
 def _read_by_libraries(environment: dict[str, str]) -> dict[str, str]:

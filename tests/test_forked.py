@@ -1,6 +1,5 @@
 """A command that is forked does what one that is started does; else tests that use it would show nothing."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -81,9 +80,12 @@ def test_figures_that_are_not_looked_at_are_made_and_empty(drawn: bool, tmp_path
     assert [path.stat().st_size > 0 for path in written] == [drawn] * len(written)
 
 
-def test_what_libraries_set_as_they_are_loaded_makes_no_other_environment(tmp_path: Path):
-    importlib.import_module("joblib")
+def test_what_libraries_set_as_they_are_loaded_makes_no_other_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "own.py").write_text("import os; print(os.getppid())")
+    monkeypatch.setenv("OF_A_LIBRARY", "set when it was loaded")
+    forked.note_environment()  # as before the next test
     assert forked.run("own", folder=tmp_path).stdout != f"{os.getpid()}\n"
 
 
