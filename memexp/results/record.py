@@ -340,6 +340,7 @@ def shown_scores(seeds: list[dict[str, Any]], shown: dict[str, bool]) -> list[st
         if values:
             mean = sum(values) / len(values)
             some = "" if len(values) == len(seeds) else f" ({len(values)} of {len(seeds)} seeds)"
-            value = f"{100 * mean:.1f} %" if share else f"{mean:.2f}" if mean >= 1 else f"{mean:.4f}"
+            digits = 0 if mean >= 10_000 else 2 if mean >= 1 else 4
+            value = f"{100 * mean:.1f} %" if share else f"{mean:.{digits}f}"
             lines.append(f"{score_name(column)} {value}{some}")
     return lines
