@@ -26,7 +26,7 @@ from torch import Generator, Tensor
 
 from memexp.errors import ConfigError
 from memexp.fields import ranged
-from memexp.tasks.metrics import Mean, SquaredError
+from memexp.tasks.metrics import SquaredError, Within
 from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import SEPARATORS, Interface, Reading, Rows, asked_at, generator
 from memexp.words import tr
@@ -37,17 +37,10 @@ SHORTEST = {"2015": 2, "1997": 20}  # by how it is posed
 FIRST_PLACES = 10  # one of which has the first mark, in 1997
 
 
-class Within(Mean):
-    """Share of answers that are less than `TOLERANCE` away from the truth."""
+class Near(Within):
+    """Share of answers that are near enough."""
 
-    name = f"within_{TOLERANCE}"
-    higher_is_better = True
-    share = True
-
-    @staticmethod
-    def values(answers: Tensor, targets: Tensor) -> Tensor:
-        """Return 1 for each answer that is near enough, 0 for each other."""
-        return ((answers.squeeze(-1) - targets).abs() < TOLERANCE).to(answers.dtype)
+    tolerance = TOLERANCE
 
 
 class AddingReading(Reading):
@@ -131,7 +124,7 @@ class Adding(SampledTask):
     """
 
     loss = SquaredError
-    metrics: ClassVar = (SquaredError, Within)
+    metrics: ClassVar = (SquaredError, Near)
     later: ClassVar = {"posed": "2015"}
 
     train_rows: int = ranged(1)
@@ -198,7 +191,7 @@ class Adding(SampledTask):
             zero = 1 / FIRST_PLACES + (1 - 1 / FIRST_PLACES) / (self.length // 2 - 1)
             variance, a = (2 - zero) / 3 / 16, 4 * TOLERANCE
             near = (1 - zero) * (a - a * a / 4) + zero * a
-        always = {"loss": variance, SquaredError.name: variance, Within.name: near}
+        always = {"loss": variance, SquaredError.name: variance, Near.name: near}
         return {metric: {"always the mean": value} for metric, value in always.items()}
 
     @property

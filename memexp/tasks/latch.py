@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 
 from memexp.arithmetic import normal, root
 from memexp.fields import ranged
-from memexp.tasks.metrics import Mean, SquaredError
+from memexp.tasks.metrics import Mean, SquaredError, Within
 from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import Interface, Reading, Rows
 
@@ -31,17 +31,10 @@ DEV_ROWS, TEST_ROWS = 100, 100  # the latter as in 2001
 TOLERANCE = 0.1  # an answer that is nearer to the target counts as right, as in 2001
 
 
-class Near(Mean):
-    """Share of answers that are less than `TOLERANCE` away from the target."""
+class Near(Within):
+    """Share of answers that are near enough."""
 
-    name = f"within_{TOLERANCE}"
-    higher_is_better = True
-    share = True
-
-    @staticmethod
-    def values(answers: Tensor, targets: Tensor) -> Tensor:
-        """Return 1 for each answer that is near enough, 0 for each other."""
-        return ((answers.squeeze(-1) - targets).abs() < TOLERANCE).to(answers.dtype)
+    tolerance = TOLERANCE
 
 
 class Sign(Mean):

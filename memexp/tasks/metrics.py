@@ -119,6 +119,22 @@ class Accuracy(Mean):
         return (answers.argmax(-1) == targets).to(answers.dtype)
 
 
+class Within(Mean):
+    """Share of answers that are less than `tolerance` away from the truth; a subclass says how much that is."""
+
+    higher_is_better = True
+    share = True
+    tolerance: ClassVar[float]
+
+    def __init_subclass__(cls) -> None:
+        cls.name = f"within_{cls.tolerance}"
+
+    @classmethod
+    def values(cls, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return 1 for each answer that is near enough, 0 for each other."""
+        return ((answers.squeeze(-1) - targets).abs() < cls.tolerance).to(answers.dtype)
+
+
 class SequenceAccuracy(Accuracy):
     """Share of sequences in which every answer that counts is right."""
 

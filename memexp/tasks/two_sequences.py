@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 
 from memexp.arithmetic import normal
 from memexp.fields import ranged
-from memexp.tasks.metrics import Mean, SquaredError
+from memexp.tasks.metrics import Mean, SquaredError, Within
 from memexp.tasks.sampled import SampledTask
 from memexp.tasks.task import Interface, Reading, Rows, asked_at, generator
 from memexp.words import tr
@@ -36,28 +36,16 @@ DEVIATION, TARGET_DEVIATION = 0.2**0.5, 0.1**0.5
 TARGETS = {"tail": (1.0, 0.0), "signal": (1.0, 0.0), "targets": (0.2, 0.8)}
 
 
-class Within(Mean):
-    """Share of answers that are less than 0.2 away from the truth: right, in experiments 3a and 3b."""
-
-    name = "within_0.2"
-    higher_is_better = True
-    share = True
-
-    @staticmethod
-    def values(answers: Tensor, targets: Tensor) -> Tensor:
-        """Return 1 for each answer that is near enough, 0 for each other."""
-        return ((answers.squeeze(-1) - targets).abs() < 0.2).to(answers.dtype)
-
-
 class Near(Within):
-    """Share of answers that are less than 0.1 away from the truth: right, in experiment 3c."""
+    """Right, in experiments 3a and 3b."""
 
-    name = "within_0.1"
+    tolerance = 0.2
 
-    @staticmethod
-    def values(answers: Tensor, targets: Tensor) -> Tensor:
-        """Return 1 for each answer that is near enough, 0 for each other."""
-        return ((answers.squeeze(-1) - targets).abs() < 0.1).to(answers.dtype)
+
+class Nearer(Within):
+    """Right, in experiment 3c."""
+
+    tolerance = 0.1
 
 
 class AbsoluteError(Mean):
@@ -115,7 +103,7 @@ class TwoSequences(SampledTask):
     """
 
     loss = SquaredError
-    metrics: ClassVar = (SquaredError, Within, Near, AbsoluteError)
+    metrics: ClassVar = (SquaredError, Near, Nearer, AbsoluteError)
 
     informative: int = ranged(1)
     noise: str = ranged(one_of=TARGETS)
@@ -134,7 +122,7 @@ class TwoSequences(SampledTask):
     @property
     def verdict(self) -> type[Mean]:
         """An answer is right within 0.2, or in experiment 3c within 0.1."""
-        return Near if self.noise == "targets" else Within
+        return Nearer if self.noise == "targets" else Near
 
     def draw(self, rows: int, draw: Generator) -> Rows:
         """Draw rows to train on: inputs [rows, L, 1], targets [rows, L]."""
@@ -185,7 +173,7 @@ class TwoSequences(SampledTask):
         first, second = TARGETS[self.noise]
         mean = {"always the mean": ((first - second) / 2) ** 2}
         one = {"always the likeliest answer": 1 / 2}
-        return {"loss": mean, SquaredError.name: mean, Within.name: one, Near.name: one}
+        return {"loss": mean, SquaredError.name: mean, Near.name: one, Nearer.name: one}
 
     @property
     def trained_on(self) -> str:

@@ -60,7 +60,9 @@ def test_scores_are_shown_by_split_without_the_seeds_that_stopped():
     assert record.shown_scores(seeds, shown) == ["dev 60.0 %", "test 55.0 %", "exact 60.0 % (2 of 3 seeds)"]
     seeds = [{"seed": 0, "dev_loss": 1.0, "dev_perplexity": p, "dev_bits": 1.4} for p in (2.0, 4.5, None)]
     assert record.shown_scores(seeds, {"dev_perplexity": False}) == ["dev perplexity 3.25 (2 of 3 seeds)"]
-    assert record.shown_scores([{"sequences": 20000}, {"sequences": 20001}], {"sequences": False}) == ["sequences 20000"]
+    assert record.shown_scores([{"sequences": 20000}, {"sequences": 20001}], {"sequences": False}) == [
+        "sequences 20000"
+    ]
 
 
 def test_scores_have_names_for_people():

@@ -12,7 +12,7 @@ from memory.networks import adder
 from memexp import experiment
 from memexp.errors import ConfigError
 from memexp.results import record
-from memexp.tasks.adding import TEST_ROWS, Adding, AddingReading, Within
+from memexp.tasks.adding import TEST_ROWS, Adding, AddingReading, Near
 from memexp.tasks.metrics import SquaredError
 
 READING = AddingReading()
@@ -62,7 +62,7 @@ def test_always_answering_the_mean_scores_the_floors(tmp_path: Path):
     task = adding(tmp_path, "length=9")
     rows = task.draw(200_000, torch.Generator().manual_seed(2)).with_seed_axis()
     ones = torch.ones(1, len(rows), 1, 1)
-    for kind in (SquaredError, Within):
+    for kind in (SquaredError, Near):
         mean = kind(1)
         mean.update(ones, rows.targets)
         (floor,) = task.floors()[kind.name].values()
@@ -73,14 +73,14 @@ def test_always_answering_the_mean_scores_the_floors(tmp_path: Path):
 
 def test_an_answer_within_4_hundredths_is_right():
     answers = torch.tensor([[[[1.03]], [[0.97]], [[1.05]], [[float("nan")]]]])
-    assert Within.values(answers, torch.ones(1, 4, 1)).flatten().tolist() == [1, 1, 0, 0]
+    assert Near.values(answers, torch.ones(1, 4, 1)).flatten().tolist() == [1, 1, 0, 0]
 
 
 def test_a_network_set_by_hand_solves_it(tmp_path: Path):
     """Two rectified units: the number that is marked now, and the sum of those before."""
     rows = adding(tmp_path, "length=6").rows("dev").with_seed_axis()
     answers = adder()(rows.inputs)
-    error, near = SquaredError(1), Within(1)
+    error, near = SquaredError(1), Near(1)
     for mean in (error, near):
         mean.update(answers, rows.targets)
     assert error.compute().item() == pytest.approx(0, abs=1e-12)
@@ -203,7 +203,7 @@ def test_as_posed_in_1997_two_early_numbers_are_marked_and_both_ends(tmp_path: P
 def test_as_posed_in_1997_always_answering_the_mean_scores_the_floors(tmp_path: Path):
     task = adding(tmp_path, "task.posed=1997", "length=30")
     rows = task.draw(200_000, torch.Generator().manual_seed(5)).with_seed_axis()
-    for kind in (SquaredError, Within):
+    for kind in (SquaredError, Near):
         mean = kind(1)
         mean.update(torch.full((1, 200_000, 33, 1), 0.5), rows.targets, rows.weights)
         assert mean.compute().item() == pytest.approx(task.floors()[kind.name]["always the mean"], abs=0.003)

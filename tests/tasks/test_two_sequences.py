@@ -12,7 +12,7 @@ from memexp.models.cells import SRN
 from memexp.models.networks import SequenceModel
 from memexp.tasks.metrics import SquaredError
 from memexp.tasks.task import Rows
-from memexp.tasks.two_sequences import AbsoluteError, ClassReading, Near, TwoSequences, Within
+from memexp.tasks.two_sequences import AbsoluteError, ClassReading, Near, Nearer, TwoSequences
 
 
 def two(folder: Path, *overrides: str) -> TwoSequences:
@@ -67,15 +67,15 @@ def test_a_constant_answer_scores_the_floors(tmp_path: Path, noise: str, mean: f
     floors = task.floors()
     answers = torch.full((1, *rows.targets.shape, 1), 0.5)
     assert score(SquaredError, answers, rows) == pytest.approx(mean) == floors["loss"]["always the mean"]
-    for kind in (Within, Near):
+    for kind in (Near, Nearer):
         one = torch.full_like(answers, float(rows.targets.max()))
         assert score(kind, one, rows) == pytest.approx(floors[kind.name]["always the likeliest answer"], abs=0.02)
 
 
 def test_how_near_is_near():
     answers = torch.tensor([[[[1.15]], [[0.95]], [[1.25]]]])
-    assert Within.values(answers, torch.ones(1, 3, 1)).flatten().tolist() == [1, 1, 0]
-    assert Near.values(answers, torch.ones(1, 3, 1)).flatten().tolist() == [0, 1, 0]
+    assert Near.values(answers, torch.ones(1, 3, 1)).flatten().tolist() == [1, 1, 0]
+    assert Nearer.values(answers, torch.ones(1, 3, 1)).flatten().tolist() == [0, 1, 0]
 
 
 def test_one_unit_that_holds_its_sign_solves_it_at_any_length(tmp_path: Path):
@@ -89,7 +89,7 @@ def test_one_unit_that_holds_its_sign_solves_it_at_any_length(tmp_path: Path):
     task = two(tmp_path, "task.informative=1")
     for rows in (task.rows("test"), task.at_length(1000, 50_000)):
         answers = model(rows.inputs[None])
-        assert (score(Within, answers, rows), score(Near, answers, rows)) == (1, 1)
+        assert (score(Near, answers, rows), score(Nearer, answers, rows)) == (1, 1)
         assert score(SquaredError, answers, rows) < 1e-6
 
 
@@ -104,9 +104,9 @@ def test_an_answer_is_told_in_words():
 
 def test_what_is_right_depends_on_the_experiment(tmp_path: Path):
     assert [two(tmp_path, f"task.noise={noise}").verdict for noise in ("tail", "signal", "targets")] == [
-        Within,
-        Within,
         Near,
+        Near,
+        Nearer,
     ]
     answers, targets = torch.tensor([0.25, -0.5]).view(1, 2, 1, 1), torch.zeros(1, 2, 1)
     assert AbsoluteError.values(answers, targets).flatten().tolist() == [0.25, 0.5]
