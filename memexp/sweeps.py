@@ -282,8 +282,11 @@ def show_table(folders: list[Path], studies: Collection[Path]) -> bool:
             well = False
         if found.rows.empty:
             continue
-        table = tables.results(found.rows, found.settings, found.shown)
-        say(f"\n{tables.shown_text(table, found.shown)}\n{tr('(mean over seeds and its 95 % interval)')}\n")
+        several = found.rows["task.name"].nunique() > 1  # each has a table, without what differs between tasks alone
+        for task, own in found.rows.groupby("task.name", sort=False):
+            scores = {name: share for name, share in found.shown.items() if not several or own[name].notna().any()}
+            say("\n" + f"{task}:\n" * several + tables.shown_text(tables.results(own, found.settings, scores), scores))
+        say(f"{tr('(mean over seeds and its 95 % interval)')}\n")
         if study.resolve() not in studies:
             say(f"no table of {study} is kept: it is not the folder of a study, outputs_dir/study")
             continue

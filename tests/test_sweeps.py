@@ -87,6 +87,25 @@ def test_records_that_cannot_be_read_are_named_and_a_table_without_any_is_not_wr
     assert not (tmp_path / "results.csv").exists()
 
 
+def test_each_task_of_a_study_has_a_table_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    study = tmp_path / "outputs" / "both"
+    adding = {"_target_": "memexp.tasks.adding.Adding", "name": "adding", "sampling": "fresh"}
+    score = {"seed": 0, "test_squared_error": 0.25, "diverged_at": None, "best_iteration": 1}
+    folders = [
+        make_run(study, 4),
+        make_run(study, 50, task=adding, seeds=[score], shown={"test_squared_error": False}),
+    ]
+    assert sweeps.show_table(folders, {study.resolve()})
+    digits, numbers = capsys.readouterr().out.strip().split("\n\n")[:2]
+    assert digits.splitlines()[0] == "digit_sum:"
+    assert numbers.splitlines()[0] == "adding:"
+    assert "squared error" in numbers
+    assert "squared error" not in digits
+    assert "dev %" in digits
+    assert "dev %" not in numbers
+    assert "task.name" not in digits + numbers
+
+
 def test_failures_are_listed_by_name_and_the_exit_code_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     jobs = [job(tmp_path, 5), job(tmp_path, 10), job(tmp_path, 2, error="length=2 is too small")]
     assert sweeps.run(jobs, Launcher(tmp_path, {10: "the disk is full"})) == 1
