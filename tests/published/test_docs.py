@@ -13,8 +13,9 @@ TABLE = HOME / "images/published/published.csv"
 
 
 def spellings(value: float) -> set[str]:
-    """Write a number as the document may: with two decimals, one or none, or as the command does."""
-    return {f"{value:,.{digits}f}" for digits in range(3)} | {number(value), f"{value:g}"}
+    """Write a number as the document may: with two decimals or one, as the command does, or whole where it nearly is."""
+    whole = {f"{value:,.0f}"} if value >= 1000 or abs(value - round(value)) < 0.05 else set()
+    return {f"{value:,.{digits}f}" for digits in (1, 2)} | {number(value)} | whole
 
 
 def cells_of(page: str) -> list[list[str]]:
