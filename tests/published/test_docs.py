@@ -13,7 +13,7 @@ TABLE = HOME / "images/published/published.csv"
 
 
 def spellings(value: float) -> set[str]:
-    """Write a number as the document may: with two decimals or one, as the command does, or whole where it nearly is."""
+    """Write a number as the document may: with two decimals or one, as the command, or whole where it nearly is."""
     whole = {f"{value:,.0f}"} if value >= 1000 or abs(value - round(value)) < 0.05 else set()
     return {f"{value:,.{digits}f}" for digits in (1, 2)} | {number(value)} | whole
 
