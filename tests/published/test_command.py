@@ -24,5 +24,6 @@ def test_the_command_says_whether_theirs_agrees_with_ours(
     assert found["agrees"].isin(["yes", "open"]).tolist() == meets.tolist()
     assert len(re.findall(r"(?:\]|over [\d.,]+) +2 +(?:yes|no|open)$", said, re.M)) == guessed.sum()
     assert len(re.findall(" - +$", said, re.M)) == (~guessed).sum()
-    assert len(re.findall("^-: not trained yet; python -m memexp experiment=published does$", said, re.M)) == 1
+    missing = "^-: not trained yet, in outputs.published; python -m memexp experiment=published does$"
+    assert len(re.findall(missing, said, re.M)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
