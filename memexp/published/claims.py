@@ -105,6 +105,11 @@ class Measured:
     def _found(self) -> Collected:
         return collect(record.run_folders(self.study) if self.study.is_dir() else [])
 
+    @property
+    def missing(self) -> list[str]:
+        """A line for each run of the study that cannot be read."""
+        return [f"missing: {self.study.name}/{line}" for line in self._found.missing]
+
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The complete runs of the study: a row for each setting and seed, see `memexp.results.collect.Collected`."""
@@ -155,7 +160,7 @@ class Claim:
         source: where, with its section or table.
         what: is measured.
         theirs: their number, with its interval where they say of how many repetitions it is.
-        ours: measures it, or raises `NotThereError`.
+        ours: measures it, or raises `MemexpError`: there is no record, or it is damaged.
     """
 
     source: str
@@ -194,7 +199,7 @@ def table(claims: Sequence[Claim], measured: Measured) -> pd.DataFrame:
             try:
                 ours = claim.ours(measured)
                 agrees = agreement(claim.theirs, ours)
-            except NotThereError as error:
+            except MemexpError as error:  # one record that is damaged does not cost all the other rows
                 agrees, missing = "", str(error)
             theirs = {"theirs": claim.theirs.mean, "their_low": claim.theirs.low, "their_high": claim.theirs.high}
             own = {"ours": ours.mean, "low": ours.low, "high": ours.high, "n": ours.n}

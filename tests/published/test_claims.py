@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from helpers import make_run, seed_row
 
+from memexp.errors import RecordError
 from memexp.published.claims import (
     Claim,
     Estimate,
@@ -78,6 +79,15 @@ def test_one_seed_has_no_interval_and_agrees_with_nothing():
     assert str(one) == "2,199"
     unfinished = Estimate(1000.0, math.nan, math.inf, 1)  # see `memexp.results.tables.interval_until`
     assert (agreement(exactly(10), unfinished), str(unfinished)) == ("open", "over 1,000")
+
+
+def test_a_damaged_record_costs_its_own_row_alone(tmp_path: Path):
+    def damaged(_: Measured) -> Estimate:
+        raise RecordError("history.csv is damaged")
+
+    found = table([Claim("a", "b", exactly(1), damaged), Claim("a", "c", exactly(1), lambda _: exactly(1))],
+                  measured(tmp_path))  # fmt: skip
+    assert found[["agrees", "missing"]].to_numpy().tolist() == [["", "history.csv is damaged"], ["yes", ""]]
 
 
 def test_runs_that_differ_in_another_setting_are_not_averaged(tmp_path: Path):
