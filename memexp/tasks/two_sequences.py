@@ -191,10 +191,15 @@ class TwoSequences(SampledTask):
 
     @classmethod
     def rule(cls, config: DictConfig) -> str | None:
-        """Refuse a length without noise."""
+        """Refuse a length without noise, and to wait until targets with noise are met."""
         if config.length <= config.task.informative:
             return (
                 f"length={config.length} is too small with task.informative={config.task.informative}; it must be at "
                 f"least {config.task.informative + 1}"
+            )
+        if config.task.noise == "targets" and config.get("until_right") is not None:
+            return (
+                f"until_right={config.until_right} does not go with task.noise=targets, whose training targets have "
+                "noise, so that a right answer is off; leave it out, and see the scores on dev"
             )
         return super().rule(config)

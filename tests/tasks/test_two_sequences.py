@@ -127,6 +127,12 @@ def test_settings_that_cannot_be_are_refused(override: str, message: str):
         config_of("task=two_sequences", override)
 
 
+def test_targets_with_noise_are_not_waited_for():
+    config_of("task=two_sequences", "until_right=5")
+    with pytest.raises(ConfigError, match="until_right=5 does not go with task.noise=targets"):
+        config_of("task=two_sequences", "until_right=5", "task.noise=targets")
+
+
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path):
     overrides = ("task.noise=targets", "model=gru", "length=10", "task.train_rows=320")
     goes_on_where_it_was_stopped(tmp_path, "task=two_sequences", *overrides)
