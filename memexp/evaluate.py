@@ -134,8 +134,12 @@ def evaluated(
 
 
 def joined(runs: Runs, scores: pd.DataFrame) -> pd.DataFrame:
-    """Put the scores at each length beside the settings of the runs, in the place of the scores of the records."""
-    kept = [column for column in runs.rows if column not in scores or column in ("run", "seed")]
+    """Put the scores at each length beside the settings of the runs, in the place of the scores of the records.
+
+    Of these none is left: at another length a task may have fewer, as none over all inputs where these are too many.
+    """
+    away = {*scores, *runs.shown, OVER} - {"run", "seed"}
+    kept = [column for column in runs.rows if column not in away]
     return scores.merge(runs.rows[kept], on=["run", "seed"])
 
 

@@ -307,7 +307,7 @@ def number(value: float) -> str:
 
 def with_interval(mean: float, low: float, high: float) -> str:
     """Write a mean number of trials, and its interval if it has one."""
-    return number(mean) if low == high else f"{number(mean)} [{number(low)}, {number(high)}]"
+    return number(mean) if low == high or math.isnan(low) else f"{number(mean)} [{number(low)}, {number(high)}]"
 
 
 def as_text(rows: pd.DataFrame, config: DictConfig, options: Options) -> str:

@@ -118,6 +118,20 @@ def test_one_run_is_a_table_too_and_the_task_may_be_another(study: Path, in_proc
     assert set(table["exact_over"]) == {"all 9 inputs"}
 
 
+def test_where_all_inputs_are_too_many_the_exact_scores_of_the_own_length_do_not_stand_in(
+    study: Path, in_process: Command
+):
+    few = {"items": 2, "symbols": 3, "exact_limit": 70}  # 9 inputs of 7 tokens at length 3, of 10 at length 6
+    face.run(
+        "task=copy_memory", "model=gru", length=3, epochs=1, seeds=2, study="few", images_dir=None,
+        **{f"task__{name}": value for name, value in few.items()},
+    )  # fmt: skip
+    said = in_process(evaluate.main, "study=few", "lengths=6")
+    assert "exact" not in said
+    said = in_process(evaluate.main, "study=few", "lengths=3,6")
+    assert said.strip().splitlines()[4] == "exact is over all 9 inputs at length 3"
+
+
 def test_without_lengths_each_run_is_scored_as_it_was_trained(study: Path, in_process: Command):
     in_process(evaluate.main, "study=book")
     table = pd.read_csv("images/book/evaluate.csv")

@@ -5,7 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import hydra
 import pytest
+from omegaconf import OmegaConf
 
 from memexp import words
 from memexp.analysis import common, digit_sum
@@ -94,7 +96,7 @@ def test_every_text_is_found_by_its_own_entry():
 def test_every_name_of_ours_has_an_entry():
     readings: list[Reading] = [Reading(), DigitReading(5), AddingReading(), CopyReading(4, 2, 3), TextReading("ab", 5)]
     readings.append(LatchReading())
-    readings += [StateReading(AUTOMATA["parity"](2), 4), OrderReading(20, 2), ClassReading(1, (1, 0))]
+    readings += [StateReading(AUTOMATA["parity"](2), 4), OrderReading(20, 2), ClassReading(1, "tail")]
     readings += [RecallReading(3, 3, 2, 8)]
     needed = {name for reading in readings for name in (reading.token, *reading.kinds, reading.place.replace("_", " "))}
     needed |= {*characters.KINDS, *characters.features("ab c.")}
@@ -103,6 +105,11 @@ def test_every_name_of_ours_has_an_entry():
     needed |= {f"{which}{when} training" for which in ("", "a unit ") for when in LOOK}
     needed |= {record.score_name(name).replace("_", " ") for own in all_measures().values() for name in own.scores}
     needed |= {*LOOK, "before clipping", "after clipping", "model", "length", "parameters", "seeds", "stopped", "time"}
+    for path in (HOME / "conf/task").glob("*.yaml"):
+        kind = hydra.utils.get_class(OmegaConf.load(path).task["_target_"])
+        for metric in kind.metrics:
+            columns = (f"dev_{metric.name}", f"test_{metric.name}")
+            needed |= {name.replace("_", " ") for name in (metric.name, *map(record.score_name, columns))}
     assert needed - NAMES.keys() == set()
 
 

@@ -15,7 +15,7 @@ from memexp.errors import MemexpError
 from memexp.guess import LEVEL, mean_trials, number, with_interval
 from memexp.progress import bar
 from memexp.results import record
-from memexp.results.collect import collect
+from memexp.results.collect import Collected, collect
 from memexp.results.study import once
 from memexp.results.tables import interval
 
@@ -28,8 +28,8 @@ class Estimate(NamedTuple):
 
     Attributes:
         mean: NaN where only the interval is told, as of "more than 0".
-        low: of the interval; -inf where it is open.
-        high: of the interval; inf where it is open.
+        low: of the interval; -inf where it is open, NaN where there is none, as of one seed.
+        high: of the interval; inf where it is open, NaN where there is none.
         n: of how many seeds or searches it is; 0 where that is not told.
     """
 
@@ -40,7 +40,8 @@ class Estimate(NamedTuple):
 
     def __str__(self) -> str:
         if self.high == math.inf:
-            return f"over {number(self.low) if self.low else 0}"
+            low = self.mean if math.isnan(self.low) else self.low
+            return f"over {number(low) if low else 0}"
         return f"under {number(self.high)}" if self.low == -math.inf else with_interval(self.mean, self.low, self.high)
 
 
@@ -101,22 +102,36 @@ class Measured:
     study: Path
 
     @cached_property
+    def _found(self) -> Collected:
+        return collect(record.run_folders(self.study) if self.study.is_dir() else [])
+
+    @property
+    def missing(self) -> list[str]:
+        """A line for each run of the study that cannot be read."""
+        return [f"missing: {self.study.name}/{line}" for line in self._found.missing]
+
+    @cached_property
     def rows(self) -> pd.DataFrame:
         """The complete runs of the study: a row for each setting and seed, see `memexp.results.collect.Collected`."""
-        found = collect(record.run_folders(self.study)) if self.study.is_dir() else None
-        return pd.DataFrame() if found is None or found.rows.empty else once(found.rows, found.settings)
+        return self._found.rows if self._found.rows.empty else once(self._found.rows, self._found.settings)
 
     def picked(self, settings: Mapping[str, Any]) -> pd.DataFrame:
-        """Return the rows whose settings, by dotted name, are these.
+        """Return the rows whose settings, by dotted name, are these: one run's, or those of the same one in parts.
 
         Raises:
-            NotThereError: there is none.
+            NotThereError: there is none, or there are several that differ in another setting.
         """
         rows = self.rows
         for name, value in settings.items():
             rows = rows[rows[name] == value] if name in rows else rows.iloc[:0]
         if rows.empty:
-            raise NotThereError(f"not trained yet; {HOW} does")
+            raise NotThereError(f"not trained yet, in {self.study}; {HOW} does")
+        apart = [name for name in self._found.settings if rows[name].nunique(dropna=False) > 1]
+        if apart:
+            raise NotThereError(
+                f"runs in {self.study} that differ in {', '.join(apart)} are not averaged; {HOW} study=NAME, and "
+                "study=NAME here, keep them apart"
+            )
         return rows
 
 
@@ -145,7 +160,7 @@ class Claim:
         source: where, with its section or table.
         what: is measured.
         theirs: their number, with its interval where they say of how many repetitions it is.
-        ours: measures it, or raises `NotThereError`.
+        ours: measures it, or raises `MemexpError`: there is no record, or it is damaged.
     """
 
     source: str
@@ -157,8 +172,11 @@ class Claim:
 def agreement(theirs: Estimate, ours: Estimate) -> str:
     """Say whether both intervals have a number in common: yes, no, or open, where ours has no upper end yet.
 
+    It is open as well where there is none of ours, as of one seed.
     Where theirs is a bound, all of our interval has to be on its right side; it is open where the bound is within it.
     """
+    if math.isnan(ours.high) or math.isnan(ours.mean):
+        return "open"
     if theirs.low > ours.high or ours.low > theirs.high:
         return "no"
     if math.isnan(theirs.mean):
@@ -181,7 +199,7 @@ def table(claims: Sequence[Claim], measured: Measured) -> pd.DataFrame:
             try:
                 ours = claim.ours(measured)
                 agrees = agreement(claim.theirs, ours)
-            except NotThereError as error:
+            except MemexpError as error:  # one record that is damaged does not cost all the other rows
                 agrees, missing = "", str(error)
             theirs = {"theirs": claim.theirs.mean, "their_low": claim.theirs.low, "their_high": claim.theirs.high}
             own = {"ours": ours.mean, "low": ours.low, "high": ours.high, "n": ours.n}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from memexp.errors import Complaints
 from memexp.fields import ranged
 from memexp.files import write_table
 from memexp.options import run_command
@@ -29,14 +30,19 @@ class Options:
     images_dir: str = ranged(default="images", path=True, about="where the table goes")
 
 
-def publish(options: Options) -> None:
-    """Do what the options ask for."""
+def publish(options: Options) -> int:
+    """Do what the options ask for; return the exit code: 1 if a run had to be left out."""
     machine.prepare()
-    found = table(CLAIMS, Measured(options.searches, options.trials, Path(options.outputs_dir, options.study)))
+    complaints = Complaints()
+    measured = Measured(options.searches, options.trials, Path(options.outputs_dir, options.study))
+    for line in measured.missing:
+        complaints.add(line)
+    found = table(CLAIMS, measured)
     say(f"\n{as_text(found)}\n(means and their 95 % intervals; n: seeds, or searches)\n")
     path = Path(options.images_dir, "published", "published.csv")
     write_table(path, found)
     say(f"the same as a table: {path}")
+    return 1 if complaints.count else 0
 
 
 def main() -> None:

@@ -29,14 +29,14 @@ def until_streak(rows: pd.DataFrame) -> Estimate:
 def wrong(metric: str, rows: pd.DataFrame) -> Estimate:
     """Return how many of the test sequences are wrong.
 
-    The interval is the wider of two: Student's over seeds, which is none where all have the same number, and that of
-    Clopper and Pearson (1934) over all sequences, which takes the seeds for one.
+    The interval is the wider of two: Student's over seeds, of which one has none, and those with the same number an
+    empty one; and that of Clopper and Pearson (1934) over all sequences, which takes the seeds for one.
     """
-    counts = TESTED * (1 - rows[f"test_{metric}"])
+    counts = TESTED * (1 - rows[f"test_{metric}"].dropna())
     seeds = over_seeds(counts.tolist(), TESTED)
     k, n = round(counts.sum()), TESTED * len(counts)
     low, high = share_within(k, n)
-    return seeds._replace(low=min(seeds.low, TESTED * low), high=max(seeds.high, TESTED * high))
+    return seeds._replace(low=float(np.fmin(seeds.low, TESTED * low)), high=float(np.fmax(seeds.high, TESTED * high)))
 
 
 def until(ended: Callable[[pd.DataFrame], pd.Series], settings: Mapping[str, Any], measured: Measured) -> Estimate:
@@ -68,7 +68,8 @@ def no_more_wrong_than(most: int, metric: str, error: float | None, scores: pd.D
 def of_1997(task: str, **more: Any) -> dict[str, Any]:
     """Return the settings of the run of a task."""
     own = {f"task.{name}": value for name, value in more.items() if name != "truncated"}
-    return {"task.name": task, "model.name": "lstm_1997", "model.truncated": more.get("truncated", True), **own}
+    same = {"task.name": task, "length": 100, "batch_size": 1, "model.name": "lstm_1997"}
+    return {**same, "model.truncated": more.get("truncated", True), **own}
 
 
 def stopped(table: str, noise: str, metric: str, named: str, theirs: float, most: int, error: float | None) -> Claim:

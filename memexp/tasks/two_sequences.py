@@ -48,6 +48,10 @@ class Nearer(Within):
     tolerance = 0.1
 
 
+#: What says of an answer whether it is right, by what has noise.
+VERDICTS: Mapping[str, type[Within]] = {"tail": Near, "signal": Near, "targets": Nearer}
+
+
 class AbsoluteError(Mean):
     """Mean absolute error, which says when training ended in 1997 (criterion ST2)."""
 
@@ -65,15 +69,15 @@ class ClassReading(Reading):
 
     Args:
         informative: N, how many of them say the class.
-        targets: of class 1 and class 2.
+        noise: what has noise, see `TwoSequences`.
     """
 
     token = "number"
     kinds = ("informative number", "noise")
     singled_out = "informative number"
 
-    def __init__(self, informative: int, targets: tuple[float, float]) -> None:
-        self.informative, self.targets = informative, targets
+    def __init__(self, informative: int, noise: str) -> None:
+        self.informative, self.targets, self.tolerance = informative, TARGETS[noise], VERDICTS[noise].tolerance
 
     def labels(self, sequence: Tensor) -> list[str]:
         """Write each number."""
@@ -83,7 +87,7 @@ class ClassReading(Reading):
         """Say what the model answers at the end, and what the likelier class would have."""
         answer = float(predictions[-1, 0])
         truth = self.targets[0 if float(sequence[: self.informative, 0].sum()) > 0 else 1]
-        verdict = tr("right") if abs(answer - truth) < 0.2 else tr(f"off by {abs(answer - truth):.3f}")
+        verdict = tr("right") if abs(answer - truth) < self.tolerance else tr(f"off by {abs(answer - truth):.3f}")
         return tr(f"answer {answer:.3f}; truth {truth:.3f} ({verdict})")
 
     def token_kinds(self, inputs: Tensor) -> Tensor:
@@ -122,7 +126,7 @@ class TwoSequences(SampledTask):
     @property
     def verdict(self) -> type[Mean]:
         """An answer is right within 0.2, or in experiment 3c within 0.1."""
-        return Nearer if self.noise == "targets" else Near
+        return VERDICTS[self.noise]
 
     def draw(self, rows: int, draw: Generator) -> Rows:
         """Draw rows to train on: inputs [rows, L, 1], targets [rows, L]."""
@@ -183,14 +187,19 @@ class TwoSequences(SampledTask):
     @classmethod
     def reading(cls, config: DictConfig, about: Mapping[str, Any]) -> ClassReading:
         """Read numbers."""
-        return ClassReading(config.task.informative, TARGETS[config.task.noise])
+        return ClassReading(config.task.informative, config.task.noise)
 
     @classmethod
     def rule(cls, config: DictConfig) -> str | None:
-        """Refuse a length without noise."""
+        """Refuse a length without noise, and to wait until targets with noise are met."""
         if config.length <= config.task.informative:
             return (
                 f"length={config.length} is too small with task.informative={config.task.informative}; it must be at "
                 f"least {config.task.informative + 1}"
+            )
+        if config.task.noise == "targets" and config.get("until_right") is not None:
+            return (
+                f"until_right={config.until_right} does not go with task.noise=targets, whose training targets have "
+                "noise, so that a right answer is off; leave it out, and see the scores on dev"
             )
         return super().rule(config)

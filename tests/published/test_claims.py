@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from helpers import make_run, seed_row
 
+from memexp.errors import RecordError
 from memexp.published.claims import (
     Claim,
     Estimate,
@@ -72,6 +73,32 @@ def test_what_has_no_upper_end_yet_can_be_refuted_but_not_confirmed():
     assert [agreement(exactly(number), unfinished) for number in (9, 11, 1000)] == ["no", "open", "open"]
 
 
+def test_one_seed_has_no_interval_and_agrees_with_nothing():
+    one = over_seeds([2199.0])
+    assert [agreement(theirs, one) for theirs in (exactly(1), exactly(2199), over(90), under(3000))] == ["open"] * 4
+    assert str(one) == "2,199"
+    unfinished = Estimate(1000.0, math.nan, math.inf, 1)  # see `memexp.results.tables.interval_until`
+    assert (agreement(exactly(10), unfinished), str(unfinished)) == ("open", "over 1,000")
+
+
+def test_a_damaged_record_costs_its_own_row_alone(tmp_path: Path):
+    def damaged(_: Measured) -> Estimate:
+        raise RecordError("history.csv is damaged")
+
+    found = table([Claim("a", "b", exactly(1), damaged), Claim("a", "c", exactly(1), lambda _: exactly(1))],
+                  measured(tmp_path))  # fmt: skip
+    assert found[["agrees", "missing"]].to_numpy().tolist() == [["", "history.csv is damaged"], ["yes", ""]]
+
+
+def test_runs_that_differ_in_another_setting_are_not_averaged(tmp_path: Path):
+    for length in (10, 20):
+        make_run(tmp_path, length=length, seeds=[seed_row(0, 0.5)])
+    claim = Claim("a", "b", exactly(0.5), FromRecords({"task.name": "digit_sum"}, of))
+    (row,) = table([claim], measured(tmp_path)).to_dict("records")
+    assert (row["agrees"], row["n"]) == ("", 0)
+    assert row["missing"].startswith(f"runs in {tmp_path} that differ in length are not averaged; ")
+
+
 def test_a_claim_is_measured_from_the_runs_that_have_its_settings(tmp_path: Path):
     for length, exact in ((10, 0.25), (20, 0.5)):
         make_run(tmp_path, length=length, seeds=[seed_row(0, exact), seed_row(1, exact)])
@@ -82,7 +109,8 @@ def test_a_claim_is_measured_from_the_runs_that_have_its_settings(tmp_path: Path
     found = table(claims, measured(tmp_path))
     assert found["ours"].tolist()[:2] == [0.25, 0.5]
     assert found["agrees"].tolist() == ["no", "yes", ""]
-    assert found["missing"].tolist() == ["", "", "not trained yet; python -m memexp experiment=published does"]
-    assert as_text(found).endswith("\n-: not trained yet; python -m memexp experiment=published does")
+    missing = f"not trained yet, in {tmp_path}; python -m memexp experiment=published does"
+    assert found["missing"].tolist() == ["", "", missing]
+    assert as_text(found).endswith(f"\n-: {missing}")
     nothing = table(claims, measured(tmp_path / "no study"))
     assert set(nothing["agrees"]) == {""}

@@ -74,6 +74,8 @@ def test_the_interval_of_a_mean_is_of_seeds_and_of_rows():
     apart = mean([40.0, 60.0, math.nan])
     assert apart.low == 0  # Student's interval of two values is wide
     assert (apart.mean, apart.high, apart.n) == (50, 100, 2)
+    assert mean([0.0, 0.0, 60.0])[:3] == (20, 0, 100)  # an end that is cut off does not draw in the other
+    assert math.isnan(mean([50.0]).high)
     assert best([40.0, math.nan, 60.0, 55.0]) == (60, 60, 60, 3)
 
 
@@ -89,7 +91,8 @@ def test_runs_are_picked_by_settings_and_scored_with_their_last_weights(
     (folder,) = study.glob("*lowest=-1.0*")
     last = trained.load(folder, "last")
     found = Beyond(
-        lengths.runs("parity", "diagonal", **{"model.lowest": -1.0}), lambda values: lengths.exactly(sum(values))
+        lengths.runs("parity", "diagonal", length=5, **{"model.lowest": -1.0}),
+        lambda values: lengths.exactly(sum(values)),
     )(measured(study))
     assert found.mean == pytest.approx(100 * beyond(last).sum())
     assert percent(beyond, folder) == dict(zip([2, 5], 100 * beyond(last), strict=True))

@@ -49,6 +49,12 @@ def test_wrong_sequences_are_counted_of_those_of_1997(tmp_path: Path):
     assert found.high == pytest.approx(1.5 + 2.054, abs=0.001)
 
 
+def test_wrong_sequences_of_one_seed_have_the_interval_of_a_count(tmp_path: Path):
+    make_run(tmp_path, 100, task=TASK, seeds=[seeds(9)[0] | {"test_within_0.2": 0.5}])
+    found = FromRecords(RUNS, partial(wrong, "within_0.2"))(measured(tmp_path))
+    assert found[:3] == pytest.approx((1280, 1229.8, 1330.2), abs=0.3)  # 2 sqrt(2560) / 2 = 50.6, of a normal
+
+
 def test_where_no_sequence_is_wrong_the_interval_is_not_empty(tmp_path: Path):
     none_wrong = [seed | {"test_within_0.2": 1.0} for seed in seeds(9, 9, 9, 9)]
     make_run(tmp_path, 100, task=TASK, seeds=none_wrong)

@@ -94,12 +94,18 @@ def test_one_unit_that_holds_its_sign_solves_it_at_any_length(tmp_path: Path):
 
 
 def test_an_answer_is_told_in_words():
-    reading = ClassReading(1, (1.0, 0.0))
+    reading = ClassReading(1, "tail")
     sequence = torch.tensor([[-1.0], [0.25]])
     assert reading.labels(sequence) == ["-1.00", "0.25"]
     assert reading.describe(sequence, np.array([[0.9], [0.125]])) == "answer 0.125; truth 0.000 (right)"
     assert reading.describe(-sequence, np.array([[0.9], [0.125]])) == "answer 0.125; truth 1.000 (off by 0.875)"
     assert reading.token_kinds(sequence[None]).tolist() == [[0, 1]]
+
+
+def test_what_is_said_to_be_right_is_what_is_scored_as_right():
+    answers, first = np.array([[0.9], [0.35]]), torch.tensor([[1.0], [0.25]])
+    assert ClassReading(1, "targets").describe(first, answers) == "answer 0.350; truth 0.200 (off by 0.150)"
+    assert ClassReading(1, "signal").describe(-first, answers - 0.2) == "answer 0.150; truth 0.000 (right)"
 
 
 def test_what_is_right_depends_on_the_experiment(tmp_path: Path):
@@ -119,6 +125,12 @@ def test_what_is_right_depends_on_the_experiment(tmp_path: Path):
 def test_settings_that_cannot_be_are_refused(override: str, message: str):
     with pytest.raises(ConfigError, match=message):
         config_of("task=two_sequences", override)
+
+
+def test_targets_with_noise_are_not_waited_for():
+    config_of("task=two_sequences", "until_right=5")
+    with pytest.raises(ConfigError, match="until_right=5 does not go with task.noise=targets"):
+        config_of("task=two_sequences", "until_right=5", "task.noise=targets")
 
 
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path):
