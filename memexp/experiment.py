@@ -199,7 +199,7 @@ def build_streak(this: Run) -> Streak | None:
     if length is None:
         return None
     if verdict is None:
-        raise ConfigError(f"until_right={length} needs a task that says whether an answer is right; give none")
+        raise ConfigError(f"until_right={length} needs a task that says whether an answer is right; leave it out")
     return Streak(length, verdict, len(this.config.seeds), this.device)
 
 
