@@ -58,7 +58,15 @@ def run(
     assert server.stdout is not None
     with tempfile.TemporaryDirectory() as scratch:
         outputs = [Path(scratch, name) for name in ("stdout", "stderr")]
-        request = [module, arguments, str(folder), environment, warned, drawn, [str(path) for path in outputs]]
+        request = [
+            module,
+            arguments,
+            str(folder.resolve()),
+            environment,
+            warned,
+            drawn,
+            [str(path) for path in outputs],
+        ]
         server.stdin.write(f"{json.dumps(request)}\n")
         server.stdin.flush()
         code = int(server.stdout.readline())

@@ -36,6 +36,17 @@ BATCHES = {
     "copy_memory length=7": (0, 1, 99, 100),
     "char_lm length=13 task.sampling=random": (0, 1, 1000),
     "char_lm length=13 task.sampling=consecutive": (0, 1, 1000),
+    **dict.fromkeys(
+        (
+            "adding length=23 task.posed=1997",
+            "state_tracking length=9",
+            "temporal_order length=23",
+            "two_sequences length=23 task.noise=targets",
+            "associative_recall length=19 task.filler=random",
+            "latch length=11",
+        ),
+        (0, 1, 99, 100),
+    ),
 }
 #: Tasks whose fixed rows, all inputs and floors are looked at.
 SPLITS = (
@@ -45,6 +56,12 @@ SPLITS = (
     "adding length=11",
     "copy_memory length=7",
     "char_lm length=13",
+    "adding length=23 task.posed=1997",
+    "state_tracking length=9 task.automaton=s3 task.asked=every_step",
+    "temporal_order length=23",
+    "two_sequences length=23 task.noise=signal",
+    "associative_recall length=19",
+    "latch length=11",
 )
 
 
