@@ -109,7 +109,10 @@ def draw_scores(study: Study) -> Figure:
         curves.floors(study.floors_of_score(column), ax, share)
         entitled(ax, named(column.replace("_", " ")))
     curves.hide_rest(axes, len(study.shown))
-    curves.finish(figure, tr("Each seed, and their mean with its 95 % interval; dashed: what simple answers reach"))
+    title = tr("Each seed, and their mean with its 95 % interval")
+    if any(map(study.floors_of_score, study.shown)):  # none where simple answers reach other scores in other runs
+        title = tr("Each seed, and their mean with its 95 % interval; dashed: what simple answers reach")
+    curves.finish(figure, title)
     return figure
 
 

@@ -349,3 +349,15 @@ def test_a_seed_that_was_never_there_stands_where_it_was_seen_last(tmp_path: Pat
     assert table.loc[0, ["sequences", "sequences_high"]].tolist() == [6000, float("inf")]
     assert f" > {table.loc[0, 'sequences_low']:.2f} " in tables.shown_text(table, study.shown)
     assert "with > the lower end" in tables.explained(study.rows, table, study.shown)
+
+
+def test_what_simple_answers_reach_is_announced_where_it_is_drawn(tmp_path: Path):
+    for length, floor in ((10, 0.25), (20, 0.25), (30, 0.5)):
+        make_run(tmp_path / ("same" if length < 30 else "alone"), length, floors={"accuracy": {"guessing": floor}})
+        make_run(tmp_path / "differ", length, floors={"accuracy": {"guessing": floor}})
+    announced = {}
+    for study in ("same", "alone", "differ"):
+        figure = common.draw_scores(load_study(tmp_path / study, Complaints()))
+        dashed = any(line.get_linestyle() == "--" for ax in figure.axes for line in ax.lines)
+        announced[study] = ("dashed" in figure.get_suptitle(), dashed)
+    assert announced == {"same": (True, True), "alone": (True, True), "differ": (False, False)}
